@@ -1,0 +1,43 @@
+//! Parameters as plain named tensors, and their files.
+
+pub mod atomic;
+pub mod safetensors;
+
+use common::model::ModelHash;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+
+/// One parameter: row-major values and their shape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedTensor {
+    /// Extent of each axis.
+    pub shape: Vec<usize>,
+    /// Values, last axis fastest.
+    pub data: Vec<f32>,
+}
+
+/// Parameters by the reference implementation's names and layouts (`blocks.0.attn.qkv.weight` is `[3D, D]`,
+/// `patch_embed.proj.weight` is `[D, C, p, p]`). Position tables are not parameters and never stored.
+pub type Tensors = BTreeMap<String, NamedTensor>;
+
+/// The content hash of an encoder's parameters: of names, shapes and values, without the decoder's.
+#[must_use]
+pub fn encoder_hash(tensors: &Tensors) -> ModelHash {
+    let mut sha = Sha256::new();
+    for (name, tensor) in tensors.iter().filter(|(name, _)| is_encoder(name)) {
+        sha.update(name.as_bytes());
+        sha.update([0]);
+        tensor.shape.iter().for_each(|extent| sha.update((*extent as u64).to_le_bytes()));
+        tensor.data.iter().for_each(|value| sha.update(value.to_le_bytes()));
+    }
+    let digest = sha.finalize();
+    let mut hash = ModelHash::default();
+    hash.0.copy_from_slice(&digest[..8]);
+    hash
+}
+
+/// Whether a parameter belongs to the encoder.
+#[must_use]
+pub fn is_encoder(name: &str) -> bool {
+    !name.starts_with("decoder_") && name != "mask_token"
+}

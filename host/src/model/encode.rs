@@ -1,0 +1,78 @@
+//! The trained encoder as a function from visible patches to features, in burn.
+
+use super::{Encoder, MaeConfig, init::Init, weights};
+use crate::checkpoint::Tensors;
+use anyhow::{Context as _, ensure};
+use burn::tensor::{Device, Tensor, TensorData};
+use common::{model::EncoderSpec, patch::PatchGrid};
+
+/// The two pooled features of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Features {
+    /// The class token after the final norm, `[D]`.
+    pub cls: Vec<f32>,
+    /// Mean of the visible patch tokens after the final norm, `[D]`.
+    pub mean: Vec<f32>,
+}
+
+/// The float encoder that every exported form is compared with.
+#[derive(Debug)]
+pub struct BurnEncoder {
+    encoder: Encoder,
+    grid: PatchGrid,
+    device: Device,
+}
+
+impl BurnEncoder {
+    /// An encoder on the CPU from named parameters; a decoder's are ignored.
+    ///
+    /// # Errors
+    /// If the description is unusable, or a parameter is missing or has another shape.
+    pub fn new(spec: &EncoderSpec, tensors: &Tensors) -> anyhow::Result<Self> {
+        Self::on(spec, tensors, &Device::flex())
+    }
+
+    /// As [`Self::new`], on `device`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn on(spec: &EncoderSpec, tensors: &Tensors, device: &Device) -> anyhow::Result<Self> {
+        spec.validate()?;
+        let config = MaeConfig::for_encoder(spec);
+        let grid = config.grid()?;
+        let encoder = Encoder::new(&config, &mut Init::new(0), device)?;
+        let encoder = weights::load_tensors(encoder, tensors, &grid)?;
+        Ok(Self { encoder, grid, device: device.clone() })
+    }
+
+    /// The patch grid of an image.
+    #[must_use]
+    pub fn grid(&self) -> &PatchGrid {
+        &self.grid
+    }
+
+    /// Encodes a batch of images that each keep `visible` patches. `patches`: `[B * V, P]` normalised pixels;
+    /// `ids_keep`: `[B * V]`.
+    ///
+    /// # Errors
+    /// If the lengths disagree or a patch number lies outside the grid.
+    pub fn encode(&self, patches: &[f32], ids_keep: &[u32], visible: usize) -> anyhow::Result<Vec<Features>> {
+        let values = self.grid.patch_dim();
+        ensure!(visible > 0 && ids_keep.len().is_multiple_of(visible), "ids_keep is not a multiple of {visible}");
+        ensure!(patches.len() == ids_keep.len() * values, "patches and ids_keep disagree");
+        ensure!(ids_keep.iter().all(|id| (*id as usize) < self.grid.patches()), "a patch lies outside the grid");
+        let (rows, batch) = (ids_keep.len(), ids_keep.len() / visible);
+        let patches = Tensor::<2>::from_data(TensorData::new(patches.to_vec(), [rows, values]), &self.device);
+        let ids: Vec<i32> = ids_keep.iter().map(|id| *id as i32).collect();
+        let positions = Tensor::from_data(TensorData::new(ids, [rows]), &self.device);
+        let tokens = self.encoder.forward(patches, positions, batch);
+        let dim = tokens.dims()[1];
+        let tokens = tokens.reshape([batch, 1 + visible, dim]);
+        let cls = tokens.clone().narrow(1, 0, 1);
+        let mean = tokens.narrow(1, 1, visible).mean_dim(1);
+        let read = |t: Tensor<3>| t.try_into_vec_as::<f32>().map_err(|e| anyhow::anyhow!("{e}"));
+        let (cls, mean) = (read(cls).context("reading features")?, read(mean).context("reading features")?);
+        let features = cls.chunks_exact(dim).zip(mean.chunks_exact(dim));
+        Ok(features.map(|(cls, mean)| Features { cls: cls.to_vec(), mean: mean.to_vec() }).collect())
+    }
+}

@@ -1,0 +1,117 @@
+//! The layers of a ViT, named as in the reference so that a parameter's path is its name in a checkpoint.
+
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Tensor, activation, module},
+};
+
+/// LayerNorm's epsilon in every MAE.
+pub const NORM_EPS: f64 = 1e-6;
+
+/// `x W + b`; the weight is `[in, out]`, the transpose of PyTorch's.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[in, out]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[out]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// `x`: `[N, in]`. Returns `[N, out]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        module::linear(x, self.weight.val(), Some(self.bias.val()))
+    }
+}
+
+/// Normalisation over the last axis.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// Scale, `[D]`.
+    pub weight: Param<Tensor<1>>,
+    /// Shift, `[D]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl LayerNorm {
+    /// Scale 1, shift 0.
+    pub fn new(dim: usize, device: &Device) -> Self {
+        Self {
+            weight: Param::from_tensor(Tensor::ones([dim], device)),
+            bias: Param::from_tensor(Tensor::zeros([dim], device)),
+        }
+    }
+
+    /// `x`: `[N, D]`. Returns `[N, D]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        module::layer_norm(x, self.weight.val(), Some(self.bias.val()), NORM_EPS)
+    }
+}
+
+/// Multi-head self-attention with fused q, k, v.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// `[D, 3D]`: queries, keys, values; heads inside each.
+    pub qkv: Linear,
+    /// `[D, D]`.
+    pub proj: Linear,
+    #[module(skip)]
+    heads: usize,
+}
+
+impl Attention {
+    /// Puts the two projections together.
+    pub fn new(qkv: Linear, proj: Linear, heads: usize) -> Self {
+        Self { qkv, proj, heads }
+    }
+
+    /// `x`: `[B * N, D]`; tokens attend within their own image. Returns `[B * N, D]`.
+    pub fn forward(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
+        let [rows, dim] = x.dims();
+        let (tokens, head_dim) = (rows / batch, dim / self.heads);
+        let qkv = self.qkv.forward(x).reshape([batch, tokens, 3, self.heads, head_dim]);
+        let qkv = qkv.permute([2, 0, 3, 1, 4]);
+        let part = |i: usize| qkv.clone().narrow(0, i, 1).squeeze_dim::<4>(0);
+        let (q, k, v) = (part(0), part(1), part(2));
+        let scores = (q * (head_dim as f64).powf(-0.5)).matmul(k.transpose());
+        let x = activation::softmax(scores, 3).matmul(v);
+        self.proj.forward(x.permute([0, 2, 1, 3]).reshape([rows, dim]))
+    }
+}
+
+/// Two Linears with a GELU (erf form) between.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// `[D, ratio * D]`.
+    pub fc1: Linear,
+    /// `[ratio * D, D]`.
+    pub fc2: Linear,
+}
+
+impl Mlp {
+    /// `x`: `[N, D]`. Returns `[N, D]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.fc2.forward(activation::gelu(self.fc1.forward(x)))
+    }
+}
+
+/// A pre-norm transformer block.
+#[derive(Module, Debug)]
+pub struct Block {
+    /// Before attention.
+    pub norm1: LayerNorm,
+    /// Attention.
+    pub attn: Attention,
+    /// Before the MLP.
+    pub norm2: LayerNorm,
+    /// MLP.
+    pub mlp: Mlp,
+}
+
+impl Block {
+    /// `x`: `[B * N, D]`. Returns `[B * N, D]`.
+    pub fn forward(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
+        let x = x.clone() + self.attn.forward(self.norm1.forward(x), batch);
+        x.clone() + self.mlp.forward(self.norm2.forward(x))
+    }
+}

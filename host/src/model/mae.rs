@@ -1,0 +1,181 @@
+//! The masked autoencoder (He et al. 2021, arXiv 2111.06377, §3), in the paper's order.
+//!
+//! `B` images, `L` patches each, `V` of them visible, `P` values a patch, `D` and `E` the widths of encoder and
+//! decoder. Tokens travel flat, `[B * N, D]`, because one large matrix product beats `B` small ones.
+
+use super::{MaeConfig, MaskBatch, init::Init, layers::*};
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Int, Tensor, TensorData},
+};
+use common::{normalize::NORM_PIX_EPS, patch::PatchError, position::sincos_2d_table};
+
+/// The encoder: a ViT that sees only the visible patches.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    /// Linear projection of a patch vector, `[P, D]`.
+    pub patch_embed: PatchEmbed,
+    /// The class token, `[1, 1, D]`.
+    pub cls_token: Param<Tensor<3>>,
+    /// Transformer blocks.
+    pub blocks: Vec<Block>,
+    /// Final norm.
+    pub norm: LayerNorm,
+    /// Fixed positions of the patches, `[L, D]`.
+    pos_embed: Tensor<2>,
+}
+
+/// The projection of patches, named as in the reference.
+#[derive(Module, Debug)]
+pub struct PatchEmbed {
+    /// `[P, D]`.
+    pub proj: Linear,
+}
+
+/// The whole autoencoder.
+#[derive(Module, Debug)]
+pub struct Mae {
+    /// The part that is kept after pre-training.
+    pub encoder: Encoder,
+    /// From the encoder's width to the decoder's, `[D, E]`.
+    pub decoder_embed: Linear,
+    /// Stands for every removed patch, `[1, 1, E]`.
+    pub mask_token: Param<Tensor<3>>,
+    /// Transformer blocks.
+    pub decoder_blocks: Vec<Block>,
+    /// Final norm.
+    pub decoder_norm: LayerNorm,
+    /// From tokens to patch vectors, `[E, P]`.
+    pub decoder_pred: Linear,
+    /// Fixed positions with a leading zero row for the class token, `[1 + L, E]`.
+    decoder_pos_embed: Tensor<2>,
+    #[module(skip)]
+    norm_pix_loss: bool,
+}
+
+/// What one pass yields.
+#[derive(Debug, Clone)]
+pub struct MaeOutput {
+    /// Mean squared error over removed patches, `[1]`.
+    pub loss: Tensor<1>,
+    /// Prediction for every patch, `[B, L, P]`; in units of the normalised patch with `norm_pix_loss`.
+    pub pred: Tensor<3>,
+}
+
+impl Encoder {
+    /// A freshly initialised encoder on `device`.
+    ///
+    /// # Errors
+    /// If the image cannot be cut into patches.
+    pub fn new(config: &MaeConfig, init: &mut Init, device: &Device) -> Result<Self, PatchError> {
+        let grid = config.grid()?;
+        let (dim, table) = (config.dim, sincos_2d_table(&grid, config.dim, false));
+        Ok(Self {
+            patch_embed: PatchEmbed { proj: init.patch_projection(grid.patch_dim(), dim, device) },
+            cls_token: init.token(dim, device),
+            blocks: init.blocks(config.depth, dim, config.heads, config.mlp_ratio, device),
+            norm: LayerNorm::new(dim, device),
+            pos_embed: constant(table, [grid.patches(), dim], device),
+        })
+    }
+
+    /// Encodes visible patches. `visible`: `[B * V, P]`; `positions`: their patch numbers, `[B * V]`.
+    /// Returns the normed tokens `[B * (1 + V), D]`, the class token of each image first.
+    pub fn forward(&self, visible: Tensor<2>, positions: Tensor<1, Int>, batch: usize) -> Tensor<2> {
+        let x = self.patch_embed.proj.forward(visible) + self.pos_embed.clone().select(0, positions);
+        let x = prepend_cls(x, self.cls_token.val(), batch);
+        self.norm.forward(self.blocks.iter().fold(x, |x, block| block.forward(x, batch)))
+    }
+}
+
+impl Mae {
+    /// A freshly initialised autoencoder; the same `seed` gives the same weights on every device.
+    ///
+    /// # Errors
+    /// If the image cannot be cut into patches.
+    pub fn new(config: &MaeConfig, seed: u64, device: &Device) -> Result<Self, PatchError> {
+        let (grid, init) = (config.grid()?, &mut Init::new(seed));
+        let (dim, table) = (config.decoder_dim, sincos_2d_table(&grid, config.decoder_dim, true));
+        Ok(Self {
+            encoder: Encoder::new(config, init, device)?,
+            decoder_embed: init.linear(config.dim, dim, device),
+            mask_token: init.token(dim, device),
+            decoder_blocks: init.blocks(
+                config.decoder_depth,
+                dim,
+                config.decoder_heads,
+                config.mlp_ratio,
+                device,
+            ),
+            decoder_norm: LayerNorm::new(dim, device),
+            decoder_pred: init.linear(dim, grid.patch_dim(), device),
+            decoder_pos_embed: constant(table, [1 + grid.patches(), dim], device),
+            norm_pix_loss: config.norm_pix_loss,
+        })
+    }
+
+    /// One pass over a batch. `patches`: normalised pixels, `[B, L, P]`.
+    pub fn forward(&self, patches: Tensor<3>, masks: &MaskBatch) -> MaeOutput {
+        let latent = self.forward_encoder(patches.clone(), masks);
+        let pred = self.forward_decoder(latent, masks);
+        let loss = self.forward_loss(patches, pred.clone(), masks);
+        MaeOutput { loss, pred }
+    }
+
+    /// Random masking and encoding (§3, "MAE encoder"). `patches`: `[B, L, P]`. Returns `[B * (1 + V), D]`.
+    ///
+    /// The reference projects every patch and then drops the removed ones; to drop them first is the same and
+    /// saves their projection.
+    pub fn forward_encoder(&self, patches: Tensor<3>, masks: &MaskBatch) -> Tensor<2> {
+        let [batch, length, values] = patches.dims();
+        let device = patches.device();
+        let visible = patches.reshape([batch * length, values]).select(0, masks.keep_rows(&device));
+        self.encoder.forward(visible, masks.positions(&device), batch)
+    }
+
+    /// Decoding (§3, "MAE decoder"): mask tokens join, all tokens return to their places. `latent`:
+    /// `[B * (1 + V), D]`. Returns the prediction of every patch, `[B, L, P]`.
+    pub fn forward_decoder(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<3> {
+        let (batch, length) = (masks.batch(), masks.patches());
+        let device = latent.device();
+        let x = self.decoder_embed.forward(latent);
+        let dim = x.dims()[1];
+        // One more row, the mask token; then every place names the row that belongs there, class tokens first.
+        let x = Tensor::cat(vec![x, self.mask_token.val().reshape([1, dim])], 0);
+        let x = x.select(0, masks.restore_rows(&device));
+        let x = x.reshape([batch, 1 + length, dim]) + self.decoder_pos_embed.clone().unsqueeze::<3>();
+        let x = x.reshape([batch * (1 + length), dim]);
+        let x = self.decoder_blocks.iter().fold(x, |x, block| block.forward(x, batch));
+        let x = self.decoder_pred.forward(self.decoder_norm.forward(x));
+        let values = x.dims()[1];
+        x.reshape([batch, 1 + length, values]).narrow(1, 1, length)
+    }
+
+    /// Mean squared error on removed patches (§3, "Reconstruction target"), `[1]`: the mean over each patch
+    /// vector, summed over removed patches, divided by their number. `patches`, `pred`: `[B, L, P]`.
+    pub fn forward_loss(&self, patches: Tensor<3>, pred: Tensor<3>, masks: &MaskBatch) -> Tensor<1> {
+        let target = if self.norm_pix_loss { normalize_patches(patches) } else { patches };
+        let error = (pred - target).powi_scalar(2).mean_dim(2);
+        let mask = masks.removed(&error.device());
+        let removed = masks.removed_count() as f64;
+        (error * mask).sum().div_scalar(removed)
+    }
+}
+
+/// Each patch minus its mean, over its (unbiased) standard deviation. `patches`: `[B, L, P]`.
+pub fn normalize_patches(patches: Tensor<3>) -> Tensor<3> {
+    let (var, mean) = patches.clone().var_mean(2);
+    (patches - mean) / (var + NORM_PIX_EPS).sqrt()
+}
+
+/// Puts the class token in front of each image's tokens: `[B * V, D]` to `[B * (1 + V), D]`.
+fn prepend_cls(x: Tensor<2>, cls_token: Tensor<3>, batch: usize) -> Tensor<2> {
+    let [rows, dim] = x.dims();
+    let visible = rows / batch;
+    let cls = cls_token.expand([batch, 1, dim]);
+    Tensor::cat(vec![cls, x.reshape([batch, visible, dim])], 1).reshape([batch * (1 + visible), dim])
+}
+
+fn constant<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape), device)
+}

@@ -1,0 +1,14 @@
+//! The masked autoencoder in burn. Start with [`mae`].
+
+pub mod config;
+pub mod encode;
+pub mod init;
+pub mod layers;
+pub mod mae;
+pub mod masks;
+pub mod weights;
+
+pub use config::MaeConfig;
+pub use encode::BurnEncoder;
+pub use mae::{Encoder, Mae};
+pub use masks::MaskBatch;
