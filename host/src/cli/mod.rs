@@ -1,0 +1,50 @@
+//! The command line: one file a command.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+pub mod export;
+pub mod flash;
+pub mod listen;
+pub mod pretrain;
+pub mod reconstruct;
+pub mod verify;
+
+/// Masked autoencoders: pre-train on unlabelled images, look at what was learned, export, read from boards.
+#[derive(Debug, Parser)]
+#[command(name = "host", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Pre-train a masked autoencoder on unlabelled images.
+    Pretrain(pretrain::Args),
+    /// Draw what a training learned: originals, masks, reconstructions.
+    Reconstruct(reconstruct::Args),
+    /// Write a trained encoder as ONNX, in float and quantised.
+    Export(export::Args),
+    /// Compare every runtime and quantised form with the float encoder on real images.
+    Verify(verify::Args),
+    /// Read features from a board's serial port.
+    Listen(listen::Args),
+    /// Copy the program and a model to a board and start it.
+    Flash(flash::Args),
+}
+
+/// Runs the program: 0 done, 1 failed, 2 misused.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Pretrain(args) => pretrain::run(args),
+        Command::Reconstruct(args) => reconstruct::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Listen(args) => listen::run(args),
+        Command::Flash(args) => flash::run(args),
+    };
+    edge::exit::report("host", result)
+}

@@ -1,0 +1,352 @@
+//! `host pretrain`.
+
+use crate::{
+    data::dataset::Dataset,
+    device::{self, DeviceChoice},
+    pictures,
+    train::{
+        config::{Preset, TrainConfig},
+        run_folder::{DataSource, FORMAT, RunConfig, RunFolder},
+        trainer::{Outcome, Trainer},
+    },
+};
+use anyhow::Context as _;
+use clap::ArgAction;
+use common::{
+    mask::{self, MaskKind},
+    normalize::PixelStats,
+};
+use edge::exit::misuse;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+/// Options of `host pretrain`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Model and recipe: pico-32, tiny-32, tiny-96, tiny-224, small-224, base-224, large-224 or huge-224
+    /// [default: pico-32 on the CPU, tiny-32 on CUDA].
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["config", "resume"])]
+    preset: Option<String>,
+    /// A preset file of your own, as in models/*.toml.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    config: Option<PathBuf>,
+    /// Folder of images, searched with its sub-folders [default: the embedded generator].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The run folder to make [default: runs/PRESET-DATE-TIME].
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Continue the run in this folder.
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    /// Passes over the data.
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Images a step.
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    batch_size: Option<usize>,
+    /// Base learning rate, for a batch of 256.
+    #[arg(long, value_name = "X", conflicts_with = "resume")]
+    blr: Option<f64>,
+    /// Epochs of linear warm-up.
+    #[arg(long, value_name = "X", conflicts_with = "resume")]
+    warmup_epochs: Option<f64>,
+    /// How patches are chosen for removal.
+    #[arg(long, value_enum, conflicts_with = "resume")]
+    mask: Option<MaskArg>,
+    /// Share of patches that are removed, between 0 and 1.
+    #[arg(long, value_name = "R", conflicts_with = "resume")]
+    mask_ratio: Option<f64>,
+    /// Whether the target is each patch normalised by its own mean and deviation.
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, conflicts_with = "resume")]
+    norm_pix_loss: Option<bool>,
+    /// How many images the embedded generator makes.
+    #[arg(long, value_name = "N", conflicts_with_all = ["resume", "data"])]
+    synthetic_images: Option<usize>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value = "auto")]
+    device: DeviceChoice,
+    /// Arithmetic; this version trains in fp32 on every device.
+    #[arg(long, value_enum, default_value = "auto")]
+    precision: Precision,
+    /// Every random choice comes from this.
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    seed: Option<u64>,
+}
+
+/// `--precision`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Precision {
+    /// The best that the device has; fp32 in this version.
+    Auto,
+    /// 32-bit floating point.
+    Fp32,
+}
+
+/// `--mask`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum MaskArg {
+    /// Uniformly random patches.
+    Random,
+    /// Large rectangles.
+    Block,
+    /// A regular lattice is kept.
+    Grid,
+}
+
+impl From<MaskArg> for MaskKind {
+    fn from(arg: MaskArg) -> Self {
+        match arg {
+            MaskArg::Random => Self::Random,
+            MaskArg::Block => Self::Block,
+            MaskArg::Grid => Self::Grid,
+        }
+    }
+}
+
+/// Trains.
+///
+/// # Errors
+/// With a message that says what to do.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let chosen = device::choose(args.device)?;
+    println!("device   {}", chosen.description);
+    let (path, config, resumed) = match &args.resume {
+        Some(path) => {
+            let mut config = RunFolder::open(path)?.1;
+            if let Some(data) = &args.data {
+                config.data = DataSource::Folder(data.clone());
+            }
+            if let Some(epochs) = args.epochs {
+                config.train.epochs = epochs;
+            }
+            (path.clone(), config, true)
+        }
+        None => {
+            let (name, preset) = preset(&args, chosen.description.starts_with("CUDA"))?;
+            let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name(&name)));
+            let data = args.data.clone().map_or(DataSource::Synthetic, DataSource::Folder);
+            let config = RunConfig {
+                format: FORMAT,
+                host_version: env!("CARGO_PKG_VERSION").into(),
+                device: chosen.description.clone(),
+                data,
+                pixels: pixel_stats(preset.model.channels),
+                model: preset.model,
+                train: preset.train,
+            };
+            (path, config, false)
+        }
+    };
+    check(&config.train, config.model.grid().map_err(|e| misuse(e.to_string()))?.patches())?;
+    let dataset = Arc::new(open_data(&config)?);
+    println!("data     {}", dataset.describe());
+    if dataset.len() < config.train.batch_size {
+        let (count, batch) = (dataset.len(), config.train.batch_size);
+        return Err(misuse(format!("{count} images are fewer than one batch of {batch}: use --batch-size {count}")));
+    }
+    let run = if resumed { RunFolder::open(&path)?.0 } else { RunFolder::create(&path, &config)? };
+    let mut trainer = Trainer::new(run.clone(), config.clone(), dataset.clone(), &chosen.device, resumed)?;
+    describe(&config, &trainer, &path)?;
+    let stop = stop_on_ctrl_c()?;
+    let begun = Instant::now();
+    let outcome = trainer.run(&stop)?;
+    let shown = path.display();
+    match outcome {
+        Outcome::Stopped(checkpoint) => {
+            println!("stopped  saved {}", checkpoint.display());
+            println!("next     host pretrain --resume {shown}");
+        }
+        Outcome::Finished => {
+            let picture = run.pictures().join("reconstruction.png");
+            let images: Vec<_> = pictures::samples(&dataset, 6);
+            pictures::reconstruct(&run, &config, &images, None, config.train.mask_ratio, &picture)?;
+            println!("done     in {}", indicatif::HumanDuration(begun.elapsed()));
+            println!("picture  {}", picture.display());
+            let name = path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
+            println!("next     host export --run {shown} --out models/{name}");
+        }
+    }
+    Ok(())
+}
+
+/// The images of a run.
+///
+/// # Errors
+/// If the folder is missing, empty or damaged.
+pub fn open_data(config: &RunConfig) -> anyhow::Result<Dataset> {
+    let model = &config.model;
+    match &config.data {
+        DataSource::Folder(folder) => Dataset::folder(folder, model.channels),
+        DataSource::Synthetic if model.channels == 3 => {
+            let train = &config.train;
+            Ok(Dataset::synthetic(train.seed, train.synthetic_images, model.image_height, model.image_width))
+        }
+        DataSource::Synthetic => Err(misuse("the embedded generator makes RGB images: use --data for other channels")),
+    }
+}
+
+/// The paper's recipe normalises RGB with ImageNet's statistics; other images are brought to about -1..1.
+fn pixel_stats(channels: usize) -> PixelStats {
+    if channels == 3 { PixelStats::IMAGENET } else { PixelStats { mean: [0.5; 4], std: [0.25; 4] } }
+}
+
+fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
+    let (name, mut preset) = match (&args.config, &args.preset) {
+        (Some(file), _) => {
+            let text = fs::read_to_string(file).map_err(|e| misuse(format!("cannot read {}: {e}", file.display())))?;
+            let name = file.file_stem().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
+            (name, Preset::parse(&text, &file.display().to_string()).map_err(|e| misuse(e.to_string()))?)
+        }
+        (None, name) => {
+            let name = name.clone().unwrap_or_else(|| if cuda { "tiny-32" } else { "pico-32" }.into());
+            let preset = Preset::named(&name).map_err(|e| misuse(e.to_string()))?;
+            (name, preset)
+        }
+    };
+    let (model, train) = (&mut preset.model, &mut preset.train);
+    set(&mut train.epochs, args.epochs);
+    set(&mut train.batch_size, args.batch_size);
+    set(&mut train.blr, args.blr);
+    set(&mut train.warmup_epochs, args.warmup_epochs);
+    set(&mut train.mask, args.mask.map(MaskKind::from));
+    set(&mut train.mask_ratio, args.mask_ratio);
+    set(&mut train.synthetic_images, args.synthetic_images);
+    set(&mut train.seed, args.seed);
+    set(&mut model.norm_pix_loss, args.norm_pix_loss);
+    // A short try keeps the share of its warm-up.
+    if args.epochs.is_some() && args.warmup_epochs.is_none() {
+        train.warmup_epochs = train.warmup_epochs.min(train.epochs as f64 / 10.0);
+    }
+    Ok((name, preset))
+}
+
+fn set<T>(value: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *value = given;
+    }
+}
+
+fn check(train: &TrainConfig, patches: usize) -> anyhow::Result<()> {
+    check_mask_ratio(train.mask_ratio, patches)?;
+    if train.epochs == 0 || train.batch_size == 0 {
+        return Err(misuse("--epochs and --batch-size must be at least 1"));
+    }
+    if !(train.blr.is_finite() && train.blr > 0.0) {
+        return Err(misuse("--blr must be a positive number"));
+    }
+    if !(train.warmup_epochs.is_finite() && train.warmup_epochs >= 0.0) {
+        return Err(misuse("--warmup-epochs must be 0 or more"));
+    }
+    Ok(())
+}
+
+/// Refuses ratios that keep or remove nothing.
+///
+/// # Errors
+/// As misuse.
+pub fn check_mask_ratio(ratio: f64, patches: usize) -> anyhow::Result<()> {
+    if !(ratio > 0.0 && ratio < 1.0) {
+        return Err(misuse(format!("--mask-ratio {ratio} is not between 0 and 1")));
+    }
+    match mask::len_keep(patches, ratio) {
+        0 => Err(misuse(format!("--mask-ratio {ratio} keeps none of {patches} patches: use a smaller one"))),
+        kept if kept == patches => {
+            Err(misuse(format!("--mask-ratio {ratio} removes none of {patches} patches: use a larger one")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn describe(config: &RunConfig, trainer: &Trainer, path: &Path) -> anyhow::Result<()> {
+    let (model, train) = (&config.model, &config.train);
+    let grid = model.grid()?;
+    let kept = mask::len_keep(grid.patches(), train.mask_ratio);
+    let count = |encoder: bool| -> anyhow::Result<f64> {
+        let tensors = trainer.tensors()?;
+        let wanted = tensors.iter().filter(|(name, _)| crate::checkpoint::is_encoder(name) == encoder);
+        Ok(wanted.map(|(_, tensor)| tensor.data.len()).sum::<usize>() as f64 / 1e6)
+    };
+    println!(
+        "model    encoder {}x{} ({:.2} M), decoder {}x{} ({:.2} M); {} of {} patches of {p}x{p} visible",
+        model.dim,
+        model.depth,
+        count(true)?,
+        model.decoder_dim,
+        model.decoder_depth,
+        count(false)?,
+        kept,
+        grid.patches(),
+        p = grid.patch_size(),
+    );
+    println!(
+        "train    {} epochs of {} steps, {} images a step; Ctrl-C saves",
+        train.epochs,
+        trainer.steps_an_epoch(),
+        train.batch_size
+    );
+    println!("run      {}", path.display());
+    Ok(())
+}
+
+/// The first Ctrl-C asks the training to save and stop; the second ends the program at once.
+fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+        eprintln!("\nsaving and stopping; press Ctrl-C again to stop at once");
+    })
+    .context("cannot watch for Ctrl-C")?;
+    Ok(stop)
+}
+
+/// A folder name that sorts by time.
+fn new_name(preset: &str) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let (days, seconds) = ((now / 86_400) as i64, now % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{preset}-{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
+}
+
+/// Year, month and day of a day since 1970 (proleptic Gregorian), by eras of 400 years.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_become_dates() {
+        assert_eq!(civil(0), (1970, 1, 1));
+        assert_eq!(civil(11_016), (2000, 2, 29));
+        assert_eq!(civil(20_781), (2026, 11, 24));
+    }
+
+    #[test]
+    fn ratios_that_keep_or_remove_nothing_are_misuse() {
+        for ratio in [0.0, 1.0, -0.5, 1.5, f64::NAN, 0.001, 0.999] {
+            assert!(check_mask_ratio(ratio, 64).is_err(), "{ratio}");
+        }
+        assert!(check_mask_ratio(0.75, 64).is_ok());
+    }
+}

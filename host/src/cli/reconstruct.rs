@@ -1,0 +1,58 @@
+//! `host reconstruct`.
+
+use super::pretrain::{MaskArg, check_mask_ratio, open_data};
+use crate::{pictures, train::run_folder::RunFolder};
+use common::mask::MaskKind;
+use edge::image_source;
+use std::{path::PathBuf, sync::Arc};
+
+/// Options of `host reconstruct`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The run folder of a training.
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+    /// Images, or folders of images [default: eight images of the run's own data].
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    images: Vec<PathBuf>,
+    /// At most this many images.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    limit: usize,
+    /// Only this kind of mask [default: all three].
+    #[arg(long, value_enum)]
+    mask: Option<MaskArg>,
+    /// Share of patches that are removed [default: the run's own].
+    #[arg(long, value_name = "R")]
+    mask_ratio: Option<f64>,
+    /// The PNG to write.
+    #[arg(long, value_name = "FILE.png")]
+    out: PathBuf,
+}
+
+/// Draws originals, masks and reconstructions.
+///
+/// # Errors
+/// With a message that says what to do.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let (run, config) = RunFolder::open(&args.run)?;
+    let mask_ratio = args.mask_ratio.unwrap_or(config.train.mask_ratio);
+    check_mask_ratio(mask_ratio, config.model.grid()?.patches())?;
+    if args.limit == 0 {
+        return Err(edge::exit::misuse("--limit must be at least 1"));
+    }
+    let images = if args.images.is_empty() {
+        pictures::samples(&open_data(&config)?, args.limit)
+    } else {
+        let mut images = Vec::new();
+        for path in &args.images {
+            let files = image_source::find(path).map_err(|e| edge::exit::misuse(e.to_string()))?;
+            for file in files.iter().take(args.limit - images.len().min(args.limit)) {
+                images.push(Arc::new(image_source::pixels(image_source::open(file)?, config.model.channels)));
+            }
+        }
+        images
+    };
+    pictures::reconstruct(&run, &config, &images, args.mask.map(MaskKind::from), mask_ratio, &args.out)?;
+    println!("{} images reconstructed: {}", images.len(), args.out.display());
+    Ok(())
+}

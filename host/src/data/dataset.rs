@@ -1,0 +1,150 @@
+//! A set of images: a folder, or the embedded generator.
+
+use super::{synthetic, texture::PATTERNS};
+use anyhow::{Context as _, bail};
+use edge::image_source::{self, ImageError, Pixels};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// Decoded images are kept up to this many bytes; the rest is decoded anew in every epoch.
+const CACHE_BYTES: usize = 2 << 30;
+
+/// Images by number.
+#[derive(Debug)]
+pub struct Dataset {
+    source: Source,
+    channels: usize,
+    classes: Vec<String>,
+    labels: Vec<usize>,
+    cache: Vec<OnceLock<Arc<Pixels>>>,
+    cached: AtomicUsize,
+}
+
+#[derive(Debug)]
+enum Source {
+    Synthetic { seed: u64, height: usize, width: usize },
+    Files { root: PathBuf, files: Vec<PathBuf> },
+}
+
+impl Dataset {
+    /// `count` images of the embedded generator.
+    #[must_use]
+    pub fn synthetic(seed: u64, count: usize, height: usize, width: usize) -> Self {
+        let source = Source::Synthetic { seed, height, width };
+        let classes = PATTERNS.iter().map(|(_, name)| (*name).to_owned()).collect();
+        let labels = (0..count).map(|index| index % PATTERNS.len()).collect();
+        Self::new(source, 3, classes, labels, count)
+    }
+
+    /// The images of a folder. If it has sub-folders with images, the first level names the classes.
+    ///
+    /// # Errors
+    /// If it cannot be read, holds no image, or none that can be decoded.
+    pub fn folder(root: &Path, channels: usize) -> anyhow::Result<Self> {
+        let files = match image_source::find(root) {
+            Ok(files) => files,
+            Err(error @ (ImageError::NoImages(_) | ImageError::Io { .. })) => {
+                return Err(edge::exit::misuse(format!("{error}; --data takes a folder of images")));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let class = |file: &PathBuf| -> Option<String> {
+            let mut parts = file.strip_prefix(root).ok()?.components();
+            let first = parts.next()?.as_os_str().to_string_lossy().into_owned();
+            parts.next().map(|_| first)
+        };
+        let names: Option<Vec<String>> = files.iter().map(class).collect();
+        let mut classes = names.clone().unwrap_or_default();
+        classes.sort();
+        classes.dedup();
+        let label = |name: &String| classes.binary_search(name).unwrap_or_default();
+        let labels = names.iter().flatten().map(label).collect();
+        let count = files.len();
+        let dataset = Self::new(Source::Files { root: root.into(), files }, channels, classes, labels, count);
+        let readable = (0..count).map(|index| dataset.image(index)).find(Result::is_ok);
+        if readable.is_none() {
+            bail!("none of the {count} images in {} can be decoded; are they damaged?", root.display());
+        }
+        Ok(dataset)
+    }
+
+    fn new(source: Source, channels: usize, classes: Vec<String>, labels: Vec<usize>, count: usize) -> Self {
+        let cache = (0..count).map(|_| OnceLock::new()).collect();
+        Self { source, channels, classes, labels, cache, cached: AtomicUsize::new(0) }
+    }
+
+    /// Number of images, readable or not.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cache.is_empty()
+    }
+
+    /// Names of the classes; empty if the folder has none.
+    #[must_use]
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Class number of an image, if there are classes.
+    #[must_use]
+    pub fn label(&self, index: usize) -> Option<usize> {
+        self.labels.get(index).copied()
+    }
+
+    /// How a person would name an image.
+    #[must_use]
+    pub fn name(&self, index: usize) -> String {
+        match &self.source {
+            Source::Synthetic { .. } => format!("generated image {index}"),
+            Source::Files { root, files } => files.get(index).map_or_else(String::new, |file| {
+                file.strip_prefix(root).unwrap_or(file).display().to_string()
+            }),
+        }
+    }
+
+    /// One line for a person.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let (count, classes) = (self.len(), self.classes.len());
+        match &self.source {
+            Source::Synthetic { .. } => format!("{count} generated images (embedded; use --data for your own)"),
+            Source::Files { root, .. } if classes > 1 => {
+                format!("{count} images in {} ({classes} folders)", root.display())
+            }
+            Source::Files { root, .. } => format!("{count} images in {}", root.display()),
+        }
+    }
+
+    /// Image `index`, decoded, with the data set's number of channels.
+    ///
+    /// # Errors
+    /// If the file is gone or damaged.
+    pub fn image(&self, index: usize) -> anyhow::Result<Arc<Pixels>> {
+        let slot = self.cache.get(index).context("no such image")?;
+        if let Some(image) = slot.get() {
+            return Ok(image.clone());
+        }
+        let image = Arc::new(match &self.source {
+            Source::Synthetic { seed, height, width } => synthetic::image(*seed, index, *height, *width),
+            Source::Files { files, .. } => image_source::pixels(image_source::open(&files[index])?, self.channels),
+        });
+        let bytes = image.data.len();
+        if self.cached.fetch_add(bytes, Ordering::Relaxed) + bytes <= CACHE_BYTES {
+            let _ = slot.set(image.clone());
+        } else {
+            self.cached.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        Ok(image)
+    }
+}

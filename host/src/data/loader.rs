@@ -1,0 +1,221 @@
+//! Batches of augmented, normalised patches, prepared ahead on a thread of their own.
+
+use super::{augment, dataset::Dataset};
+use anyhow::{Context as _, bail};
+use common::{
+    mask::{argsort, generator, uniform},
+    normalize::PixelStats,
+    patch::PatchGrid,
+};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, sync_channel},
+    },
+    thread,
+};
+
+/// How batches are made.
+#[derive(Debug, Clone, Copy)]
+pub struct LoaderConfig {
+    /// Order and augmentation come from this.
+    pub seed: u64,
+    /// Images a batch.
+    pub batch_size: usize,
+    /// Random crop and flip; without it, the whole image.
+    pub augment: bool,
+    /// Batches prepared ahead.
+    pub prefetch: usize,
+}
+
+impl Default for LoaderConfig {
+    fn default() -> Self {
+        Self { seed: 0, batch_size: 1, augment: true, prefetch: 3 }
+    }
+}
+
+/// One batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Normalised pixels, `[B, L, P]`.
+    pub patches: Vec<f32>,
+    /// Which images, `[B]`.
+    pub indices: Vec<usize>,
+}
+
+/// The batches of one epoch from one iteration on; a rest smaller than a batch is dropped.
+#[derive(Debug)]
+pub struct Loader {
+    batches: Receiver<anyhow::Result<Batch>>,
+    broken: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Loader {
+    /// Starts the thread. The same arguments give the same batches; `iteration` skips without work.
+    ///
+    /// # Errors
+    /// If there are fewer images than one batch, or the thread cannot be started.
+    pub fn start(
+        dataset: Arc<Dataset>,
+        grid: PatchGrid,
+        pixels: PixelStats,
+        config: LoaderConfig,
+        epoch: usize,
+        iteration: usize,
+    ) -> anyhow::Result<Self> {
+        if dataset.len() < config.batch_size || config.batch_size == 0 {
+            bail!("{} images are fewer than one batch of {}", dataset.len(), config.batch_size);
+        }
+        let (sender, batches) = sync_channel(config.prefetch);
+        let broken = Arc::new(Mutex::new(BTreeSet::new()));
+        let maker = Maker { dataset, grid, pixels, config, epoch, broken: broken.clone() };
+        let work = move || {
+            let order = maker.order();
+            for ids in order.chunks_exact(maker.config.batch_size).skip(iteration) {
+                let batch = maker.batch(ids);
+                let failed = batch.is_err();
+                if sender.send(batch).is_err() || failed {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("loader".into()).spawn(work).context("cannot start the loader's thread")?;
+        Ok(Self { batches, broken })
+    }
+
+    /// The next batch.
+    ///
+    /// # Errors
+    /// If no image can be read, or the epoch is over.
+    pub fn next_batch(&mut self) -> anyhow::Result<Batch> {
+        self.batches.recv().context("the loader has ended")?
+    }
+
+    /// A line about each image that could not be read so far (ten at most), and one with their number.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines: Vec<String> = broken.iter().take(10).map(|text| format!("warning: skipped {text}")).collect();
+        if broken.len() > lines.len() {
+            lines.push(format!("warning: {} images skipped in all", broken.len()));
+        }
+        lines
+    }
+}
+
+struct Maker {
+    dataset: Arc<Dataset>,
+    grid: PatchGrid,
+    pixels: PixelStats,
+    config: LoaderConfig,
+    epoch: usize,
+    broken: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Maker {
+    /// The order of the images in this epoch.
+    fn order(&self) -> Vec<u32> {
+        let rng = &mut generator(self.config.seed ^ 0x0bde_5bde, self.epoch as u64);
+        let noise: Vec<f32> = (0..self.dataset.len()).map(|_| uniform(rng)).collect();
+        let mut order = vec![0; noise.len()];
+        argsort(&noise, &mut order);
+        order
+    }
+
+    fn batch(&self, ids: &[u32]) -> anyhow::Result<Batch> {
+        let mut batch = Batch { patches: vec![0.0; ids.len() * self.grid.image_len()], indices: Vec::new() };
+        let mut image = vec![0.0; self.grid.image_len()];
+        for (id, patches) in ids.iter().zip(batch.patches.chunks_exact_mut(self.grid.image_len())) {
+            let (index, view) = self.view(*id as usize)?;
+            self.pixels.normalize_image(&view, self.grid.channels(), &mut image);
+            self.grid.patchify(&image, patches)?;
+            batch.indices.push(index);
+        }
+        Ok(batch)
+    }
+
+    /// A view of image `index`, or of the next one that can be read.
+    fn view(&self, index: usize) -> anyhow::Result<(usize, Vec<u8>)> {
+        let (count, (height, width)) = (self.dataset.len(), (self.grid.height(), self.grid.width()));
+        for index in (index..count).chain(0..index) {
+            match self.dataset.image(index) {
+                Ok(image) => {
+                    let stream = (self.epoch * count + index) as u64;
+                    let rng = &mut generator(self.config.seed ^ 0xa06e_0e47, stream);
+                    let view = if self.config.augment {
+                        augment::training_view(&image, height, width, rng)?
+                    } else {
+                        let crop = edge::image_source::Crop {
+                            left: 0.0,
+                            top: 0.0,
+                            width: image.width as f64,
+                            height: image.height as f64,
+                        };
+                        edge::image_source::resize(&image, crop, height, width)?
+                    };
+                    return Ok((index, view));
+                }
+                Err(error) => {
+                    let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+                    broken.insert(format!("{error:#}"));
+                }
+            }
+        }
+        bail!("none of the {count} images can be read any more")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loader(epoch: usize, iteration: usize) -> Loader {
+        let dataset = Arc::new(Dataset::synthetic(7, 40, 16, 16));
+        let grid = PatchGrid::new(16, 16, 4, 3).expect("grid");
+        let config = LoaderConfig { seed: 3, batch_size: 12, ..LoaderConfig::default() };
+        Loader::start(dataset, grid, PixelStats::IMAGENET, config, epoch, iteration).expect("start")
+    }
+
+    #[test]
+    fn an_epoch_shows_each_image_once_and_can_be_entered_anywhere() {
+        let mut whole = loader(1, 0);
+        let batches: Vec<Batch> = (0..3).map(|_| whole.next_batch().expect("batch")).collect();
+        assert!(whole.next_batch().is_err(), "the rest of 4 is dropped");
+        let mut seen: Vec<usize> = batches.iter().flat_map(|batch| batch.indices.clone()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 36);
+        assert_eq!(loader(1, 2).next_batch().expect("batch"), batches[2]);
+        assert_ne!(loader(2, 0).next_batch().expect("batch"), batches[0]);
+    }
+
+    #[test]
+    fn broken_images_are_replaced_and_named() {
+        let root = tempfile::tempdir().expect("folder");
+        for index in 0..6 {
+            let path = root.path().join(format!("{index}.png"));
+            if index % 2 == 0 {
+                image::RgbImage::new(20, 9).save(path).expect("save");
+            } else {
+                std::fs::write(path, "not an image").expect("write");
+            }
+        }
+        let dataset = Arc::new(Dataset::folder(root.path(), 3).expect("dataset"));
+        let grid = PatchGrid::new(16, 16, 4, 3).expect("grid");
+        let config = LoaderConfig { batch_size: 6, ..LoaderConfig::default() };
+        let mut loader = Loader::start(dataset, grid, PixelStats::IMAGENET, config, 0, 0).expect("start");
+        let batch = loader.next_batch().expect("batch");
+        assert!(batch.indices.iter().all(|index| index % 2 == 0));
+        assert_eq!(loader.warnings().len(), 3);
+        assert!(loader.warnings()[0].contains("1.png"));
+    }
+
+    #[test]
+    fn a_folder_of_broken_images_is_refused() {
+        let root = tempfile::tempdir().expect("folder");
+        std::fs::write(root.path().join("a.png"), "x").expect("write");
+        let error = Dataset::folder(root.path(), 3).expect_err("broken").to_string();
+        assert!(error.contains("none of the 1 images"), "{error}");
+    }
+}

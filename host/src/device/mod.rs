@@ -1,0 +1,65 @@
+//! Choosing the device at run time: CUDA where it is built in and present, else the CPU.
+
+pub mod probe;
+
+use burn::tensor::Device;
+use clap::ValueEnum;
+
+/// `--device`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum DeviceChoice {
+    /// CUDA where it works, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// CUDA or an error.
+    Cuda,
+}
+
+/// A device and how to name it to a person.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// Where tensors live.
+    pub device: Device,
+    /// One line.
+    pub description: String,
+}
+
+/// Picks the device.
+///
+/// # Errors
+/// If CUDA is asked for and cannot be had; the message says what is missing.
+pub fn choose(choice: DeviceChoice) -> anyhow::Result<Chosen> {
+    let cuda = match choice {
+        DeviceChoice::Cpu => None,
+        DeviceChoice::Auto | DeviceChoice::Cuda => Some(cuda()),
+    };
+    match (choice, cuda) {
+        (_, Some(Ok(chosen))) => Ok(chosen),
+        (DeviceChoice::Cuda, Some(Err(reason))) => Err(edge::exit::misuse(format!("no CUDA device: {reason}"))),
+        (_, Some(Err(reason))) => Ok(cpu(&format!(" (no CUDA: {reason})"))),
+        (_, None) => Ok(cpu("")),
+    }
+}
+
+fn cpu(why: &str) -> Chosen {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    Chosen { device: Device::flex(), description: format!("CPU, {threads} threads{why}") }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> Result<Chosen, String> {
+    // burn panics where the driver, NVRTC or the headers are missing: look before it does.
+    probe::cuda_status().ready()?;
+    let device = Device::cuda(0);
+    Ok(Chosen { device, description: "CUDA device 0".into() })
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda() -> Result<Chosen, String> {
+    Err(match probe::driver_present() {
+        true => "an NVIDIA driver is here, but this program was built without CUDA: use `cargo cuda pretrain`".into(),
+        false => "no NVIDIA driver found".into(),
+    })
+}

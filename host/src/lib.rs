@@ -1,0 +1,15 @@
+//! Pre-trains masked autoencoders on unlabelled images, shows what they learned, exports the encoder, and reads
+//! features from boards.
+//!
+//! Design decision: the tensor library (burn) appears only in [`model`] and [`train`]; everything else works on
+//! plain named tensors and slices, with the mathematics of `common`.
+
+pub mod checkpoint;
+pub mod cli;
+pub mod data;
+pub mod device;
+pub mod export;
+pub mod link;
+pub mod model;
+pub mod pictures;
+pub mod train;

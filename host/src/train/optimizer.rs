@@ -1,0 +1,175 @@
+//! AdamW over a module, with its state kept by parameter name so that it can be saved and found again.
+//!
+//! The arithmetic is burn's [`AdamW`]; burn's own module optimizer keys its state by identifiers that are new in
+//! every process, and restores it on a default device that may not exist.
+
+use crate::{
+    checkpoint::{NamedTensor, Tensors},
+    model::weights::official_name,
+};
+use burn::{
+    module::{Module, ModuleMapper, Param, ParamId},
+    optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, GradientsParams, Optimizer as _},
+    tensor::{Device, Gradients, Tensor, TensorData},
+};
+use std::collections::BTreeMap;
+
+/// Hyper-parameters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWHyper {
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Decoupled weight decay, on matrices and tokens; biases and norms have none.
+    pub weight_decay: f32,
+}
+
+/// PyTorch's epsilon.
+const EPSILON: f32 = 1e-8;
+
+/// First and second moment, flat, and the number of steps.
+#[derive(Debug, Clone)]
+struct Moments {
+    steps: usize,
+    exp_avg: Tensor<1>,
+    exp_avg_sq: Tensor<1>,
+}
+
+/// AdamW with weight decay on parameters of two and more axes only, as the reference groups them.
+#[derive(Clone)]
+pub struct Optimizer {
+    decayed: AdamW,
+    plain: AdamW,
+    moments: BTreeMap<String, Moments>,
+}
+
+/// Why a saved optimizer does not fit.
+#[derive(Debug, thiserror::Error)]
+pub enum OptimizerError {
+    /// One half of a parameter's state is missing, or halves differ.
+    #[error("the optimizer's state of `{0}` is incomplete")]
+    Incomplete(String),
+    /// The device could not give the values back.
+    #[error("cannot read the optimizer's state of `{0}` from the device: {1}")]
+    Read(String, String),
+}
+
+impl Optimizer {
+    /// An optimizer without state.
+    #[must_use]
+    pub fn new(hyper: AdamWHyper) -> Self {
+        let config = AdamWConfig::new().with_beta_1(hyper.beta1).with_beta_2(hyper.beta2).with_epsilon(EPSILON);
+        Self {
+            decayed: config.clone().with_weight_decay(hyper.weight_decay).build(),
+            plain: config.with_weight_decay(0.0).build(),
+            moments: BTreeMap::new(),
+        }
+    }
+
+    /// One update of every parameter that has a gradient.
+    pub fn step<M: Module>(&mut self, module: M, gradients: Gradients, lr: f64) -> M {
+        let gradients = GradientsParams::from_grads(gradients, &module);
+        module.map(&mut Step { optimizer: self, gradients, lr, path: Vec::new() })
+    }
+
+    /// The state as named tensors: `NAME.exp_avg`, `NAME.exp_avg_sq` (flat), `NAME.step` (one value).
+    ///
+    /// # Errors
+    /// If the device cannot give the values back.
+    pub fn to_tensors(&self) -> Result<Tensors, OptimizerError> {
+        let mut tensors = Tensors::new();
+        for (name, moments) in &self.moments {
+            for (part, tensor) in [("exp_avg", &moments.exp_avg), ("exp_avg_sq", &moments.exp_avg_sq)] {
+                let data = tensor.try_to_vec_as::<f32>();
+                let data = data.map_err(|error| OptimizerError::Read(name.clone(), error.to_string()))?;
+                tensors.insert(format!("{name}.{part}"), NamedTensor { shape: vec![data.len()], data });
+            }
+            let step = NamedTensor { shape: vec![1], data: vec![moments.steps as f32] };
+            tensors.insert(format!("{name}.step"), step);
+        }
+        Ok(tensors)
+    }
+
+    /// Takes up a saved state.
+    ///
+    /// # Errors
+    /// Names the first parameter whose state is incomplete.
+    pub fn load_tensors(&mut self, tensors: &Tensors, device: &Device) -> Result<(), OptimizerError> {
+        self.moments.clear();
+        let names = tensors.keys().filter_map(|key| key.strip_suffix(".step"));
+        for name in names {
+            let part = |part: &str| tensors.get(&format!("{name}.{part}"));
+            let (Some(step), Some(exp_avg), Some(exp_avg_sq)) = (part("step"), part("exp_avg"), part("exp_avg_sq"))
+            else {
+                return Err(OptimizerError::Incomplete(name.into()));
+            };
+            if exp_avg.data.len() != exp_avg_sq.data.len() || step.data.len() != 1 {
+                return Err(OptimizerError::Incomplete(name.into()));
+            }
+            let upload = |t: &NamedTensor| {
+                Tensor::<1>::from_data(TensorData::new(t.data.clone(), [t.data.len()]), device).without_autodiff()
+            };
+            let moments = Moments {
+                steps: step.data[0] as usize,
+                exp_avg: upload(exp_avg),
+                exp_avg_sq: upload(exp_avg_sq),
+            };
+            self.moments.insert(name.into(), moments);
+        }
+        Ok(())
+    }
+}
+
+struct Step<'a> {
+    optimizer: &'a mut Optimizer,
+    gradients: GradientsParams,
+    lr: f64,
+    path: Vec<String>,
+}
+
+impl Step<'_> {
+    fn gradient<const D: usize>(&mut self, id: ParamId) -> Option<Tensor<D>> {
+        self.gradients.remove(id)
+    }
+}
+
+impl ModuleMapper for Step<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(gradient) = self.gradient::<D>(param.id) else { return param };
+        let name = official_name(&self.path);
+        let shape = gradient.dims();
+        let count = shape.iter().product::<usize>();
+        let state = self.optimizer.moments.remove(&name).filter(|m| m.exp_avg.dims() == [count]).map(|m| {
+            let (exp_avg, exp_avg_sq) = (m.exp_avg.reshape(shape), m.exp_avg_sq.reshape(shape));
+            AdamWState::new(AdaptiveMomentumState::new(m.steps, exp_avg, exp_avg_sq))
+        });
+        let adamw = if D == 1 { &self.optimizer.plain } else { &self.optimizer.decayed };
+        let lr = self.lr;
+        let mut after = None;
+        let param = param.map(|tensor| {
+            let tracked = tensor.is_require_grad();
+            let (tensor, state) = adamw.step(lr, tensor.inner(), gradient, state);
+            after = state;
+            let tensor = Tensor::from_inner(tensor);
+            if tracked { tensor.require_grad() } else { tensor }
+        });
+        if let Some(AdamWState { momentum }) = after {
+            let moments = Moments {
+                steps: momentum.time,
+                exp_avg: momentum.moment_1.reshape([count]),
+                exp_avg_sq: momentum.moment_2.reshape([count]),
+            };
+            self.optimizer.moments.insert(name, moments);
+        }
+        param
+    }
+}
