@@ -14,3 +14,4 @@ pub mod model;
 pub mod normalize;
 pub mod patch;
 pub mod position;
+pub mod wire;

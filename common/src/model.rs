@@ -5,7 +5,7 @@
 
 use crate::{
     normalize::PixelStats,
-    patch::{PatchGrid, PatchError},
+    patch::{PatchError, PatchGrid},
 };
 use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -51,11 +51,7 @@ impl fmt::Debug for ModelHash {
 
 impl Serialize for ModelHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            self.0.serialize(serializer)
-        }
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
     }
 }
 

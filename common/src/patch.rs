@@ -189,12 +189,7 @@ impl PatchGrid {
     ///
     /// # Errors
     /// If a buffer's length or an index does not fit the grid.
-    pub fn patchify_visible<T: Copy>(
-        &self,
-        image: &[T],
-        ids_keep: &[u32],
-        out: &mut [T],
-    ) -> Result<(), PatchError> {
+    pub fn patchify_visible<T: Copy>(&self, image: &[T], ids_keep: &[u32], out: &mut [T]) -> Result<(), PatchError> {
         check("the visible patches", ids_keep.len() * self.patch_dim(), out.len())?;
         for (id, patch) in ids_keep.iter().zip(out.chunks_exact_mut(self.patch_dim())) {
             self.extract(image, *id as usize, patch)?;

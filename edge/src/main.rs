@@ -1,2 +1,7 @@
-//! The Linux program.
-fn main() {}
+//! The program for Linux boards; see [`edge::linux`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    edge::linux::main()
+}

@@ -1,7 +1,13 @@
 //! Time of a bare training step: `cargo run --release -p host --example step_time [PRESET] [BATCH]`.
 use burn::tensor::{Device, Tensor, TensorData};
 use common::mask::MaskKind;
-use host::{model::{Mae, MaskBatch}, train::{config::Preset, optimizer::{AdamWHyper, Optimizer}}};
+use host::{
+    model::{Mae, MaskBatch},
+    train::{
+        config::Preset,
+        optimizer::{AdamWHyper, Optimizer},
+    },
+};
 use std::time::Instant;
 #[global_allocator]
 static A: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,7 +33,9 @@ fn main() {
         model = opt.step(model, g, 1e-3);
         let l: f32 = loss.inner().into_scalar();
         times.push(t.elapsed().as_secs_f64() * 1e3);
-        if step > 10 { println!("{step} loss {l:.5} fwd {t1:?} bwd {:?} opt {:?}", t2 - t1, t.elapsed() - t2); }
+        if step > 10 {
+            println!("{step} loss {l:.5} fwd {t1:?} bwd {:?} opt {:?}", t2 - t1, t.elapsed() - t2);
+        }
     }
     times.sort_by(f64::total_cmp);
     println!("median {:.1} ms, {:.0} img/s", times[7], batch as f64 / times[7] * 1e3);

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod data;
 pub mod device;
+pub mod evaluate;
 pub mod export;
 pub mod link;
 pub mod model;

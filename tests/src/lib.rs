@@ -1,1 +1,126 @@
-//! Test helpers.
+//! What the end-to-end tests share: the programs, throw-away images, pseudo-terminals.
+
+use anyhow::{Context as _, ensure};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+};
+
+pub mod pty;
+
+/// Says on standard error that a test did not run, and why. With `MAE_TESTS_REQUIRE_ALL` set it fails instead.
+///
+/// # Panics
+/// With `MAE_TESTS_REQUIRE_ALL`, where nothing may be skipped.
+pub fn skip(reason: &str) {
+    assert!(std::env::var_os("MAE_TESTS_REQUIRE_ALL").is_none(), "nothing may be skipped here, but: {reason}");
+    // The handle itself, because libtest captures only what the print macros write.
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+}
+
+/// The path of `host` or `edge`, built if need be.
+///
+/// # Panics
+/// If they cannot be built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let test = std::env::current_exe().expect("a test has a path");
+        let folder = test.ancestors().nth(2).expect("target/PROFILE/deps/test").to_owned();
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--workspace", "--bins"]);
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        let status = build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).status().expect("cargo runs");
+        assert!(status.success(), "the programs do not build");
+        folder
+    });
+    folder.join(name)
+}
+
+/// Runs a program to its end.
+///
+/// # Panics
+/// If it cannot be started.
+#[must_use]
+pub fn run(name: &str, args: &[&str]) -> Output {
+    Command::new(program(name)).args(args).output().expect("the program starts")
+}
+
+/// Runs a program that must succeed; returns its standard output.
+///
+/// # Panics
+/// With its messages, if it fails.
+pub fn succeed(name: &str, args: &[&str]) -> String {
+    let output = run(name, args);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name} {args:?} failed:\n{out}{err}");
+    out.into_owned()
+}
+
+/// Writes `count` generated images of other sizes than any model's as PNG files, in folders by class.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn write_images(folder: &Path, count: usize) -> anyhow::Result<()> {
+    for index in 0..count {
+        let (height, width) = (40 + index % 3 * 8, 40 + index % 4 * 6);
+        let pixels = host::data::synthetic::image(99, index, height, width);
+        let image = image::RgbImage::from_raw(width as u32, height as u32, pixels.data).context("pixels")?;
+        let class = folder.join(format!("class-{}", index % 10));
+        std::fs::create_dir_all(&class)?;
+        image.save(class.join(format!("{index:04}.png")))?;
+    }
+    Ok(())
+}
+
+/// Reads a `.npy` file of features.
+///
+/// # Errors
+/// If it is none.
+pub fn read_features(path: &Path) -> anyhow::Result<ndarray::Array2<f32>> {
+    ndarray_npy::read_npy(path).with_context(|| format!("{}", path.display()))
+}
+
+/// Checks that two arrays agree to `tolerance`.
+///
+/// # Errors
+/// With the largest difference.
+pub fn close(a: &ndarray::Array2<f32>, b: &ndarray::Array2<f32>, tolerance: f32) -> anyhow::Result<()> {
+    ensure!(a.dim() == b.dim(), "{:?} against {:?}", a.dim(), b.dim());
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    ensure!(worst <= tolerance, "the largest difference is {worst}");
+    Ok(())
+}
+
+/// A small model folder with the weights of `tests/parity`, made by the exporter.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn parity_model(folder: &Path) -> anyhow::Result<()> {
+    let parity = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity/mae-32/checkpoint.safetensors");
+    let (tensors, _) = host::checkpoint::safetensors::read(&parity)?;
+    let config = host::model::MaeConfig {
+        image_height: 32,
+        image_width: 32,
+        channels: 3,
+        patch_size: 4,
+        dim: 48,
+        depth: 2,
+        heads: 3,
+        decoder_dim: 32,
+        decoder_depth: 2,
+        decoder_heads: 4,
+        mlp_ratio: 4.0,
+        norm_pix_loss: true,
+    };
+    let hash = host::checkpoint::encoder_hash(&tensors);
+    let spec = config.encoder_spec(common::normalize::PixelStats::IMAGENET, hash);
+    host::export::write(folder, &spec, &tensors, &edge::model_folder::Precision::ALL, "a test")?;
+    Ok(())
+}

@@ -36,8 +36,8 @@ pub fn encoder_hash(tensors: &Tensors) -> ModelHash {
     hash
 }
 
-/// Whether a parameter belongs to the encoder.
+/// Whether a tensor is a parameter of the encoder; fixed position tables, which some files hold, are none.
 #[must_use]
 pub fn is_encoder(name: &str) -> bool {
-    !name.starts_with("decoder_") && name != "mask_token"
+    !name.starts_with("decoder_") && name != "mask_token" && name != "pos_embed"
 }

@@ -3,8 +3,11 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+pub mod evaluate;
 pub mod export;
+pub mod features;
 pub mod flash;
+pub mod images;
 pub mod listen;
 pub mod pretrain;
 pub mod reconstruct;
@@ -24,6 +27,10 @@ enum Command {
     Pretrain(pretrain::Args),
     /// Draw what a training learned: originals, masks, reconstructions.
     Reconstruct(reconstruct::Args),
+    /// Measure what the features are worth.
+    Evaluate(evaluate::Args),
+    /// Write the features of a folder of images.
+    Features(features::Args),
     /// Write a trained encoder as ONNX, in float and quantised.
     Export(export::Args),
     /// Compare every runtime and quantised form with the float encoder on real images.
@@ -41,6 +48,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Pretrain(args) => pretrain::run(args),
         Command::Reconstruct(args) => reconstruct::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Features(args) => features::run(args),
         Command::Export(args) => export::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Listen(args) => listen::run(args),

@@ -189,7 +189,9 @@ pub fn open_data(config: &RunConfig) -> anyhow::Result<Dataset> {
             let train = &config.train;
             Ok(Dataset::synthetic(train.seed, train.synthetic_images, model.image_height, model.image_width))
         }
-        DataSource::Synthetic => Err(misuse("the embedded generator makes RGB images: use --data for other channels")),
+        DataSource::Synthetic => {
+            Err(misuse("the embedded generator makes RGB images: use --data for other channels"))
+        }
     }
 }
 
@@ -201,7 +203,8 @@ fn pixel_stats(channels: usize) -> PixelStats {
 fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     let (name, mut preset) = match (&args.config, &args.preset) {
         (Some(file), _) => {
-            let text = fs::read_to_string(file).map_err(|e| misuse(format!("cannot read {}: {e}", file.display())))?;
+            let text =
+                fs::read_to_string(file).map_err(|e| misuse(format!("cannot read {}: {e}", file.display())))?;
             let name = file.file_stem().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
             (name, Preset::parse(&text, &file.display().to_string()).map_err(|e| misuse(e.to_string()))?)
         }

@@ -107,9 +107,9 @@ impl Dataset {
     pub fn name(&self, index: usize) -> String {
         match &self.source {
             Source::Synthetic { .. } => format!("generated image {index}"),
-            Source::Files { root, files } => files.get(index).map_or_else(String::new, |file| {
-                file.strip_prefix(root).unwrap_or(file).display().to_string()
-            }),
+            Source::Files { root, files } => files
+                .get(index)
+                .map_or_else(String::new, |file| file.strip_prefix(root).unwrap_or(file).display().to_string()),
         }
     }
 

@@ -1,3 +1,174 @@
-//! (being written)
-/// Placeholder.
-pub fn read_back(_p: &std::path::Path) -> anyhow::Result<(common::model::EncoderSpec, crate::checkpoint::Tensors)> { anyhow::bail!("x") }
+//! Model folders: the trained encoder as ONNX, in float and quantised.
+
+pub mod onnx;
+pub mod quantize;
+
+use crate::checkpoint::{NamedTensor, Tensors, atomic};
+use common::{model::EncoderSpec, patch::PatchError};
+use edge::model_folder::{FORMAT, ModelDescription, ModelError, ModelFolder, Precision, sha256};
+use prost::Message as _;
+use std::{collections::BTreeMap, fs, io, path::Path};
+use tract_onnx::pb::{ModelProto, TensorProto};
+
+/// Why an encoder cannot be exported or read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A parameter is not there.
+    #[error("the tensor `{0}` is missing")]
+    Missing(String),
+    /// A parameter has another shape.
+    #[error("the tensor `{name}` is {found:?} where {expected:?} is needed")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// The shape that the encoder needs.
+        expected: Vec<usize>,
+        /// Its shape.
+        found: Vec<usize>,
+    },
+    /// A parameter is infinite or no number.
+    #[error("the tensor `{0}` holds a value that is not finite: the training diverged")]
+    NotFinite(String),
+    /// The image cannot be cut into patches.
+    #[error(transparent)]
+    Patch(#[from] PatchError),
+    /// The model folder is unusable.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The ONNX file is damaged or foreign.
+    #[error("{0} is not an encoder that `host export` wrote")]
+    Foreign(String),
+    /// The file system refused.
+    #[error("cannot write the model folder: {0}")]
+    Io(#[from] io::Error),
+    /// The description cannot be written.
+    #[error("cannot write model.toml: {0}")]
+    Description(#[from] toml::ser::Error),
+}
+
+/// Writes a model folder, whole or not at all, and returns the size of each form in bytes.
+///
+/// # Errors
+/// If a parameter is missing, misshapen or not finite, or the folder cannot be written.
+pub fn write(
+    out: &Path,
+    spec: &EncoderSpec,
+    tensors: &Tensors,
+    forms: &[Precision],
+    made_by: &str,
+) -> Result<BTreeMap<Precision, usize>, ExportError> {
+    let mut files = BTreeMap::new();
+    for form in forms {
+        files.insert(*form, onnx::encoder(spec, tensors, *form)?);
+    }
+    let description = ModelDescription {
+        format: FORMAT,
+        made_by: made_by.into(),
+        encoder: *spec,
+        sha256: files.iter().map(|(form, bytes)| (*form, sha256(bytes))).collect(),
+    };
+    let text = toml::to_string(&description)?;
+    atomic::write_folder(out, |folder| -> io::Result<()> {
+        fs::write(folder.join("model.toml"), &text)?;
+        files.iter().try_for_each(|(form, bytes)| fs::write(folder.join(form.file_name()), bytes))
+    })?;
+    Ok(files.into_iter().map(|(form, bytes)| (form, bytes.len())).collect())
+}
+
+/// The description and parameters of a model folder; from the f32 form, else from the 8-bit weights.
+///
+/// # Errors
+/// If the folder is unusable, or its files are not ours.
+pub fn read_back(folder: &Path) -> Result<(EncoderSpec, Tensors), ExportError> {
+    let model = ModelFolder::open(folder)?;
+    let (spec, form) = (*model.spec(), model.default_form());
+    let bytes = model.read(form)?;
+    let foreign = || ExportError::Foreign(folder.join(form.file_name()).display().to_string());
+    let proto = ModelProto::decode(&*bytes).map_err(|_| foreign())?;
+    let found: BTreeMap<&str, &TensorProto> =
+        proto.graph.iter().flat_map(|graph| &graph.initializer).map(|t| (t.name.as_str(), t)).collect();
+    let grid = spec.grid()?;
+    let (p, channels) = (grid.patch_size(), grid.channels());
+    let mut tensors = Tensors::new();
+    for (name, proto) in &found {
+        let skipped = ["pos_embed", "const_", "ints_"].iter().any(|prefix| name.starts_with(prefix));
+        if skipped || name.ends_with(onnx::SCALE) {
+            continue;
+        }
+        let shape: Vec<usize> = proto.dims.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect();
+        let (name, data) = match name.strip_suffix(onnx::QUANTIZED) {
+            Some(name) => {
+                let scales = floats(found.get(format!("{name}{}", onnx::SCALE).as_str()).ok_or_else(foreign)?);
+                let values = proto.raw_data.iter().map(|byte| f32::from(byte.cast_signed()));
+                if scales.is_empty() {
+                    return Err(foreign());
+                }
+                (name, values.enumerate().map(|(i, value)| value * scales[i % scales.len()]).collect())
+            }
+            None => (*name, floats(proto)),
+        };
+        if data.len() != shape.iter().product::<usize>() {
+            return Err(foreign());
+        }
+        let tensor = match shape[..] {
+            [1, dim] if name == "cls_token" => NamedTensor { shape: vec![1, 1, dim], data },
+            [d_in, d_out] => {
+                let transposed = transpose(&data, d_in, d_out);
+                match name == "patch_embed.proj.weight" {
+                    // [D, p, p, C] to [D, C, p, p].
+                    true => {
+                        let place = |i: usize| (i / d_in) * d_in + (i % (p * p)) * channels + i / (p * p) % channels;
+                        let data = (0..data.len()).map(|i| transposed[place(i)]).collect();
+                        NamedTensor { shape: vec![d_out, channels, p, p], data }
+                    }
+                    false => NamedTensor { shape: vec![d_out, d_in], data: transposed },
+                }
+            }
+            _ => NamedTensor { shape, data },
+        };
+        tensors.insert(name.to_owned(), tensor);
+    }
+    Ok((spec, tensors))
+}
+
+/// The checked values of a parameter.
+fn parameter<'a>(tensors: &'a Tensors, name: &str, expected: &[usize]) -> Result<&'a [f32], ExportError> {
+    let tensor = tensors.get(name).ok_or_else(|| ExportError::Missing(name.into()))?;
+    if tensor.shape != expected {
+        let (expected, found) = (expected.to_vec(), tensor.shape.clone());
+        return Err(ExportError::Shape { name: name.into(), expected, found });
+    }
+    if tensor.data.iter().any(|value| !value.is_finite()) {
+        return Err(ExportError::NotFinite(name.into()));
+    }
+    Ok(&tensor.data)
+}
+
+/// A Linear's weight as `[in, out]`; the patch projection with channels fastest.
+fn matrix(
+    spec: &EncoderSpec,
+    tensors: &Tensors,
+    name: &str,
+    d_in: usize,
+    d_out: usize,
+) -> Result<Vec<f32>, ExportError> {
+    if name != "patch_embed.proj.weight" {
+        return Ok(transpose(parameter(tensors, name, &[d_out, d_in])?, d_out, d_in));
+    }
+    let (p, channels) = (spec.patch_size as usize, spec.channels as usize);
+    let data = parameter(tensors, name, &[d_out, channels, p, p])?;
+    let place = |i: usize| {
+        let (value, out) = (i / d_out, i % d_out);
+        let (pixel, channel) = (value / channels, value % channels);
+        out * d_in + channel * p * p + pixel
+    };
+    Ok((0..d_in * d_out).map(|i| data[place(i)]).collect())
+}
+
+fn transpose(data: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    (0..rows * cols).map(|i| data[i % rows * cols + i / rows]).collect()
+}
+
+fn floats(proto: &TensorProto) -> Vec<f32> {
+    proto.raw_data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}

@@ -1,1 +1,148 @@
-//! (being written)
+//! Reading features from a board: a serial port, a pseudo-terminal, a pipe, a file or standard input.
+
+pub mod port;
+pub mod sink;
+
+use common::wire::{Assembler, Damage, Decoder, Feature, Hello, Log, Message, PROTOCOL, SCHEMA_HASH, Statistics};
+use std::io::{self, Read};
+
+/// What came over the line.
+#[derive(Debug)]
+pub enum Event {
+    /// The board greets.
+    Hello(Hello),
+    /// A whole feature.
+    Feature(Feature),
+    /// The board's own figures.
+    Statistics(Statistics),
+    /// A line from the board.
+    Log(Log),
+    /// Nothing for a while; time to look at the clock.
+    Idle,
+    /// The line has ended.
+    Ended(Ending),
+}
+
+/// How a line ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// A file, pipe or standard input is at its end.
+    EndOfFile,
+    /// The port vanished.
+    Vanished(String),
+}
+
+/// Counts of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Whole features.
+    pub features: u64,
+    /// Frames that never arrived whole, by their sequence numbers.
+    pub lost: u64,
+    /// Frames that arrived damaged.
+    pub damaged: u64,
+    /// Features of which a part is missing.
+    pub incomplete: u64,
+    /// Bytes received.
+    pub bytes: u64,
+}
+
+/// Why a board cannot be understood at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Another version of the protocol.
+    #[error("the board speaks protocol {0}, this program protocol {PROTOCOL}: install the same version on both")]
+    Protocol(u8),
+    /// Other messages under the same version.
+    #[error(
+        "the board's messages have schema {0:#010x}, this program's {SCHEMA_HASH:#010x}: install the same version on \
+         both"
+    )]
+    Schema(u32),
+}
+
+/// Turns bytes into events.
+pub struct Reader<R> {
+    source: R,
+    decoder: Decoder,
+    assembler: Assembler,
+    counts: Counts,
+    buffer: Vec<u8>,
+    used: usize,
+    synchronised: bool,
+}
+
+impl<R: Read> Reader<R> {
+    /// A reader that has read nothing.
+    pub fn new(source: R) -> Self {
+        let (decoder, assembler) = (Decoder::new(), Assembler::default());
+        Self {
+            source,
+            decoder,
+            assembler,
+            counts: Counts::default(),
+            buffer: Vec::new(),
+            used: 0,
+            synchronised: false,
+        }
+    }
+
+    /// Counts so far.
+    pub fn counts(&self) -> Counts {
+        Counts { incomplete: self.assembler.incomplete(), ..self.counts }
+    }
+
+    /// Waits for the next event, at most as long as one read of the source does.
+    ///
+    /// # Errors
+    /// If the board speaks another version.
+    pub fn next_event(&mut self) -> Result<Event, LinkError> {
+        loop {
+            while let Some(byte) = self.buffer.get(self.used) {
+                self.used += 1;
+                let Some(result) = self.decoder.push(*byte) else { continue };
+                if let Some(event) = self.take(result)? {
+                    return Ok(event);
+                }
+            }
+            self.buffer.resize(4096, 0);
+            self.used = 0;
+            let read = self.source.read(&mut self.buffer);
+            self.buffer.truncate(*read.as_ref().unwrap_or(&0));
+            match read {
+                Ok(0) => return Ok(Event::Ended(Ending::EndOfFile)),
+                Ok(count) => self.counts.bytes += count as u64,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(Event::Idle),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Event::Idle),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Event::Idle),
+                Err(error) => return Ok(Event::Ended(Ending::Vanished(error.to_string()))),
+            }
+        }
+    }
+
+    fn take(&mut self, result: Result<common::wire::Received, Damage>) -> Result<Option<Event>, LinkError> {
+        let first = !std::mem::replace(&mut self.synchronised, true);
+        let received = match result {
+            Ok(received) => received,
+            Err(Damage::Version(version)) => return Err(LinkError::Protocol(version)),
+            // Whoever joins in the middle sees the end of one frame first.
+            Err(_) if first => return Ok(None),
+            Err(_) => {
+                self.counts.damaged += 1;
+                return Ok(None);
+            }
+        };
+        self.counts.lost += u64::from(received.lost_before);
+        if let Some(feature) = self.assembler.push(&received) {
+            self.counts.features += 1;
+            return Ok(Some(Event::Feature(feature)));
+        }
+        Ok(match received.message {
+            Message::Hello(hello) if hello.schema != SCHEMA_HASH => return Err(LinkError::Schema(hello.schema)),
+            Message::Hello(hello) => Some(Event::Hello(hello)),
+            Message::Statistics(statistics) => Some(Event::Statistics(statistics)),
+            Message::Log(log) => Some(Event::Log(log)),
+            Message::Features(_) | Message::Error(_) => None,
+        })
+    }
+}

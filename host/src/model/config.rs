@@ -107,12 +107,8 @@ impl MaeConfig {
     /// Names the first number that is not.
     pub fn validate(&self) -> Result<(), SpecError> {
         self.encoder_spec(PixelStats::IMAGENET, ModelHash::default()).validate()?;
-        let decoder = Self {
-            dim: self.decoder_dim,
-            depth: self.decoder_depth,
-            heads: self.decoder_heads,
-            ..self.clone()
-        };
+        let decoder =
+            Self { dim: self.decoder_dim, depth: self.decoder_depth, heads: self.decoder_heads, ..self.clone() };
         decoder.encoder_spec(PixelStats::IMAGENET, ModelHash::default()).validate()
     }
 }

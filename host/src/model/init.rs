@@ -40,14 +40,7 @@ impl Init {
     }
 
     /// Transformer blocks.
-    pub fn blocks(
-        &mut self,
-        depth: usize,
-        dim: usize,
-        heads: usize,
-        mlp_ratio: f64,
-        device: &Device,
-    ) -> Vec<Block> {
+    pub fn blocks(&mut self, depth: usize, dim: usize, heads: usize, mlp_ratio: f64, device: &Device) -> Vec<Block> {
         let hidden = (dim as f64 * mlp_ratio) as usize;
         (0..depth)
             .map(|_| Block {

@@ -46,7 +46,7 @@ pub struct Canvas {
 }
 
 /// Smallest side of a tile in the picture.
-const TILE: usize = 128;
+const TILE: usize = 170;
 const GAP: usize = 4;
 const GROUP_GAP: usize = 16;
 const MARGIN: usize = 12;
@@ -133,7 +133,7 @@ mod tests {
         let tile = Tile { height: 2, width: 2, rgb: [[200, 10, 10]; 4].concat() };
         let canvas = Canvas::compose(&[Column::new("a", vec![tile.clone()]), Column::new("b", vec![tile])]);
         let count = |rgb: [u8; 3]| canvas.rgb.chunks_exact(3).filter(|pixel| *pixel == rgb).count();
-        assert_eq!(count([200, 10, 10]), 2 * TILE * TILE);
+        assert_eq!(count([200, 10, 10]), 2 * TILE * TILE, "170 is a multiple of 2");
         assert!(count([40, 40, 40]) > 20);
         assert!(canvas.to_png().expect("png").starts_with(b"\x89PNG"));
     }

@@ -110,11 +110,8 @@ impl Optimizer {
             let upload = |t: &NamedTensor| {
                 Tensor::<1>::from_data(TensorData::new(t.data.clone(), [t.data.len()]), device).without_autodiff()
             };
-            let moments = Moments {
-                steps: step.data[0] as usize,
-                exp_avg: upload(exp_avg),
-                exp_avg_sq: upload(exp_avg_sq),
-            };
+            let moments =
+                Moments { steps: step.data[0] as usize, exp_avg: upload(exp_avg), exp_avg_sq: upload(exp_avg_sq) };
             self.moments.insert(name.into(), moments);
         }
         Ok(())

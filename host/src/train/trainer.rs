@@ -1,16 +1,19 @@
 //! The loop of pre-training.
+use super::optimizer::{AdamWHyper, Optimizer};
+use super::progress::{Moment, Progress};
+use super::run_folder::{Position, RunConfig, RunFolder};
+use super::schedule::Schedule;
 use crate::{
     checkpoint::Tensors,
-    data::{dataset::Dataset, loader::{Loader, LoaderConfig}},
+    data::{
+        dataset::Dataset,
+        loader::{Loader, LoaderConfig},
+    },
     model::{Mae, MaskBatch, weights},
 };
 use anyhow::{Context as _, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{mask, patch::PatchGrid};
-use super::optimizer::{AdamWHyper, Optimizer};
-use super::progress::{Moment, Progress};
-use super::run_folder::{Position, RunConfig, RunFolder};
-use super::schedule::Schedule;
 use std::{
     io::Write as _,
     path::PathBuf,

@@ -1,0 +1,37 @@
+//! The serial protocol between a board and the host. `docs/wire.md` is its specification.
+//!
+//! Bytes and meaning are apart: [`frame`] turns a payload into bytes that survive a noisy line and back,
+//! [`message`] says what payloads mean, [`assemble`] joins features that were split over several frames.
+
+#[cfg(feature = "alloc")]
+pub mod assemble;
+pub mod frame;
+pub mod message;
+
+#[cfg(feature = "alloc")]
+pub use assemble::{Assembler, Feature};
+pub use frame::{Damage, Decoder, MAX_FRAME, Received, Sender, WireError};
+pub use message::{ErrorCode, FeaturePart, Hello, Log, LogLevel, MAX_VALUES, Message, Statistics, name_of};
+
+/// Version of the framing and of the messages.
+pub const PROTOCOL: u8 = 1;
+
+/// The messages in words; its CRC-32 is the schema's hash, which `Hello` carries.
+pub const SCHEMA: &str = "\
+Message=Hello|Features|Statistics|Log|Error;\
+Hello{schema:u32,model:[u8;8],image_height:u32,image_width:u32,channels:u32,patch_size:u32,patches:u32,\
+feature_dim:u32,pooling:Pooling,runtime:str32,program:str32};\
+Features{frame:u32,name:str64,kept:u32,patches:u32,pooling:Pooling,micros:u32,total:u32,offset:u32,values:[f32]};\
+Statistics{frames:u32,skipped:u32,bytes:u64,encode_micros:u64};\
+Log{level:Error|Warn|Info|Debug,text:str200};\
+Error{code:Damaged|Unsupported|Busy};\
+Pooling=Cls|Mean";
+
+/// CRC-32/ISO-HDLC (the one of Ethernet and zip).
+#[must_use]
+pub fn crc32(bytes: &[u8]) -> u32 {
+    crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
+}
+
+/// The hash of [`SCHEMA`].
+pub const SCHEMA_HASH: u32 = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(SCHEMA.as_bytes());

@@ -1,0 +1,184 @@
+//! `edge run`.
+
+use super::{check_keep, load_encoder, open_model, port, source::Source};
+use crate::{
+    exit::misuse,
+    model_folder::Precision,
+    pipeline::{FeatureInfo, Link, SendError, visible_patches},
+    select::{Select, choose},
+};
+use anyhow::{Context as _, bail};
+use common::{
+    model::Pooling,
+    wire::{Hello, Statistics},
+};
+use embedded_io_adapters::std::FromStd;
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+/// Options of `edge run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model folder (made by `host export`).
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Images: a folder, a file, or - for one image on standard input.
+    #[arg(long, value_name = "DIR|FILE|-", default_value = "-")]
+    source: String,
+    /// Standard input holds frames of raw pixels of the model's size (height x width x channels bytes each).
+    #[arg(long)]
+    raw: bool,
+    /// Serial port to send to, or - for standard output.
+    #[arg(long, value_name = "PORT|-", default_value = "-")]
+    port: String,
+    /// Speed of the serial port.
+    #[arg(long, value_name = "N", default_value_t = 115_200)]
+    baud: u32,
+    /// Share of patches to encode, above 0 and at most 1.
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    keep: f64,
+    /// How patches are chosen [default: all if --keep is 1, else random].
+    #[arg(long, value_enum)]
+    select: Option<Select>,
+    /// Which feature to send [default: the model's].
+    #[arg(long, value_enum)]
+    pool: Option<Pool>,
+    /// Form of the model [default: f32 if the folder has it, else its most exact].
+    #[arg(long, value_enum)]
+    precision: Option<Precision>,
+    /// Runtime; the portable one.
+    #[arg(long, value_enum, default_value = "tract")]
+    runtime: Runtime,
+    /// Times to go through the source; 0 is forever.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    repeat: u64,
+    /// Random choices come from this.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+/// `--pool`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pool {
+    /// The class token.
+    Cls,
+    /// The mean of the visible patch tokens.
+    Mean,
+}
+
+impl From<Pool> for Pooling {
+    fn from(pool: Pool) -> Self {
+        match pool {
+            Pool::Cls => Self::Cls,
+            Pool::Mean => Self::Mean,
+        }
+    }
+}
+
+/// `--runtime`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Runtime {
+    /// ONNX through tract.
+    Tract,
+}
+
+/// Encodes every image of the source and sends its feature.
+///
+/// # Errors
+/// With a message that says what to do, and how many features were sent before.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    check_keep(args.keep)?;
+    let folder = open_model(&args.model)?;
+    let spec = *folder.spec();
+    let select = match args.select {
+        None if args.keep < 1.0 => Select::Random,
+        None => Select::All,
+        Some(Select::All) if args.keep < 1.0 => {
+            return Err(misuse(format!("--select all keeps every patch, but --keep is {}", args.keep)));
+        }
+        Some(select) => select,
+    };
+    let pooling = args.pool.map_or(spec.pooling, Pooling::from);
+    let mut source = Source::open(&args.source, args.raw)?;
+    let mut encoder = load_encoder(&folder, args.precision)?;
+    let grid = spec.grid()?;
+    let (mut noise, mut ids) = (vec![0.0; grid.patches()], vec![0; grid.patches()]);
+    let (mut scratch, mut patches) = (vec![0; grid.patch_dim()], vec![0.0; grid.image_len()]);
+    encoder.prepare(choose(select, &grid, args.keep, (args.seed, 0), &mut noise, &mut ids))?;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
+    let hello =
+        Hello::new(&spec, pooling, &format!("tract {}", encoder.form()), concat!("edge ", env!("CARGO_PKG_VERSION")));
+    let port = FromStd::new(port::open(&args.port, args.baud)?);
+    let mut link = Link::open(port, hello).map_err(|error| failed(&args.port, 0, error))?;
+    let mut done = Statistics::default();
+    let (mut round, begun) = (1, Instant::now());
+    while !stop.load(Ordering::Relaxed) {
+        let Some(frame) = source.next(&spec) else {
+            let again = args.repeat == 0 || round < args.repeat;
+            // A source of which nothing can be read would spin for ever.
+            if again && done.frames > 0 && source.rewind() {
+                round += 1;
+                continue;
+            }
+            break;
+        };
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                eprintln!("skipped  {error}");
+                done.skipped += 1;
+                continue;
+            }
+        };
+        let begun = Instant::now();
+        let seed = (args.seed, u64::from(done.frames));
+        let visible = choose(select, &grid, args.keep, seed, &mut noise, &mut ids);
+        let patches = &mut patches[..visible * grid.patch_dim()];
+        visible_patches(&spec, &grid, &frame.pixels, &ids[..visible], &mut scratch, patches)?;
+        let features = encoder.encode(patches, &ids[..visible])?;
+        let micros = begun.elapsed().as_micros();
+        let info = FeatureInfo {
+            frame: done.frames,
+            name: &frame.name,
+            kept: visible as u32,
+            patches: grid.patches() as u32,
+            pooling,
+            micros: u32::try_from(micros).unwrap_or(u32::MAX),
+        };
+        let feature = match pooling {
+            Pooling::Cls => &features.cls,
+            Pooling::Mean => &features.mean,
+        };
+        link.feature(info, feature).map_err(|error| failed(&args.port, done.frames, error))?;
+        done.frames = done.frames.wrapping_add(1);
+        done.encode_micros += u64::try_from(micros).unwrap_or(u64::MAX);
+    }
+    link.statistics(done).map_err(|error| failed(&args.port, done.frames, error))?;
+    if done.frames == 0 && done.skipped > 0 {
+        bail!("none of the {} images in {} could be read", done.skipped, args.source);
+    }
+    eprintln!(
+        "sent     {} features, {} bytes in {:.1} s; {:.2} ms an image; {} skipped",
+        done.frames,
+        link.bytes(),
+        begun.elapsed().as_secs_f64(),
+        done.encode_micros as f64 / 1e3 / f64::from(done.frames.max(1)),
+        done.skipped
+    );
+    Ok(())
+}
+
+fn failed(port: &str, sent: u32, error: SendError<io::Error>) -> anyhow::Error {
+    let advice = "is it still connected, and does anybody read it?";
+    anyhow::anyhow!("{port} failed after {sent} features ({error}): {advice}")
+}

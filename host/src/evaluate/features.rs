@@ -1,0 +1,127 @@
+//! Features of many images, by the very steps that a board takes: the same preparation, the same patches.
+
+use crate::model::{BurnEncoder, encode::Features};
+use common::{
+    model::{EncoderSpec, Pooling},
+    patch::PatchGrid,
+};
+use edge::{
+    pipeline::visible_patches,
+    select::{Select, choose},
+    tract_runtime::TractEncoder,
+};
+
+/// Images that burn encodes at once.
+const BATCH: usize = 256;
+
+/// Which patches are encoded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// How patches are chosen.
+    pub select: Select,
+    /// Share of patches.
+    pub keep: f64,
+    /// Random choices come from this, one stream an image.
+    pub seed: u64,
+}
+
+impl Choice {
+    /// Every patch.
+    pub const ALL: Self = Self { select: Select::All, keep: 1.0, seed: 0 };
+
+    /// The choice of a command line: all patches at 1, random ones below, unless `select` says otherwise.
+    ///
+    /// # Errors
+    /// If `keep` lies outside (0, 1] or contradicts `select`.
+    pub fn new(select: Option<Select>, keep: f64, seed: u64) -> anyhow::Result<Self> {
+        edge::linux::check_keep(keep)?;
+        let select = match select {
+            None if keep < 1.0 => Select::Random,
+            None => Select::All,
+            Some(Select::All) if keep < 1.0 => {
+                return Err(edge::exit::misuse(format!("--select all keeps every patch, but --keep is {keep}")));
+            }
+            Some(select) => select,
+        };
+        Ok(Self { select, keep, seed })
+    }
+}
+
+/// Visible patches of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Visible {
+    /// `[V]`, ascending.
+    pub ids_keep: Vec<u32>,
+    /// `[V, P]`, normalised.
+    pub patches: Vec<f32>,
+}
+
+/// The visible patches of image number `frame`. `pixels`: `[H, W, C]`.
+///
+/// # Errors
+/// If the pixels do not fit the encoder.
+pub fn visible(spec: &EncoderSpec, pixels: &[u8], choice: Choice, frame: u64) -> anyhow::Result<Visible> {
+    let grid: PatchGrid = spec.grid()?;
+    let (mut noise, mut ids_keep) = (vec![0.0; grid.patches()], vec![0; grid.patches()]);
+    let count = choose(choice.select, &grid, choice.keep, (choice.seed, frame), &mut noise, &mut ids_keep);
+    ids_keep.truncate(count);
+    let mut patches = vec![0.0; count * grid.patch_dim()];
+    visible_patches(spec, &grid, pixels, &ids_keep, &mut vec![0; grid.patch_dim()], &mut patches)?;
+    Ok(Visible { ids_keep, patches })
+}
+
+/// Encodes images in burn. `images`: `[H, W, C]` each; `tick` is called with the number done.
+///
+/// # Errors
+/// If an image does not fit the encoder.
+pub fn with_burn(
+    encoder: &BurnEncoder,
+    spec: &EncoderSpec,
+    images: &[Vec<u8>],
+    choice: Choice,
+    mut tick: impl FnMut(usize),
+) -> anyhow::Result<Vec<Features>> {
+    let mut features = Vec::with_capacity(images.len());
+    for (chunk, first) in images.chunks(BATCH).zip((0..).step_by(BATCH)) {
+        let (mut ids, mut patches, mut count) = (Vec::new(), Vec::new(), 0);
+        for (pixels, frame) in chunk.iter().zip(first..) {
+            let visible = visible(spec, pixels, choice, frame)?;
+            count = visible.ids_keep.len();
+            ids.extend(visible.ids_keep);
+            patches.extend(visible.patches);
+        }
+        features.extend(encoder.encode(&patches, &ids, count)?);
+        tick(features.len());
+    }
+    Ok(features)
+}
+
+/// Encodes images one by one in tract, as a board does.
+///
+/// # Errors
+/// If an image does not fit the encoder, or tract fails.
+pub fn with_tract(
+    encoder: &mut TractEncoder,
+    images: &[Vec<u8>],
+    choice: Choice,
+    mut tick: impl FnMut(usize),
+) -> anyhow::Result<Vec<Features>> {
+    let spec = *encoder.spec();
+    let mut features = Vec::with_capacity(images.len());
+    for (pixels, frame) in images.iter().zip(0..) {
+        let visible = visible(&spec, pixels, choice, frame)?;
+        let edge::tract_runtime::Features { cls, mean, .. } = encoder.encode(&visible.patches, &visible.ids_keep)?;
+        features.push(Features { cls, mean });
+        tick(features.len());
+    }
+    Ok(features)
+}
+
+/// The pooled feature.
+#[must_use]
+pub fn pooled(features: Features, pooling: Pooling) -> Vec<f32> {
+    match pooling {
+        Pooling::Cls => features.cls,
+        Pooling::Mean => features.mean,
+    }
+}

@@ -1,0 +1,5 @@
+//! What the features are worth.
+
+pub mod features;
+pub mod knn;
+pub mod verify;

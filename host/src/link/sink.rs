@@ -1,0 +1,201 @@
+//! Where received features go: `.npy`, `.csv` or `.jsonl`, usable after every feature.
+
+use anyhow::Context as _;
+use common::wire::Feature;
+use edge::exit::misuse;
+use std::{
+    fs::File,
+    io::{Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+/// Bytes of the `.npy` header, data behind it.
+const HEADER: usize = 128;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Npy,
+    Csv,
+    Jsonl,
+}
+
+/// A file that grows by one feature at a time; after a failure it holds all whole features before it.
+#[derive(Debug)]
+pub struct Sink {
+    path: PathBuf,
+    format: Format,
+    file: File,
+    names: Option<File>,
+    dim: Option<usize>,
+    count: usize,
+}
+
+impl Sink {
+    /// Makes the file; its format follows its extension.
+    ///
+    /// # Errors
+    /// If the extension is unknown or the file cannot be made.
+    pub fn create(path: &Path) -> anyhow::Result<Self> {
+        let format = match path.extension().and_then(|e| e.to_str()) {
+            Some("npy") => Format::Npy,
+            Some("csv") => Format::Csv,
+            Some("jsonl") => Format::Jsonl,
+            _ => return Err(misuse(format!("--out {}: the name must end in .npy, .csv or .jsonl", path.display()))),
+        };
+        let make = |path: &Path| File::create(path).with_context(|| format!("cannot write {}", path.display()));
+        let file = make(path)?;
+        let names = (format == Format::Npy).then(|| make(&names_path(path))).transpose()?;
+        Ok(Self { path: path.into(), format, file, names, dim: None, count: 0 })
+    }
+
+    /// Features written.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Appends a feature.
+    ///
+    /// # Errors
+    /// If its length differs from the first one's, or the disk is full; the file then keeps what it had.
+    pub fn push(&mut self, feature: &Feature) -> anyhow::Result<()> {
+        let dim = *self.dim.get_or_insert(feature.values.len());
+        if dim != feature.values.len() {
+            anyhow::bail!("a feature of {} values came after features of {dim}", feature.values.len());
+        }
+        let shown = self.path.display().to_string();
+        let result = match self.format {
+            Format::Npy => self.push_npy(feature, dim),
+            Format::Csv => self.push_text(&csv_row(feature, self.count == 0)),
+            Format::Jsonl => self.push_text(&json_row(feature)),
+        };
+        result.with_context(|| format!("cannot write {shown}; it holds the {} features before", self.count))?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Data first, then the header that counts it: a reader never sees half a feature.
+    fn push_npy(&mut self, feature: &Feature, dim: usize) -> std::io::Result<()> {
+        if self.count == 0 {
+            self.file.write_all(&npy_header(0, dim))?;
+        }
+        let bytes: Vec<u8> = feature.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let end = (HEADER + self.count * bytes.len()) as u64;
+        self.file.seek(SeekFrom::Start(end))?;
+        self.file.write_all(&bytes)?;
+        if let Some(names) = &mut self.names {
+            writeln!(names, "{}", feature.name)?;
+        }
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&npy_header(self.count + 1, dim))
+    }
+
+    fn push_text(&mut self, row: &str) -> std::io::Result<()> {
+        let before = self.file.stream_position()?;
+        let result = self.file.write_all(row.as_bytes());
+        if result.is_err() {
+            self.file.set_len(before)?;
+        }
+        result
+    }
+}
+
+/// The names beside a `.npy` file, one a line.
+#[must_use]
+pub fn names_path(path: &Path) -> PathBuf {
+    path.with_extension("names.txt")
+}
+
+/// NumPy's format 1.0 (`numpy.lib.format`), padded to a fixed length so that it can be rewritten in place.
+fn npy_header(rows: usize, dim: usize) -> Vec<u8> {
+    let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend_from_slice(&((HEADER - 10) as u16).to_le_bytes());
+    header.extend_from_slice(text.as_bytes());
+    header.resize(HEADER - 1, b' ');
+    header.push(b'\n');
+    header
+}
+
+fn csv_row(feature: &Feature, first: bool) -> String {
+    use std::fmt::Write as _;
+    let mut row = String::new();
+    if first {
+        row.push_str("frame,name,kept,patches,micros");
+        for i in 0..feature.values.len() {
+            let _ = write!(row, ",f{i}");
+        }
+        row.push('\n');
+    }
+    let name = feature.name.replace('"', "\"\"");
+    let _ = write!(row, "{},\"{name}\",{},{},{}", feature.frame, feature.kept, feature.patches, feature.micros);
+    for value in &feature.values {
+        let _ = write!(row, ",{value}");
+    }
+    row.push('\n');
+    row
+}
+
+fn json_row(feature: &Feature) -> String {
+    let row = serde_json::json!({
+        "frame": feature.frame,
+        "name": feature.name,
+        "kept": feature.kept,
+        "patches": feature.patches,
+        "micros": feature.micros,
+        "feature": feature.values,
+    });
+    format!("{row}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::model::Pooling;
+
+    fn feature(frame: u32) -> Feature {
+        let values = vec![frame as f32, -1.5, 0.25];
+        let name = format!("a \"{frame}\".jpg");
+        Feature { frame, name, kept: 1, patches: 4, pooling: Pooling::Cls, micros: 9, values }
+    }
+
+    #[test]
+    fn every_format_is_whole_after_every_feature() {
+        let root = tempfile::tempdir().expect("folder");
+        for name in ["f.npy", "f.csv", "f.jsonl"] {
+            let path = root.path().join(name);
+            let mut sink = Sink::create(&path).expect("create");
+            for frame in 0..3 {
+                sink.push(&feature(frame)).expect("push");
+                let rows = frame as usize + 1;
+                match name {
+                    "f.npy" => {
+                        let array: ndarray::Array2<f32> = ndarray_npy::read_npy(&path).expect("npy");
+                        assert_eq!(array.dim(), (rows, 3));
+                        assert_eq!(array.row(rows - 1).to_vec(), feature(frame).values);
+                        let names = std::fs::read_to_string(names_path(&path)).expect("names");
+                        assert_eq!(names.lines().count(), rows);
+                    }
+                    "f.csv" => {
+                        let text = std::fs::read_to_string(&path).expect("csv");
+                        assert_eq!(text.lines().count(), rows + 1);
+                        assert!(
+                            text.starts_with(
+                                "frame,name,kept,patches,micros,f0,f1,f2\n0,\"a \"\"0\"\".jpg\",1,4,9,0,"
+                            )
+                        );
+                    }
+                    _ => {
+                        let text = std::fs::read_to_string(&path).expect("jsonl");
+                        let last: serde_json::Value =
+                            serde_json::from_str(text.lines().last().expect("row")).expect("json");
+                        assert_eq!(last["feature"][1], -1.5);
+                    }
+                }
+            }
+            assert!(sink.push(&Feature { values: vec![1.0], ..feature(9) }).is_err());
+            assert_eq!(sink.count(), 3);
+        }
+        assert!(Sink::create(&root.path().join("f.txt")).is_err());
+    }
+}

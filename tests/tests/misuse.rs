@@ -1,0 +1,171 @@
+//! Bad input: one line with the cause and what to do, the right exit code, nothing half-written.
+
+use std::{fs, path::Path};
+use tests::{parity_model, run, write_images};
+
+/// Runs a program that must fail with `code`, one line that contains all of `wanted`, and no panic.
+fn refuse(name: &str, args: &[&str], code: i32, wanted: &[&str]) {
+    let output = run(name, args);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{name} {args:?}: {text}");
+    assert!(!text.contains("panicked"), "{text}");
+    let last = text.lines().rfind(|line| line.starts_with(&format!("{name}: "))).unwrap_or_else(|| panic!("{text}"));
+    for wanted in wanted {
+        assert!(last.contains(wanted), "{name} {args:?}: {last:?} lacks {wanted:?}");
+    }
+}
+
+#[test]
+fn pretrain_refuses_what_cannot_be_trained() {
+    let root = tempfile::tempdir().expect("folder");
+    let path = |name: &str| root.path().join(name).display().to_string();
+    fs::create_dir(path("empty")).expect("folder");
+    fs::create_dir(path("broken")).expect("folder");
+    for name in ["a.png", "b.jpg"] {
+        fs::write(root.path().join("broken").join(name), "no image").expect("file");
+    }
+    write_images(&root.path().join("few"), 5).expect("images");
+    let out = path("run");
+    let pretrain = |more: &[&str], code, wanted: &[&str]| {
+        let args = [&["pretrain", "--device", "cpu", "--out", &out], more].concat();
+        refuse("host", &args, code, wanted);
+        assert!(!Path::new(&out).exists(), "{more:?} left a run folder");
+    };
+    pretrain(&["--data", &path("none")], 2, &["cannot read", "none", "--data"]);
+    pretrain(&["--data", &path("empty")], 2, &["holds no image", "jpg"]);
+    pretrain(&["--data", &path("broken")], 1, &["none of the 2 images", "damaged"]);
+    pretrain(&["--data", &path("few")], 2, &["5 images", "--batch-size 5"]);
+    for ratio in ["0", "1", "1.5", "-0.1", "nan"] {
+        pretrain(&[&format!("--mask-ratio={ratio}")], 2, &["--mask-ratio", "between 0 and 1"]);
+    }
+    pretrain(&["--mask-ratio", "0.999"], 2, &["keeps none of 64 patches"]);
+    pretrain(&["--preset", "nano"], 2, &["no preset `nano`", "pico-32"]);
+    pretrain(&["--epochs", "0"], 2, &["--epochs"]);
+    let preset = |size: usize, patch: usize| {
+        let text = include_str!("../../models/pico-32.toml");
+        let text = text
+            .replace("= 32\n", &format!("= {size}\n"))
+            .replace("patch_size = 4", &format!("patch_size = {patch}"));
+        fs::write(path("own.toml"), text).expect("file");
+    };
+    preset(32, 5);
+    pretrain(&["--config", &path("own.toml")], 2, &["32x32", "not a whole number of patches"]);
+    preset(4, 8);
+    pretrain(&["--config", &path("own.toml")], 2, &["4x4", "smaller than one patch"]);
+    fs::write(path("own.toml"), "what?").expect("file");
+    pretrain(&["--config", &path("own.toml")], 2, &["own.toml is not a usable preset"]);
+    pretrain(&["--config", &path("missing.toml")], 2, &["cannot read", "missing.toml"]);
+}
+
+#[test]
+fn cuda_without_cuda_says_what_is_missing() {
+    if Path::new("/proc/driver/nvidia/version").exists() {
+        return tests::skip("this machine has an NVIDIA driver, so asking for CUDA is no misuse");
+    }
+    refuse("host", &["pretrain", "--device", "cuda", "--out", "/nonexistent/run"], 2, &["no CUDA device", "driver"]);
+}
+
+#[test]
+fn run_folders_are_protected_and_checked() {
+    let root = tempfile::tempdir().expect("folder");
+    let run = root.path().join("run").display().to_string();
+    let out = root.path().join("out").display().to_string();
+    refuse("host", &["export", "--run", &run, "--out", &out], 2, &["neither a run folder", "nor a model folder"]);
+    refuse("host", &["pretrain", "--resume", &run], 2, &["no run folder", "run.toml"]);
+    let small = ["--synthetic-images", "16", "--batch-size", "16", "--epochs", "1", "--device", "cpu"];
+    tests::succeed("host", &[&["pretrain", "--out", &run], &small[..]].concat());
+    refuse("host", &[&["pretrain", "--out", &run], &small[..]].concat(), 2, &["holds a run already", "--resume"]);
+    refuse("host", &["export", "--run", &run, "--out", &run], 2, &["is a run folder", "another folder"]);
+    let picture = root.path().join("p.png").display().to_string();
+    let ratio = ["reconstruct", "--run", &run, "--out", &picture, "--mask-ratio", "2"];
+    refuse("host", &ratio, 2, &["--mask-ratio 2", "between 0 and 1"]);
+
+    let checkpoint =
+        fs::read_dir(root.path().join("run/checkpoints")).expect("folder").next().expect("one").expect("entry");
+    let weights = checkpoint.path().join("model.safetensors");
+    let bytes = fs::read(&weights).expect("file");
+    for damaged in [&bytes[..bytes.len() / 2], b"", b"not a checkpoint at all"] {
+        fs::write(&weights, damaged).expect("file");
+        refuse("host", &["export", "--run", &run, "--out", &out], 1, &["no whole checkpoint", "model.safetensors"]);
+        assert!(!Path::new(&out).exists());
+    }
+    let description = root.path().join("run/run.toml");
+    let text = fs::read_to_string(&description).expect("file");
+    fs::write(&description, text.replace("format = 1", "format = 9")).expect("file");
+    refuse("host", &["export", "--run", &run, "--out", &out], 1, &["format 9", "reads format 1"]);
+    fs::write(&description, "format = 1\nmodel = 3").expect("file");
+    refuse(
+        "host",
+        &["reconstruct", "--run", &run, "--out", &picture],
+        1,
+        &["run.toml is not a usable run description"],
+    );
+}
+
+#[test]
+fn edge_refuses_bad_models_sources_and_ports() {
+    let root = tempfile::tempdir().expect("folder");
+    let path = |name: &str| root.path().join(name).display().to_string();
+    parity_model(&root.path().join("model")).expect("model");
+    write_images(&root.path().join("images"), 3).expect("images");
+    fs::create_dir(path("broken")).expect("folder");
+    fs::write(root.path().join("broken/a.png"), "no image").expect("file");
+    let (model, images) = (path("model"), path("images"));
+    let edge = |more: &[&str], code, wanted: &[&str]| {
+        refuse("edge", &[&["run", "--port", "-"], more].concat(), code, wanted)
+    };
+    edge(&["--model", &images, "--source", &images], 2, &["no model folder", "host export"]);
+    edge(&["--model", &model, "--source", &path("none")], 2, &["cannot read", "none"]);
+    edge(&["--model", &model, "--source", &path("broken")], 1, &["none of the 1 images"]);
+    for keep in ["0", "1.01", "-1", "nan"] {
+        edge(&["--model", &model, "--source", &images, &format!("--keep={keep}")], 2, &["--keep"]);
+    }
+    edge(&["--model", &model, "--source", &images, "--keep", "0.5", "--select", "all"], 2, &["--select all"]);
+    let port = ["run", "--model", &model, "--source", &images, "--port", "/dev/ttyNONE"];
+    refuse("edge", &port, 2, &["/dev/ttyNONE does not exist", "present"]);
+    refuse("host", &["listen", "--port", "/dev/ttyNONE"], 2, &["/dev/ttyNONE does not exist", "present"]);
+    refuse("edge", &["bench", "--model", &model, "--rounds", "0"], 2, &["--rounds"]);
+
+    let onnx = root.path().join("model/encoder.onnx");
+    let bytes = fs::read(&onnx).expect("file");
+    fs::write(&onnx, &bytes[..bytes.len() - 100]).expect("file");
+    edge(&["--model", &model, "--source", &images], 1, &["encoder.onnx is damaged", "checksum"]);
+    fs::write(root.path().join("model/model.toml"), "format = 4").expect("file");
+    edge(&["--model", &model, "--source", &images], 1, &["format 4", "reads format 1"]);
+}
+
+#[test]
+fn a_full_disk_or_a_line_of_noise_leaves_nothing_half_written() {
+    let root = tempfile::tempdir().expect("folder");
+    let path = |name: &str| root.path().join(name).display().to_string();
+    let noise: Vec<u8> = (0..50_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    fs::write(path("noise.bin"), noise).expect("file");
+    refuse(
+        "host",
+        &["listen", "--port", &path("noise.bin"), "--out", &path("f.npy")],
+        1,
+        &["no feature came", "--baud"],
+    );
+    assert!(!Path::new(&path("f.npy")).exists() && !Path::new(&path("f.names.txt")).exists());
+    refuse("host", &["listen", "--port", &path("noise.bin"), "--out", &path("f.dat")], 2, &[".npy, .csv or .jsonl"]);
+
+    parity_model(&root.path().join("model")).expect("model");
+    write_images(&root.path().join("images"), 3).expect("images");
+    let stream = run("edge", &["run", "--model", &path("model"), "--source", &path("images"), "--port", "-"]);
+    fs::write(path("record.bin"), stream.stdout).expect("file");
+    #[cfg(target_os = "linux")]
+    {
+        // A disk that is full from the start.
+        std::os::unix::fs::symlink("/dev/full", path("full.csv")).expect("link");
+        let args = ["listen", "--port", &path("record.bin"), "--out", &path("full.csv")];
+        refuse("host", &args, 1, &["cannot write", "0 features before"]);
+        let output = std::process::Command::new(tests::program("edge"))
+            .args(["run", "--model", &path("model"), "--source", &path("images"), "--port", "-"])
+            .stdout(fs::File::options().write(true).open("/dev/full").expect("/dev/full"))
+            .output()
+            .expect("edge starts");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("failed after 0 features"), "{text}");
+    }
+}
