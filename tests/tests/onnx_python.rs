@@ -1,0 +1,61 @@
+//! Exported files in the reference tools: onnx's checker, and onnxruntime against tract.
+
+use edge::{
+    model_folder::{ModelFolder, Precision},
+    tract_runtime::TractEncoder,
+};
+use ndarray::{Array2, Array3};
+use ndarray_npy::write_npy;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+use tests::{parity_model, skip};
+
+/// A Python that has the packages.
+fn python() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let candidates = [
+        std::env::var_os("MAE_PYTHON").map(PathBuf::from),
+        Some(root.join(".venv/bin/python")),
+        Some(PathBuf::from("python3")),
+    ];
+    candidates.into_iter().flatten().find(|python| {
+        let check = Command::new(python).args(["-c", "import numpy, onnx, onnxruntime"]).output();
+        check.is_ok_and(|output| output.status.success())
+    })
+}
+
+#[test]
+fn the_checker_accepts_and_onnxruntime_agrees() -> anyhow::Result<()> {
+    let Some(python) = python() else {
+        skip("no Python with onnx and onnxruntime (pip install -r tests/python/requirements.txt)");
+        return Ok(());
+    };
+    let root = tempfile::tempdir()?;
+    let (model, cases) = (root.path().join("model"), root.path().join("cases"));
+    parity_model(&model)?;
+    std::fs::create_dir(&cases)?;
+    let folder = ModelFolder::open(&model)?;
+    for form in Precision::ALL {
+        let mut encoder = TractEncoder::load(&folder, form)?;
+        for count in [1_usize, 16, 37, 64] {
+            let ids: Vec<u32> = (0..count).map(|i| (i * 29 % 64) as u32).collect();
+            let patches: Vec<f32> = (0..count * 48).map(|i| ((i * 7919 % 1000) as f32 / 250.0 - 2.0).sin()).collect();
+            let features = encoder.encode(&patches, &ids)?;
+            let file = |part: &str| cases.join(format!("{count}.{part}.npy"));
+            write_npy(file("patches"), &Array3::from_shape_vec((1, count, 48), patches)?)?;
+            let ids = ids.iter().map(|id| i64::from(*id)).collect();
+            write_npy(file("ids"), &Array2::from_shape_vec((1, count), ids)?)?;
+            write_npy(file(&format!("{form}.mean")), &Array2::from_shape_vec((1, 48), features.mean)?)?;
+            write_npy(file(&format!("{form}.tokens")), &Array3::from_shape_vec((1, count, 48), features.tokens)?)?;
+        }
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/check_onnx.py");
+    let output = Command::new(python).arg(script).arg(&model).arg(&cases).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}");
+    anyhow::ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text.matches(" agrees ").count(), 12, "{text}");
+    Ok(())
+}
