@@ -82,7 +82,8 @@ fn is_root() -> bool {
 }
 
 fn user() -> String {
-    let name = Command::new("id").arg("-un").output().map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
+    let name =
+        Command::new("id").arg("-un").output().map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
     name.unwrap_or_else(|_| "root".into())
 }
 

@@ -39,7 +39,8 @@ fn features_on_arm_equal_those_of_this_machine() {
     write_images(&folder.path().join("images"), 6).expect("images");
     let (model, images) = (path("model"), path("images"));
     for (form, keep) in [("f32", "0.5"), ("w8", "0.25"), ("int8", "1")] {
-        let args = ["run", "--model", &model, "--source", &images, "--port", "-", "--keep", keep, "--precision", form];
+        let args =
+            ["run", "--model", &model, "--source", &images, "--port", "-", "--keep", keep, "--precision", form];
         let native = Command::new(program("edge")).args(args).output().expect("edge starts");
         let mut emulator = Command::new("qemu-aarch64");
         emulator.args(["-cpu", "cortex-a72", "-L", "/usr/aarch64-linux-gnu"]).arg(&arm).args(args);

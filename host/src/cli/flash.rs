@@ -106,7 +106,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 /// Refuses what is no program for the board.
 fn check_program(path: &Path, any_arch: bool) -> anyhow::Result<()> {
-    const BUILD: &str = "build it with: cargo build --release -p edge --target aarch64-unknown-linux-gnu (docs/edge.md)";
+    const BUILD: &str =
+        "build it with: cargo build --release -p edge --target aarch64-unknown-linux-gnu (docs/edge.md)";
     let mut header = [0; 20];
     let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut header));
     match read {

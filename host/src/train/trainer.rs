@@ -116,12 +116,9 @@ impl Trainer {
                 self.position.step += 1;
                 self.position.iteration = iteration + 1;
                 meter.add(loss);
-                if meter.due() || iteration + 1 == steps {
+                if meter.due() && iteration + 1 < steps {
                     let moment = meter.read(self.position.epoch, lr)?;
-                    if !moment.loss.is_finite() {
-                        progress.finish();
-                        bail!(self.not_finite());
-                    }
+                    self.check_finite(&moment, &progress)?;
                     progress.update(self.position.step, moment);
                 }
                 if stop.load(Ordering::Relaxed) {
@@ -138,7 +135,8 @@ impl Trainer {
             }
             self.position = Position { epoch: self.position.epoch + 1, iteration: 0, step: self.position.step };
             let lr = schedule.at(self.position.epoch as f64);
-            let moment = meter.read(self.position.epoch, lr)?;
+            let moment = meter.whole(self.position.epoch, lr)?;
+            self.check_finite(&moment, &progress)?;
             self.write_metrics(&moment)?;
             progress.epoch_done(self.position.step, moment);
             // Short epochs of a short training are not worth a checkpoint each.
@@ -181,10 +179,14 @@ impl Trainer {
         self.run.save(&self.tensors()?, &self.optimizer.to_tensors()?, self.position)
     }
 
-    fn not_finite(&self) -> String {
-        format!(
+    fn check_finite(&self, moment: &Moment, progress: &Progress) -> anyhow::Result<()> {
+        if moment.loss.is_finite() {
+            return Ok(());
+        }
+        progress.finish();
+        bail!(
             "the loss is no longer finite at epoch {}, step {}: the checkpoints in {} are kept; start again with a \
-             smaller blr",
+             smaller --blr",
             self.position.epoch,
             self.position.step,
             self.run.path().display()
@@ -210,6 +212,7 @@ struct Meter {
     unread: usize,
     loss_sum: f64,
     count: usize,
+    begun: Instant,
     since: Instant,
     images_per_second: f64,
 }
@@ -217,7 +220,16 @@ struct Meter {
 impl Meter {
     fn new(batch_size: usize) -> Self {
         let since = Instant::now();
-        Self { batch_size, sum: None, unread: 0, loss_sum: 0.0, count: 0, since, images_per_second: 0.0 }
+        Self {
+            batch_size,
+            sum: None,
+            unread: 0,
+            loss_sum: 0.0,
+            count: 0,
+            begun: since,
+            since,
+            images_per_second: 0.0,
+        }
     }
 
     fn add(&mut self, loss: Tensor<1>) {
@@ -232,6 +244,14 @@ impl Meter {
         self.since.elapsed() > Duration::from_millis(500)
     }
 
+    /// The figures since the epoch began.
+    fn whole(&mut self, epoch: usize, lr: f64) -> anyhow::Result<Moment> {
+        let moment = self.read(epoch, lr)?;
+        let images = (self.count * self.batch_size) as f64;
+        Ok(Moment { images_per_second: images / self.begun.elapsed().as_secs_f64().max(1e-9), ..moment })
+    }
+
+    /// The loss since the epoch began, the speed since the last reading.
     fn read(&mut self, epoch: usize, lr: f64) -> anyhow::Result<Moment> {
         if let Some(sum) = self.sum.take() {
             let sum: f32 = sum.try_into_scalar().map_err(|e| anyhow::anyhow!("{e}")).context("reading the loss")?;
