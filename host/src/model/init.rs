@@ -1,6 +1,9 @@
 //! Initial weights (MAE appendix A.1 and the reference): drawn on the host, so that they are the same everywhere.
 
-use super::layers::{Attention, Block, LayerNorm, Linear, Mlp};
+use super::{
+    layers::{Attention, Block, LayerNorm, Linear, Mlp},
+    ops::Ops,
+};
 use burn::{
     module::Param,
     tensor::{Device, Tensor, TensorData},
@@ -48,6 +51,7 @@ impl Init {
                 attn: Attention::new(self.linear(dim, 3 * dim, device), self.linear(dim, dim, device), heads),
                 norm2: LayerNorm::new(dim, device),
                 mlp: Mlp { fc1: self.linear(dim, hidden, device), fc2: self.linear(hidden, dim, device) },
+                ops: Ops::default(),
             })
             .collect()
     }

@@ -1,5 +1,6 @@
 //! The layers of a ViT, named as in the reference so that a parameter's path is its name in a checkpoint.
 
+use super::ops::{self, Ops};
 use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor, activation, module},
@@ -65,6 +66,11 @@ impl Attention {
         Self { qkv, proj, heads }
     }
 
+    /// Number of heads.
+    pub fn heads(&self) -> usize {
+        self.heads
+    }
+
     /// `x`: `[B * N, D]`; tokens attend within their own image. Returns `[B * N, D]`.
     pub fn forward(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
         let [rows, dim] = x.dims();
@@ -106,11 +112,20 @@ pub struct Block {
     pub norm2: LayerNorm,
     /// MLP.
     pub mlp: Mlp,
+    /// Which operations compute it.
+    #[module(skip)]
+    pub ops: Ops,
 }
 
 impl Block {
     /// `x`: `[B * N, D]`. Returns `[B * N, D]`.
     pub fn forward(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
+        let fused = if self.ops == Ops::Fused { ops::block(&x, self, batch) } else { None };
+        fused.unwrap_or_else(|| self.forward_plain(x, batch))
+    }
+
+    /// The same in burn's own operations: what a block is.
+    fn forward_plain(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
         let x = x.clone() + self.attn.forward(self.norm1.forward(x), batch);
         x.clone() + self.mlp.forward(self.norm2.forward(x))
     }

@@ -3,7 +3,7 @@
 //! `B` images, `L` patches each, `V` of them visible, `P` values a patch, `D` and `E` the widths of encoder and
 //! decoder. Tokens travel flat, `[B * N, D]`, because one large matrix product beats `B` small ones.
 
-use super::{MaeConfig, MaskBatch, init::Init, layers::*};
+use super::{MaeConfig, MaskBatch, init::Init, layers::*, ops::Ops};
 use burn::{
     module::{Module, Param},
     tensor::{Device, Int, Tensor, TensorData},
@@ -106,6 +106,14 @@ impl Mae {
             decoder_pos_embed: constant(table, [1 + grid.patches(), dim], device),
             norm_pix_loss: config.norm_pix_loss,
         })
+    }
+
+    /// The same model with other operations.
+    #[must_use]
+    pub fn with_ops(mut self, ops: Ops) -> Self {
+        let blocks = self.encoder.blocks.iter_mut().chain(&mut self.decoder_blocks);
+        blocks.for_each(|block| block.ops = ops);
+        self
     }
 
     /// One pass over a batch. `patches`: normalised pixels, `[B, L, P]`.

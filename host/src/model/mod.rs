@@ -6,6 +6,7 @@ pub mod init;
 pub mod layers;
 pub mod mae;
 pub mod masks;
+pub mod ops;
 pub mod weights;
 
 pub use config::MaeConfig;

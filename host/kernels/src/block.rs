@@ -1,0 +1,528 @@
+//! A pre-norm transformer block: `y = x + attention(norm(x))`, `z = y + mlp(norm(y))`, forward and backward.
+//!
+//! A batch is split into *lanes* of whole images, one a thread; a lane works through its images in chunks. Gradients of
+//! parameters are summed chunk by chunk in a lane and lane by lane at the end, so that a result depends on the number
+//! of lanes, but never on timing.
+
+use crate::{
+    attention::{self, Shape},
+    gelu,
+    norm::{self, Statistics},
+    pool::Buffer,
+    product::{Init, Left, Panels, Right, product},
+    vector,
+};
+use pulp::Arch;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Rows that a chunk aims at: few enough for the cache, enough to use each weight that is loaded many times.
+const CHUNK_ROWS: usize = 128;
+
+/// The sizes of a block and a batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Block {
+    /// Images (`B`).
+    pub batch: usize,
+    /// Tokens an image (`N`).
+    pub tokens: usize,
+    /// Width (`D`).
+    pub dim: usize,
+    /// Attention heads (`H`), a divisor of the width.
+    pub heads: usize,
+    /// Hidden width of the MLP (`F`).
+    pub hidden: usize,
+    /// LayerNorm's epsilon.
+    pub eps: f32,
+}
+
+/// How a block is computed.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Vector instructions.
+    pub arch: Arch,
+    /// Parts of the batch that are worked on side by side.
+    pub lanes: usize,
+}
+
+impl Plan {
+    /// The best instructions of this machine, one lane a thread of rayon's pool.
+    #[must_use]
+    pub fn detect() -> Self {
+        Self { arch: Arch::new(), lanes: rayon::current_num_threads().max(1) }
+    }
+}
+
+/// Number of parameters.
+pub const PARAMETERS: usize = 12;
+
+/// One value a parameter, by the names of the reference; weights are `[in, out]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Parameters<T> {
+    /// `[D]`.
+    pub norm1_weight: T,
+    /// `[D]`.
+    pub norm1_bias: T,
+    /// `[D, 3D]`: queries, keys, values.
+    pub qkv_weight: T,
+    /// `[3D]`.
+    pub qkv_bias: T,
+    /// `[D, D]`.
+    pub proj_weight: T,
+    /// `[D]`.
+    pub proj_bias: T,
+    /// `[D]`.
+    pub norm2_weight: T,
+    /// `[D]`.
+    pub norm2_bias: T,
+    /// `[D, F]`.
+    pub fc1_weight: T,
+    /// `[F]`.
+    pub fc1_bias: T,
+    /// `[F, D]`.
+    pub fc2_weight: T,
+    /// `[D]`.
+    pub fc2_bias: T,
+}
+
+impl<T> Parameters<T> {
+    /// From an array in the order of the fields.
+    pub fn from_array(values: [T; PARAMETERS]) -> Self {
+        let [
+            norm1_weight,
+            norm1_bias,
+            qkv_weight,
+            qkv_bias,
+            proj_weight,
+            proj_bias,
+            norm2_weight,
+            norm2_bias,
+            fc1_weight,
+            fc1_bias,
+            fc2_weight,
+            fc2_bias,
+        ] = values;
+        Self {
+            norm1_weight,
+            norm1_bias,
+            qkv_weight,
+            qkv_bias,
+            proj_weight,
+            proj_bias,
+            norm2_weight,
+            norm2_bias,
+            fc1_weight,
+            fc1_bias,
+            fc2_weight,
+            fc2_bias,
+        }
+    }
+
+    /// As an array in the order of the fields.
+    pub fn into_array(self) -> [T; PARAMETERS] {
+        [
+            self.norm1_weight,
+            self.norm1_bias,
+            self.qkv_weight,
+            self.qkv_bias,
+            self.proj_weight,
+            self.proj_bias,
+            self.norm2_weight,
+            self.norm2_bias,
+            self.fc1_weight,
+            self.fc1_bias,
+            self.fc2_weight,
+            self.fc2_bias,
+        ]
+    }
+}
+
+/// What the backward pass needs of the forward pass, beside its input.
+#[derive(Debug)]
+pub struct Saved {
+    /// Queries, keys, values, `[B N, 3D]`.
+    qkv: Buffer,
+    /// Output of attention before its projection, `[B N, D]`.
+    attended: Buffer,
+    /// After the first residual, `[B N, D]`.
+    middle: Buffer,
+    /// Before the GELU, `[B N, F]`.
+    hidden: Buffer,
+    norm1: Vec<Statistics>,
+    norm2: Vec<Statistics>,
+}
+
+/// Gradients of a block.
+#[derive(Debug)]
+pub struct Gradients {
+    /// Of the parameters.
+    pub parameters: Parameters<Vec<f32>>,
+    /// Of the input, `[B N, D]`.
+    pub x: Vec<f32>,
+}
+
+/// The weights as a forward pass reads them.
+struct Forward {
+    qkv: Panels,
+    proj: Panels,
+    fc1: Panels,
+    fc2: Panels,
+}
+
+/// The transposed weights as a backward pass reads them.
+struct Backward {
+    qkv: Panels,
+    proj: Panels,
+    fc1: Panels,
+    fc2: Panels,
+}
+
+impl Block {
+    /// Elements of each parameter.
+    #[must_use]
+    pub fn parameter_lens(&self) -> Parameters<usize> {
+        let (d, f) = (self.dim, self.hidden);
+        Parameters::from_array([d, d, d * 3 * d, 3 * d, d * d, d, d, d, d * f, f, f * d, d])
+    }
+
+    /// Rows of the batch, `B N`.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.batch * self.tokens
+    }
+
+    fn shape(&self) -> Shape {
+        Shape { tokens: self.tokens, dim: self.dim, heads: self.heads }
+    }
+
+    fn check(&self, x: &[f32], parameters: &Parameters<&[f32]>) {
+        assert!(self.heads > 0 && self.dim.is_multiple_of(self.heads), "the width is a multiple of the heads");
+        assert!(self.dim > 0 && self.hidden > 0 && self.tokens > 0, "a block has a width and tokens");
+        assert_eq!(x.len(), self.rows() * self.dim, "x is [B N, D]");
+        for (parameter, len) in parameters.into_array().iter().zip(self.parameter_lens().into_array()) {
+            assert_eq!(parameter.len(), len, "a parameter has another size");
+        }
+    }
+
+    /// Images of each lane.
+    fn lanes(&self, plan: Plan) -> Vec<Range<usize>> {
+        let lanes = plan.lanes.clamp(1, self.batch.max(1));
+        (0..lanes).map(|lane| lane * self.batch / lanes..(lane + 1) * self.batch / lanes).collect()
+    }
+
+    /// Images of a chunk.
+    fn chunk(&self) -> usize {
+        (CHUNK_ROWS / self.tokens).max(1)
+    }
+
+    /// `x`: `[B N, D]`. Returns the output, `[B N, D]`, and with `save` what [`Self::backward`] needs.
+    ///
+    /// # Panics
+    /// If a slice has another length than the sizes say.
+    #[must_use]
+    pub fn forward(
+        &self,
+        plan: Plan,
+        x: &[f32],
+        parameters: &Parameters<&[f32]>,
+        save: bool,
+    ) -> (Vec<f32>, Option<Saved>) {
+        self.check(x, parameters);
+        let (size, lanes) = (self.tokens * self.dim, self.lanes(plan));
+        let weights = Forward::pack(plan.arch, self, parameters);
+        let mut out = vec![0.0; x.len()];
+        let mut saved = save.then(|| Saved::take(self, self.rows()));
+        let mut whole = saved.as_mut().map(Saved::whole);
+        let part = |lane: &Range<usize>| whole.as_mut().map(|whole| whole.take(self, lane.len() * self.tokens));
+        let parts: Vec<_> = lanes.iter().map(part).collect();
+        let jobs: Vec<_> = split(&mut out, &lanes, size).into_iter().zip(parts).zip(lanes).collect();
+        jobs.into_par_iter().for_each(|((out, mut part), images)| {
+            let x = &x[images.start * size..images.end * size];
+            // Without `save`, every chunk writes over the state of the one before.
+            let mut own = part.is_none().then(|| Saved::take(self, self.chunk() * self.tokens));
+            let chunk = self.chunk() * size;
+            for (x, out) in x.chunks(chunk).zip(out.chunks_mut(chunk)) {
+                let rows = x.len() / self.dim;
+                let state = match (&mut part, &mut own) {
+                    (Some(part), _) => part.take(self, rows),
+                    (None, own) => own.get_or_insert_with(|| Saved::take(self, rows)).whole().take(self, rows),
+                };
+                self.forward_chunk(plan.arch, x, parameters, &weights, state, out);
+            }
+        });
+        (out, saved)
+    }
+
+    /// One chunk. `x`, `out`: `[R, D]`.
+    fn forward_chunk(
+        &self,
+        arch: Arch,
+        x: &[f32],
+        p: &Parameters<&[f32]>,
+        weights: &Forward,
+        saved: SavedPart<'_>,
+        out: &mut [f32],
+    ) {
+        let (d, f, rows) = (self.dim, self.hidden, x.len() / self.dim);
+        let SavedPart { qkv, attended, middle, hidden, norm1, norm2 } = saved;
+        let mut normed = Buffer::take(rows * d);
+        norm::forward(arch, x, p.norm1_weight, p.norm1_bias, self.eps, &mut normed, norm1);
+        let times = |a: &[f32], depth, panels, columns, init: Init<'_>, c: &mut [f32]| {
+            let (a, b) = (Left::Rows(a, depth), Right::Panels(panels));
+            product(arch, rows, columns, depth, a, b, init, c, columns);
+        };
+        times(&normed, d, &weights.qkv, 3 * d, Init::Bias(p.qkv_bias), qkv);
+        let mut scratch = Buffer::take(self.shape().forward_scratch());
+        for (qkv, out) in qkv.chunks_exact(self.tokens * 3 * d).zip(attended.chunks_exact_mut(self.tokens * d)) {
+            attention::forward(arch, self.shape(), qkv, out, &mut scratch);
+        }
+        times(attended, d, &weights.proj, d, Init::BiasAnd(p.proj_bias, x), middle);
+        norm::forward(arch, middle, p.norm2_weight, p.norm2_bias, self.eps, &mut normed, norm2);
+        times(&normed, d, &weights.fc1, f, Init::Bias(p.fc1_bias), hidden);
+        let mut active = Buffer::take(rows * f);
+        gelu::forward(arch, hidden, &mut active);
+        times(&active, f, &weights.fc2, d, Init::BiasAnd(p.fc2_bias, middle), out);
+    }
+
+    /// The gradients of parameters and input from `grad: [B N, D]`, that of the output. `x` and `saved` are the forward
+    /// pass's.
+    ///
+    /// # Panics
+    /// If a slice has another length than the sizes say.
+    #[must_use]
+    pub fn backward(
+        &self,
+        plan: Plan,
+        grad: &[f32],
+        x: &[f32],
+        parameters: &Parameters<&[f32]>,
+        saved: &Saved,
+    ) -> Gradients {
+        self.check(x, parameters);
+        assert!(grad.len() == x.len() && saved.norm1.len() == self.rows(), "gradient and saved state are of this batch");
+        let weights = Backward::pack(plan.arch, self, parameters);
+        let mut x_grad = vec![0.0; x.len()];
+        let lanes = self.lanes(plan);
+        let jobs: Vec<_> = lanes.iter().cloned().zip(split(&mut x_grad, &lanes, self.tokens * self.dim)).collect();
+        let sums: Vec<Parameters<Vec<f32>>> = jobs
+            .into_par_iter()
+            .map(|(images, x_grad)| {
+                let mut sums = Parameters::from_array(self.parameter_lens().into_array().map(|len| vec![0.0; len]));
+                let first = images.start;
+                for chunk in chunks(images, self.chunk()) {
+                    let size = self.tokens * self.dim;
+                    let at = chunk.start * size..chunk.end * size;
+                    let x_grad = &mut x_grad[(chunk.start - first) * size..(chunk.end - first) * size];
+                    let rows = chunk.start * self.tokens..chunk.end * self.tokens;
+                    self.backward_chunk(
+                        plan.arch,
+                        &grad[at.clone()],
+                        &x[at],
+                        parameters,
+                        &weights,
+                        saved.rows(self, rows),
+                        &mut sums,
+                        x_grad,
+                    );
+                }
+                sums
+            })
+            .collect();
+        let mut sums = sums.into_iter();
+        let mut total = sums.next().unwrap_or_default().into_array();
+        for other in sums {
+            for (total, other) in total.iter_mut().zip(other.into_array()) {
+                vector::add(plan.arch, total, &other);
+            }
+        }
+        Gradients { parameters: Parameters::from_array(total), x: x_grad }
+    }
+
+    /// One chunk. `grad`, `x`, `x_grad`: `[R, D]`.
+    #[expect(clippy::too_many_arguments, reason = "inputs, state and gradients of a chunk")]
+    fn backward_chunk(
+        &self,
+        arch: Arch,
+        grad: &[f32],
+        x: &[f32],
+        p: &Parameters<&[f32]>,
+        weights: &Backward,
+        saved: SavedRows<'_>,
+        sums: &mut Parameters<Vec<f32>>,
+        x_grad: &mut [f32],
+    ) {
+        let (d, f, rows) = (self.dim, self.hidden, x.len() / self.dim);
+        // dX = dY W^T.
+        let back = |grad: &[f32], depth, panels, columns, c: &mut [f32]| {
+            let (a, b) = (Left::Rows(grad, depth), Right::Panels(panels));
+            product(arch, rows, columns, depth, a, b, Init::Zero, c, columns);
+        };
+        // dW += X^T dY.
+        let weight = |x: &[f32], inputs, grad: &[f32], outputs, sum: &mut [f32]| {
+            let (a, b) = (Left::Columns(x, inputs), Right::Rows(grad, outputs));
+            product(arch, inputs, outputs, rows, a, b, Init::Sum, sum, outputs);
+        };
+        let mut normed = Buffer::take(rows * d);
+        let mut statistics = vec![[0.0; 2]; rows];
+        let mut narrow = Buffer::take(rows * d);
+
+        // MLP.
+        let mut wide = Buffer::take(rows * f);
+        let mut active = Buffer::take(rows * f);
+        back(grad, d, &weights.fc2, f, &mut wide);
+        gelu::backward(arch, saved.hidden, &mut wide, &mut active);
+        weight(&active, f, grad, d, &mut sums.fc2_weight);
+        vector::add_rows(arch, &mut sums.fc2_bias, grad);
+        drop(active);
+        norm::forward(arch, saved.middle, p.norm2_weight, p.norm2_bias, self.eps, &mut normed, &mut statistics);
+        weight(&normed, d, &wide, f, &mut sums.fc1_weight);
+        vector::add_rows(arch, &mut sums.fc1_bias, &wide);
+        back(&wide, f, &weights.fc1, d, &mut narrow);
+        drop(wide);
+        let middle_grad = x_grad;
+        middle_grad.copy_from_slice(grad);
+        norm::backward(
+            arch,
+            &narrow,
+            saved.middle,
+            p.norm2_weight,
+            saved.norm2,
+            middle_grad,
+            &mut sums.norm2_weight,
+            &mut sums.norm2_bias,
+        );
+
+        // Attention.
+        weight(saved.attended, d, middle_grad, d, &mut sums.proj_weight);
+        vector::add_rows(arch, &mut sums.proj_bias, middle_grad);
+        back(middle_grad, d, &weights.proj, d, &mut narrow);
+        let mut qkv_grad = Buffer::take(rows * 3 * d);
+        let mut scratch = Buffer::take(self.shape().backward_scratch());
+        let images = saved.qkv.chunks_exact(self.tokens * 3 * d).zip(narrow.chunks_exact(self.tokens * d));
+        for ((qkv, grad), qkv_grad) in images.zip(qkv_grad.chunks_exact_mut(self.tokens * 3 * d)) {
+            attention::backward(arch, self.shape(), qkv, grad, qkv_grad, &mut scratch);
+        }
+        norm::forward(arch, x, p.norm1_weight, p.norm1_bias, self.eps, &mut normed, &mut statistics);
+        weight(&normed, d, &qkv_grad, 3 * d, &mut sums.qkv_weight);
+        vector::add_rows(arch, &mut sums.qkv_bias, &qkv_grad);
+        back(&qkv_grad, 3 * d, &weights.qkv, d, &mut narrow);
+        norm::backward(
+            arch,
+            &narrow,
+            x,
+            p.norm1_weight,
+            saved.norm1,
+            middle_grad,
+            &mut sums.norm1_weight,
+            &mut sums.norm1_bias,
+        );
+    }
+}
+
+impl Forward {
+    fn pack(arch: Arch, block: &Block, p: &Parameters<&[f32]>) -> Self {
+        let (d, f) = (block.dim, block.hidden);
+        Self {
+            qkv: Panels::pack(arch, p.qkv_weight, 3 * d, d, 3 * d),
+            proj: Panels::pack(arch, p.proj_weight, d, d, d),
+            fc1: Panels::pack(arch, p.fc1_weight, f, d, f),
+            fc2: Panels::pack(arch, p.fc2_weight, d, f, d),
+        }
+    }
+}
+
+impl Backward {
+    fn pack(arch: Arch, block: &Block, p: &Parameters<&[f32]>) -> Self {
+        let (d, f) = (block.dim, block.hidden);
+        Self {
+            qkv: Panels::pack_transposed(arch, p.qkv_weight, 3 * d, 3 * d, d),
+            proj: Panels::pack_transposed(arch, p.proj_weight, d, d, d),
+            fc1: Panels::pack_transposed(arch, p.fc1_weight, f, f, d),
+            fc2: Panels::pack_transposed(arch, p.fc2_weight, d, d, f),
+        }
+    }
+}
+
+/// The part of [`Saved`] that belongs to some rows, being written.
+struct SavedPart<'a> {
+    qkv: &'a mut [f32],
+    attended: &'a mut [f32],
+    middle: &'a mut [f32],
+    hidden: &'a mut [f32],
+    norm1: &'a mut [Statistics],
+    norm2: &'a mut [Statistics],
+}
+
+impl<'a> SavedPart<'a> {
+    /// Cuts the first `rows` rows off.
+    fn take(&mut self, block: &Block, rows: usize) -> SavedPart<'a> {
+        let (d, f) = (block.dim, block.hidden);
+        SavedPart {
+            qkv: cut(&mut self.qkv, rows * 3 * d),
+            attended: cut(&mut self.attended, rows * d),
+            middle: cut(&mut self.middle, rows * d),
+            hidden: cut(&mut self.hidden, rows * f),
+            norm1: cut(&mut self.norm1, rows),
+            norm2: cut(&mut self.norm2, rows),
+        }
+    }
+}
+
+/// As [`SavedPart`], being read.
+struct SavedRows<'a> {
+    qkv: &'a [f32],
+    middle: &'a [f32],
+    attended: &'a [f32],
+    hidden: &'a [f32],
+    norm1: &'a [Statistics],
+    norm2: &'a [Statistics],
+}
+
+impl Saved {
+    fn take(block: &Block, rows: usize) -> Self {
+        let (d, f) = (block.dim, block.hidden);
+        Self {
+            qkv: Buffer::take(rows * 3 * d),
+            attended: Buffer::take(rows * d),
+            middle: Buffer::take(rows * d),
+            hidden: Buffer::take(rows * f),
+            norm1: vec![[0.0; 2]; rows],
+            norm2: vec![[0.0; 2]; rows],
+        }
+    }
+
+    fn whole(&mut self) -> SavedPart<'_> {
+        let Self { qkv, attended, middle, hidden, norm1, norm2 } = self;
+        SavedPart { qkv, attended, middle, hidden, norm1, norm2 }
+    }
+
+    fn rows(&self, block: &Block, rows: Range<usize>) -> SavedRows<'_> {
+        let (d, f, Range { start, end }) = (block.dim, block.hidden, rows);
+        SavedRows {
+            qkv: &self.qkv[start * 3 * d..end * 3 * d],
+            attended: &self.attended[start * d..end * d],
+            middle: &self.middle[start * d..end * d],
+            hidden: &self.hidden[start * f..end * f],
+            norm1: &self.norm1[start..end],
+            norm2: &self.norm2[start..end],
+        }
+    }
+}
+
+/// Cuts the first `count` elements off.
+fn cut<'a, T>(data: &mut &'a mut [T], count: usize) -> &'a mut [T] {
+    let (part, rest) = std::mem::take(data).split_at_mut(count);
+    *data = rest;
+    part
+}
+
+/// Cuts `data`, `size` elements an image, into the parts of the lanes.
+fn split<'a, T>(mut data: &'a mut [T], lanes: &[Range<usize>], size: usize) -> Vec<&'a mut [T]> {
+    lanes.iter().map(|lane| cut(&mut data, lane.len() * size)).collect()
+}
+
+/// `images` in chunks of `size`.
+fn chunks(images: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = images.end;
+    images.step_by(size).map(move |start| start..(start + size).min(end))
+}

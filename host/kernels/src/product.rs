@@ -1,0 +1,457 @@
+//! Matrix products of a size that fits the second-level cache, on one thread.
+//!
+//! `C[M, N] = init + A[M, K] B[K, N]`. A tile of up to 8 rows by 3 vectors of `C` (4 rows where there are 16 vector
+//! registers) stays in registers over all of `K`; the columns of `B` that a tile needs, a *panel*, are read by all row
+//! tiles in turn and stay in the first-level cache. `A` is read where it lies, by rows or by columns; `B` may be packed
+//! beforehand ([`Panels`]) or read where it lies.
+
+use crate::pool::Buffer;
+use pulp::{Arch, Simd, WithSimd};
+
+/// Vectors side by side in a tile.
+const VECTORS: usize = 3;
+/// Most rows of a tile, with 32 registers: 24 sums, 3 vectors of B, one of A.
+const ROWS: usize = 8;
+
+/// `A[M, K]` where it lies.
+#[derive(Debug, Clone, Copy)]
+pub enum Left<'a> {
+    /// `A[m][k] = data[m * stride + k]`.
+    Rows(&'a [f32], usize),
+    /// `A[m][k] = data[k * stride + m]`: the transpose of a matrix stored by rows.
+    Columns(&'a [f32], usize),
+}
+
+/// `B[K, N]`.
+#[derive(Debug, Clone, Copy)]
+pub enum Right<'a> {
+    /// `B[k][n] = data[k * stride + n]`.
+    Rows(&'a [f32], usize),
+    /// Packed.
+    Panels(&'a Panels),
+}
+
+/// What the product is added to.
+#[derive(Debug, Clone, Copy)]
+pub enum Init<'a> {
+    /// Nothing.
+    Zero,
+    /// What `C` holds.
+    Sum,
+    /// A row vector, `[N]`.
+    Bias(&'a [f32]),
+    /// A row vector `[N]` and a matrix `[M, N]` with the stride of `C`.
+    BiasAnd(&'a [f32], &'a [f32]),
+}
+
+/// `B[K, N]` in panels: the columns of one panel of a row `k` lie side by side, then those of row `k + 1`.
+#[derive(Debug)]
+pub struct Panels {
+    data: Buffer,
+    depth: usize,
+    columns: usize,
+    width: usize,
+}
+
+struct Width;
+impl WithSimd for Width {
+    type Output = usize;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        VECTORS * S::F32_LANES
+    }
+}
+
+impl Panels {
+    fn new(arch: Arch, depth: usize, columns: usize) -> Self {
+        let width = arch.dispatch(Width);
+        Self { data: Buffer::take(columns.div_ceil(width) * width * depth), depth, columns, width }
+    }
+
+    /// Packs `B[k][n] = data[k * stride + n]`.
+    ///
+    /// # Panics
+    /// If `data` is too short.
+    #[must_use]
+    pub fn pack(arch: Arch, data: &[f32], stride: usize, depth: usize, columns: usize) -> Self {
+        let mut panels = Self::new(arch, depth, columns);
+        let width = panels.width;
+        for (panel, first) in panels.data.chunks_exact_mut((depth * width).max(1)).zip((0..columns).step_by(width)) {
+            let filled = width.min(columns - first);
+            for (k, row) in panel.chunks_exact_mut(width).enumerate() {
+                row[..filled].copy_from_slice(&data[k * stride + first..][..filled]);
+                row[filled..].fill(0.0);
+            }
+        }
+        panels
+    }
+
+    /// Packs the transpose of a matrix stored by rows: `B[k][n] = data[n * stride + k]`.
+    ///
+    /// # Panics
+    /// If `data` is too short.
+    #[must_use]
+    pub fn pack_transposed(arch: Arch, data: &[f32], stride: usize, depth: usize, columns: usize) -> Self {
+        let mut panels = Self::new(arch, depth, columns);
+        let width = panels.width;
+        for (panel, first) in panels.data.chunks_exact_mut((depth * width).max(1)).zip((0..columns).step_by(width)) {
+            let filled = width.min(columns - first);
+            if filled < width {
+                panel.fill(0.0);
+            }
+            // Eight rows at a time, so that a line of the panel is written whole while it is near.
+            for base in (0..filled).step_by(8) {
+                let rows = base..filled.min(base + 8);
+                if rows.len() == 8 {
+                    let row = |i: usize| &data[(first + base + i) * stride..][..depth];
+                    let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+                    let (e, f, g, h) = (row(4), row(5), row(6), row(7));
+                    for (k, line) in panel.chunks_exact_mut(width).enumerate() {
+                        let values = [a[k], b[k], c[k], d[k], e[k], f[k], g[k], h[k]];
+                        line[base..base + 8].copy_from_slice(&values);
+                    }
+                } else {
+                    for n in rows {
+                        let row = &data[(first + n) * stride..][..depth];
+                        for (line, value) in panel.chunks_exact_mut(width).zip(row) {
+                            line[n] = *value;
+                        }
+                    }
+                }
+            }
+        }
+        panels
+    }
+}
+
+/// `C = init + A B`. `c[m * stride + n]` for `m < rows`, `n < columns`; `depth` is `K`.
+///
+/// # Panics
+/// If a slice is too short for these sizes.
+#[expect(clippy::too_many_arguments, reason = "the sizes of a product")]
+pub fn product(
+    arch: Arch,
+    rows: usize,
+    columns: usize,
+    depth: usize,
+    a: Left<'_>,
+    b: Right<'_>,
+    init: Init<'_>,
+    c: &mut [f32],
+    stride: usize,
+) {
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    // Everything that the kernel reads and writes lies inside the slices: the last row starts at `stride * (n - 1)`.
+    let spans = |outer: usize, stride: usize, inner: usize| {
+        if outer == 0 || inner == 0 { 0 } else { (outer - 1) * stride + inner }
+    };
+    assert!(stride >= columns && c.len() >= spans(rows, stride, columns), "C is too short");
+    match a {
+        Left::Rows(data, stride) => assert!(data.len() >= spans(rows, stride, depth), "A is too short"),
+        Left::Columns(data, stride) => assert!(data.len() >= spans(depth, stride, rows), "A is too short"),
+    }
+    match init {
+        Init::Zero | Init::Sum => {}
+        Init::Bias(bias) => assert!(bias.len() >= columns, "the bias is too short"),
+        Init::BiasAnd(bias, other) => {
+            assert!(bias.len() >= columns && other.len() >= spans(rows, stride, columns), "init is too short");
+        }
+    }
+    let width = arch.dispatch(Width);
+    let packed;
+    let (b, b_step, panel_step, columns_whole) = match b {
+        Right::Panels(panels) => {
+            assert!(panels.depth == depth && panels.columns == columns && panels.width == width, "other panels");
+            (&panels.data[..], width, depth * width, columns)
+        }
+        Right::Rows(data, stride) => {
+            assert!(data.len() >= spans(depth, stride, columns), "B is too short");
+            // Whole vectors are read where they lie; a part of one would be read past its end.
+            (data, stride, width, columns / (width / VECTORS) * (width / VECTORS))
+        }
+    };
+    let size = Size { rows, columns: columns_whole, depth };
+    let out = Out { c: c.as_mut_ptr(), stride, init };
+    let panels = PanelsAt { data: b, row_step: b_step, panel_step };
+    if columns_whole > 0 {
+        arch.dispatch(Product { size, a, b: panels, out });
+    }
+    if columns_whole < columns {
+        let rest = columns - columns_whole;
+        packed = Panels::pack(arch, &b[columns_whole..], b_step, depth, rest);
+        let init = match init {
+            Init::Zero => Init::Zero,
+            Init::Sum => Init::Sum,
+            Init::Bias(bias) => Init::Bias(&bias[columns_whole..]),
+            Init::BiasAnd(bias, other) => Init::BiasAnd(&bias[columns_whole..], &other[columns_whole..]),
+        };
+        let out = Out { c: c[columns_whole..].as_mut_ptr(), stride, init };
+        let panels = PanelsAt { data: &packed.data, row_step: width, panel_step: depth * width };
+        arch.dispatch(Product { size: Size { rows, columns: rest, depth }, a, b: panels, out });
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Size {
+    rows: usize,
+    columns: usize,
+    depth: usize,
+}
+
+#[derive(Clone, Copy)]
+struct PanelsAt<'a> {
+    data: &'a [f32],
+    row_step: usize,
+    panel_step: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Out<'a> {
+    c: *mut f32,
+    stride: usize,
+    init: Init<'a>,
+}
+
+/// A product whose sizes were checked by [`product`].
+struct Product<'a> {
+    size: Size,
+    a: Left<'a>,
+    b: PanelsAt<'a>,
+    out: Out<'a>,
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { size, a, b, out } = self;
+        let most = if S::REGISTER_COUNT >= 32 { ROWS } else { ROWS / 2 };
+        let width = VECTORS * S::F32_LANES;
+        // Rows in tiles of nearly equal height: 17 as 6, 6, 5 and not as 8, 8, 1.
+        let tiles = size.rows.div_ceil(most);
+        for (panel, column) in (0..size.columns).step_by(width).enumerate() {
+            let columns = width.min(size.columns - column);
+            let vectors = columns.div_ceil(S::F32_LANES);
+            let b_at = panel * b.panel_step;
+            for tile in 0..tiles {
+                let row = tile * size.rows / tiles;
+                let rows = (tile + 1) * size.rows / tiles - row;
+                let place = Place { row, column, columns };
+                macro_rules! run {
+                    ($($m:literal)*) => {
+                        match (rows, vectors) {
+                            $(
+                                ($m, 3) => tile_of::<S, $m, 3>(simd, size.depth, a, b, b_at, out, place),
+                                ($m, 2) => tile_of::<S, $m, 2>(simd, size.depth, a, b, b_at, out, place),
+                                ($m, _) => tile_of::<S, $m, 1>(simd, size.depth, a, b, b_at, out, place),
+                            )*
+                            _ => unreachable!("tiles have 1 to 8 rows"),
+                        }
+                    };
+                }
+                if S::REGISTER_COUNT >= 32 {
+                    run!(1 2 3 4 5 6 7 8);
+                } else {
+                    run!(1 2 3 4);
+                }
+            }
+        }
+    }
+}
+
+/// A tile's first row and column, and how many columns it has.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    column: usize,
+    columns: usize,
+}
+
+#[inline(always)]
+fn tile_of<S: Simd, const M: usize, const V: usize>(
+    simd: S,
+    depth: usize,
+    a: Left<'_>,
+    b: PanelsAt<'_>,
+    b_at: usize,
+    out: Out<'_>,
+    place: Place,
+) {
+    let sums = match a {
+        // SAFETY: `product` has checked that rows `place.row..place.row + M` of A and `V` vectors of every row of this
+        // panel lie inside their slices; unpacked panels end with a whole vector, packed ones are padded to their width.
+        Left::Rows(data, stride) => unsafe {
+            let a = data.as_ptr().add(place.row * stride);
+            sums::<S, M, V>(simd, depth, a, stride, 1, b.data.as_ptr().add(b_at), b.row_step)
+        },
+        // SAFETY: as above.
+        Left::Columns(data, stride) => unsafe {
+            let a = data.as_ptr().add(place.row);
+            sums::<S, M, V>(simd, depth, a, 1, stride, b.data.as_ptr().add(b_at), b.row_step)
+        },
+    };
+    // SAFETY: `product` has checked that the tile lies inside C and inside what `init` names.
+    unsafe { store::<S, M, V>(simd, sums, out, place) }
+}
+
+/// The sums over `depth` of `M` rows by `V` vectors.
+///
+/// # Safety
+/// `a + m * a_row + k * a_step` is readable for `m < M`, `k < depth`; so are `V` vectors at `b + k * b_step`.
+#[inline(always)]
+unsafe fn sums<S: Simd, const M: usize, const V: usize>(
+    simd: S,
+    depth: usize,
+    mut a: *const f32,
+    a_row: usize,
+    a_step: usize,
+    mut b: *const f32,
+    b_step: usize,
+) -> [[S::f32s; V]; M] {
+    let mut sums = [[simd.splat_f32s(0.0); V]; M];
+    for _ in 0..depth {
+        let mut line = [simd.splat_f32s(0.0); V];
+        for (v, value) in line.iter_mut().enumerate() {
+            // SAFETY: the caller's promise for B; vectors may lie anywhere, so the read is unaligned.
+            *value = unsafe { b.add(v * S::F32_LANES).cast::<S::f32s>().read_unaligned() };
+        }
+        for (m, row) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's promise for A.
+            let value = simd.splat_f32s(unsafe { *a.add(m * a_row) });
+            for (sum, line) in row.iter_mut().zip(line) {
+                *sum = simd.mul_add_e_f32s(value, line, *sum);
+            }
+        }
+        // Past the last row the pointers are not read; `wrapping_add` may leave the slice.
+        a = a.wrapping_add(a_step);
+        b = b.wrapping_add(b_step);
+    }
+    sums
+}
+
+/// Writes a tile.
+///
+/// # Safety
+/// Rows and columns of `place` lie inside C and inside what `init` names; `place.columns` needs all `V` vectors.
+#[inline(always)]
+unsafe fn store<S: Simd, const M: usize, const V: usize>(
+    simd: S,
+    sums: [[S::f32s; V]; M],
+    out: Out<'_>,
+    place: Place,
+) {
+    let lanes = S::F32_LANES;
+    for (m, row) in sums.into_iter().enumerate() {
+        let at = (place.row + m) * out.stride + place.column;
+        for (v, mut value) in row.into_iter().enumerate() {
+            let count = (place.columns - v * lanes).min(lanes);
+            let mask = simd.mask_between_m32s(0, count as u32);
+            let whole = count == lanes;
+            let (at, column) = (at + v * lanes, place.column + v * lanes);
+            let load = |from: *const f32| {
+                // SAFETY: `count` elements from here are readable by the caller's promise; the mask keeps to them.
+                unsafe {
+                    if whole {
+                        from.cast::<S::f32s>().read_unaligned()
+                    } else {
+                        simd.mask_load_ptr_f32s(mask, from)
+                    }
+                }
+            };
+            match out.init {
+                Init::Zero => {}
+                Init::Sum => value = simd.add_f32s(value, load(out.c.wrapping_add(at))),
+                Init::Bias(bias) => value = simd.add_f32s(value, load(bias.as_ptr().wrapping_add(column))),
+                Init::BiasAnd(bias, other) => {
+                    value = simd.add_f32s(value, load(bias.as_ptr().wrapping_add(column)));
+                    value = simd.add_f32s(value, load(other.as_ptr().wrapping_add(at)));
+                }
+            }
+            // SAFETY: `count` elements of C from here are writable by the caller's promise; the mask keeps to them.
+            unsafe {
+                let to = out.c.add(at);
+                if whole {
+                    to.cast::<S::f32s>().write_unaligned(value);
+                } else {
+                    simd.mask_store_ptr_f32s(mask, to, value);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vector::every_arch;
+    use proptest::prelude::*;
+
+    fn values(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn products_equal_the_plain_sums(
+            rows in 1..40_usize, columns in 1..120_usize, depth in 0..70_usize, extra in 0..5_usize, seed in 0..1000_usize,
+            by_columns: bool, packing in 0..3, init in 0..4,
+        ) {
+            let (a_stride, b_stride, c_stride) =
+                (if by_columns { rows } else { depth } + extra, columns + extra, columns + extra);
+            let a = values((if by_columns { depth } else { rows }) * a_stride, seed);
+            let b = values(depth.max(1) * b_stride, seed + 1);
+            let transposed: Vec<f32> =
+                (0..columns * depth).map(|i| b[i % depth * b_stride + i / depth]).collect();
+            let bias = values(columns, seed + 2);
+            let other = values(rows * c_stride, seed + 3);
+            let before = values(rows * c_stride, seed + 4);
+            for arch in every_arch() {
+                let panels = match packing {
+                    0 => None,
+                    1 => Some(Panels::pack(arch, &b, b_stride, depth, columns)),
+                    _ => Some(Panels::pack_transposed(arch, &transposed, depth, depth, columns)),
+                };
+                let right = panels.as_ref().map_or(Right::Rows(&b, b_stride), Right::Panels);
+                let left = if by_columns { Left::Columns(&a, a_stride) } else { Left::Rows(&a, a_stride) };
+                let start = match init {
+                    0 => Init::Zero,
+                    1 => Init::Sum,
+                    2 => Init::Bias(&bias),
+                    _ => Init::BiasAnd(&bias, &other),
+                };
+                let mut c = before.clone();
+                product(arch, rows, columns, depth, left, right, start, &mut c, c_stride);
+                for (i, found) in c.iter().enumerate() {
+                    let (row, column) = (i / c_stride, i % c_stride);
+                    if column >= columns {
+                        prop_assert_eq!(*found, before[i], "outside the product");
+                        continue;
+                    }
+                    let base = match init {
+                        0 => 0.0,
+                        1 => f64::from(before[i]),
+                        2 => f64::from(bias[column]),
+                        _ => f64::from(bias[column]) + f64::from(other[i]),
+                    };
+                    let term = |k: usize| {
+                        let left = if by_columns { a[k * a_stride + row] } else { a[row * a_stride + k] };
+                        f64::from(left) * f64::from(b[k * b_stride + column])
+                    };
+                    let expected = base + (0..depth).map(term).sum::<f64>();
+                    prop_assert!((f64::from(*found) - expected).abs() < 1e-5, "{arch:?}: {found} is not {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "A is too short")]
+    fn short_slices_are_refused() {
+        let (a, b, mut c) = ([0.0; 5], [0.0; 6], [0.0; 4]);
+        product(Arch::new(), 2, 2, 3, Left::Rows(&a, 3), Right::Rows(&b, 2), Init::Zero, &mut c, 2);
+    }
+}

@@ -1,0 +1,67 @@
+//! Fused operations with backward passes of their own, and where they apply.
+//!
+//! Every operation has one plain definition in burn's own operations, which is right on any device (in
+//! [`super::layers`] and [`super::mae`]), and a fast one for the CPU in `kernels`. A function here returns `None` where
+//! its fast form does not apply: another device than the CPU, another type than `f32`.
+
+mod block;
+
+pub use block::block;
+
+use burn::{
+    backend::{
+        Autodiff, Flex,
+        autodiff::ops::NodeGuard,
+        flex::FlexTensor,
+    },
+    tensor::{Tensor, TensorData},
+};
+
+/// Which operations a model uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ops {
+    /// The fused ones, where they apply.
+    #[default]
+    Fused,
+    /// burn's own, everywhere.
+    Plain,
+}
+
+/// A tensor of the CPU backend, with its place in the graph if it is differentiated.
+enum Cpu {
+    Constant(FlexTensor),
+    Tracked(FlexTensor, NodeGuard),
+}
+
+impl Cpu {
+    /// `None` if the tensor lives elsewhere, or is not `f32`.
+    fn new<const D: usize>(tensor: Tensor<D>) -> Option<Self> {
+        let plain = |tensor: FlexTensor| {
+            let tensor = if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() };
+            (tensor.dtype() == burn::tensor::DType::F32).then_some(tensor)
+        };
+        match tensor.clone().try_into_primitive::<Flex>() {
+            Ok(tensor) => plain(tensor).map(Self::Constant),
+            Err(_) => {
+                let (tensor, node) = tensor.try_into_primitive::<Autodiff<Flex>>().ok()?.into_parts();
+                plain(tensor).map(|tensor| Self::Tracked(tensor, node))
+            }
+        }
+    }
+
+    fn tensor(&self) -> &FlexTensor {
+        match self {
+            Self::Constant(tensor) | Self::Tracked(tensor, _) => tensor,
+        }
+    }
+}
+
+/// The elements of a tensor that [`Cpu::new`] has made contiguous.
+fn elements(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice().unwrap_or_else(|| unreachable!("made contiguous by Cpu::new"))
+}
+
+/// A new tensor.
+fn fresh(values: Vec<f32>, shape: impl Into<burn::tensor::Shape>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape.into()))
+}
