@@ -1,6 +1,10 @@
 //! AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) in one pass over a parameter.
 
 use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Numbers that one thread updates at a time.
+const CHUNK: usize = 1 << 15;
 
 /// What one step needs to know.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -79,7 +83,11 @@ pub fn update(
 ) {
     let len = parameter.len();
     assert!(grad.len() == len && exp_avg.len() == len && exp_avg_sq.len() == len);
-    arch.dispatch(Update { step, parameter, grad, exp_avg, exp_avg_sq });
+    let parts = parameter.par_chunks_mut(CHUNK).zip(grad.par_chunks(CHUNK));
+    let parts = parts.zip(exp_avg.par_chunks_mut(CHUNK)).zip(exp_avg_sq.par_chunks_mut(CHUNK));
+    parts.for_each(|(((parameter, grad), exp_avg), exp_avg_sq)| {
+        arch.dispatch(Update { step, parameter, grad, exp_avg, exp_avg_sq });
+    });
 }
 
 #[cfg(test)]

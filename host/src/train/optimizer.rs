@@ -1,17 +1,21 @@
 //! AdamW over a module, with its state kept by parameter name so that it can be saved and found again.
 //!
-//! The arithmetic is burn's [`AdamW`]; burn's own module optimizer keys its state by identifiers that are new in
+//! The arithmetic is burn's [`AdamW`], or on the CPU the fused [`ops::adamw`]; burn's own module optimizer keys its state by identifiers that are new in
 //! every process, and restores it on a default device that may not exist.
 
 use crate::{
     checkpoint::{NamedTensor, Tensors},
-    model::weights::official_name,
+    model::{
+        ops::{self, Ops},
+        weights::official_name,
+    },
 };
 use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
     optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, GradientsParams, Optimizer as _},
     tensor::{Device, Gradients, Tensor, TensorData},
 };
+use kernels::adamw::Step;
 use std::collections::BTreeMap;
 
 /// Hyper-parameters.
@@ -39,6 +43,8 @@ struct Moments {
 /// AdamW with weight decay on parameters of two and more axes only, as the reference groups them.
 #[derive(Clone)]
 pub struct Optimizer {
+    hyper: AdamWHyper,
+    ops: Ops,
     decayed: AdamW,
     plain: AdamW,
     moments: BTreeMap<String, Moments>,
@@ -61,16 +67,67 @@ impl Optimizer {
     pub fn new(hyper: AdamWHyper) -> Self {
         let config = AdamWConfig::new().with_beta_1(hyper.beta1).with_beta_2(hyper.beta2).with_epsilon(EPSILON);
         Self {
+            hyper,
+            ops: Ops::default(),
             decayed: config.clone().with_weight_decay(hyper.weight_decay).build(),
             plain: config.with_weight_decay(0.0).build(),
             moments: BTreeMap::new(),
         }
     }
 
+    /// The same optimizer with other operations.
+    #[must_use]
+    pub fn with_ops(self, ops: Ops) -> Self {
+        Self { ops, ..self }
+    }
+
     /// One update of every parameter that has a gradient.
     pub fn step<M: Module>(&mut self, module: M, gradients: Gradients, lr: f64) -> M {
         let gradients = GradientsParams::from_grads(gradients, &module);
-        module.map(&mut Step { optimizer: self, gradients, lr, path: Vec::new() })
+        module.map(&mut Update { optimizer: self, gradients, lr, path: Vec::new() })
+    }
+
+    /// One parameter and its moments after a step.
+    fn update<const D: usize>(
+        &self,
+        tensor: Tensor<D>,
+        gradient: Tensor<D>,
+        moments: Option<Moments>,
+        decayed: bool,
+        lr: f64,
+    ) -> (Tensor<D>, Option<Moments>) {
+        let (shape, AdamWHyper { beta1, beta2, weight_decay }) = (tensor.dims(), self.hyper);
+        let (count, device) = (shape.iter().product::<usize>(), tensor.device());
+        let zeros = || Tensor::zeros([count], &device);
+        let (mut tensor, mut moments) = (tensor, moments);
+        if self.ops == Ops::Fused {
+            let Moments { steps, exp_avg, exp_avg_sq } =
+                moments.unwrap_or_else(|| Moments { steps: 0, exp_avg: zeros(), exp_avg_sq: zeros() });
+            let weight_decay = if decayed { weight_decay } else { 0.0 };
+            let step = Step { lr: lr as f32, beta1, beta2, eps: EPSILON, weight_decay, number: steps + 1 };
+            match ops::adamw(step, &gradient, (tensor, exp_avg, exp_avg_sq)) {
+                Ok((tensor, exp_avg, exp_avg_sq)) => {
+                    return (tensor, Some(Moments { steps: steps + 1, exp_avg, exp_avg_sq }));
+                }
+                Err(state) => {
+                    let (same, exp_avg, exp_avg_sq) = *state;
+                    tensor = same;
+                    moments = (steps > 0).then_some(Moments { steps, exp_avg, exp_avg_sq });
+                }
+            }
+        }
+        let state = moments.map(|m| {
+            let (exp_avg, exp_avg_sq) = (m.exp_avg.reshape(shape), m.exp_avg_sq.reshape(shape));
+            AdamWState::new(AdaptiveMomentumState::new(m.steps, exp_avg, exp_avg_sq))
+        });
+        let adamw = if decayed { &self.decayed } else { &self.plain };
+        let (tensor, state) = adamw.step(lr, tensor, gradient, state);
+        let moments = state.map(|AdamWState { momentum }| Moments {
+            steps: momentum.time,
+            exp_avg: momentum.moment_1.reshape([count]),
+            exp_avg_sq: momentum.moment_2.reshape([count]),
+        });
+        (tensor, moments)
     }
 
     /// The state as named tensors: `NAME.exp_avg`, `NAME.exp_avg_sq` (flat), `NAME.step` (one value).
@@ -118,20 +175,20 @@ impl Optimizer {
     }
 }
 
-struct Step<'a> {
+struct Update<'a> {
     optimizer: &'a mut Optimizer,
     gradients: GradientsParams,
     lr: f64,
     path: Vec<String>,
 }
 
-impl Step<'_> {
+impl Update<'_> {
     fn gradient<const D: usize>(&mut self, id: ParamId) -> Option<Tensor<D>> {
         self.gradients.remove(id)
     }
 }
 
-impl ModuleMapper for Step<'_> {
+impl ModuleMapper for Update<'_> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.push(name.to_owned());
     }
@@ -143,30 +200,19 @@ impl ModuleMapper for Step<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(gradient) = self.gradient::<D>(param.id) else { return param };
         let name = official_name(&self.path);
-        let shape = gradient.dims();
-        let count = shape.iter().product::<usize>();
-        let state = self.optimizer.moments.remove(&name).filter(|m| m.exp_avg.dims() == [count]).map(|m| {
-            let (exp_avg, exp_avg_sq) = (m.exp_avg.reshape(shape), m.exp_avg_sq.reshape(shape));
-            AdamWState::new(AdaptiveMomentumState::new(m.steps, exp_avg, exp_avg_sq))
-        });
-        let adamw = if D == 1 { &self.optimizer.plain } else { &self.optimizer.decayed };
-        let lr = self.lr;
+        let count = gradient.shape().num_elements();
+        let moments = self.optimizer.moments.remove(&name).filter(|m| m.exp_avg.dims() == [count]);
+        let decayed = D > 1;
+        let (optimizer, lr) = (&*self.optimizer, self.lr);
         let mut after = None;
         let param = param.map(|tensor| {
             let tracked = tensor.is_require_grad();
-            let (tensor, state) = adamw.step(lr, tensor.inner(), gradient, state);
-            after = state;
+            let (tensor, moments) = optimizer.update(tensor.inner(), gradient, moments, decayed, lr);
+            after = moments;
             let tensor = Tensor::from_inner(tensor);
             if tracked { tensor.require_grad() } else { tensor }
         });
-        if let Some(AdamWState { momentum }) = after {
-            let moments = Moments {
-                steps: momentum.time,
-                exp_avg: momentum.moment_1.reshape([count]),
-                exp_avg_sq: momentum.moment_2.reshape([count]),
-            };
-            self.optimizer.moments.insert(name, moments);
-        }
+        self.optimizer.moments.extend(after.map(|moments| (name, moments)));
         param
     }
 }

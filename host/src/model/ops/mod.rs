@@ -4,8 +4,10 @@
 //! [`super::layers`] and [`super::mae`]), and a fast one for the CPU in `kernels`. A function here returns `None` where
 //! its fast form does not apply: another device than the CPU, another type than `f32`.
 
+mod adamw;
 mod block;
 
+pub use adamw::adamw;
 pub use block::block;
 
 use burn::{
