@@ -134,6 +134,14 @@ pub enum SpecError {
     /// A field is zero, negative, or not finite.
     #[error("{0} must be positive and finite")]
     NotPositive(&'static str),
+    /// The blocks alone would have more parameters than any machine that this is for can hold.
+    #[error("{depth} blocks of width {dim} have more than 2^32 parameters; is a digit too many?")]
+    TooLarge {
+        /// Blocks.
+        depth: u32,
+        /// Token width.
+        dim: u32,
+    },
     /// Feature length and width differ.
     #[error("feature_dim {feature_dim} differs from dim {dim}")]
     FeatureDim {
@@ -198,6 +206,10 @@ impl EncoderSpec {
         }
         if !self.dim.is_multiple_of(4) {
             return Err(SpecError::Width(self.dim));
+        }
+        let (dim, depth) = (f64::from(self.dim), f64::from(self.depth));
+        if (4.0 + 2.0 * f64::from(self.mlp_ratio)) * dim * dim * depth > 4_294_967_296.0 {
+            return Err(SpecError::TooLarge { depth: self.depth, dim: self.dim });
         }
         if self.feature_dim != self.dim {
             return Err(SpecError::FeatureDim { feature_dim: self.feature_dim, dim: self.dim });

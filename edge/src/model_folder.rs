@@ -152,6 +152,9 @@ impl ModelFolder {
             return Err(ModelError::Format { path: file, found: format });
         }
         let description: ModelDescription = toml::from_str(&text).map_err(damaged)?;
+        if description.sha256.is_empty() {
+            return Err(ModelError::Description { path: file, reason: "it names no form of the encoder".into() });
+        }
         description.encoder.validate().map_err(|source| ModelError::Spec { path: file.clone(), source })?;
         Ok(Self { path: path.into(), description })
     }

@@ -64,7 +64,18 @@ impl TractEncoder {
     pub fn from_onnx(spec: &EncoderSpec, form: Precision, onnx: &[u8]) -> Result<Self, TractError> {
         let graph = |reason: String| TractError::Graph { form, reason };
         let grid = spec.grid().map_err(|error| TractError::Input(error.to_string()))?;
-        let model = tract_onnx::onnx().model_for_read(&mut &*onnx).map_err(|e| graph(cause(&e)))?;
+        let proto = tract_onnx::onnx().proto_model_for_read(&mut &*onnx).map_err(|e| graph(cause(&e)))?;
+        // tract panics at a patch that has no position.
+        let mut tensors = proto.graph.iter().flat_map(|graph| &graph.initializer);
+        let positions = tensors.find(|tensor| tensor.name == "pos_embed").map(|tensor| tensor.dims.as_slice());
+        let expected = [grid.patches() as i64, i64::from(spec.dim)];
+        if positions.is_some_and(|found| found != expected) {
+            let (found, expected) = (positions.unwrap_or_default(), expected.as_slice());
+            return Err(graph(format!(
+                "its positions are {found:?}, those of model.toml {expected:?}; export it again"
+            )));
+        }
+        let model = tract_onnx::onnx().model_for_proto_model(&proto).map_err(|e| graph(cause(&e)))?;
         let count = |outlets: TractResult<&[OutletId]>| outlets.map_or(0, <[OutletId]>::len);
         let (inputs, outputs) = (count(model.input_outlets()), count(model.output_outlets()));
         if (inputs, outputs) != (2, 3) {

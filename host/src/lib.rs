@@ -4,6 +4,7 @@
 //! Design decision: the tensor library (burn) appears only in [`model`] and [`train`]; everything else works on
 //! plain named tensors and slices, with the mathematics of `common`.
 
+pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod data;

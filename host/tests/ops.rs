@@ -22,7 +22,8 @@ fn values(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 252.25 - 2.0).collect()
 }
 
-/// Prediction, loss and gradients.
+/// Prediction, loss and gradients; the gradients through the loss of removed patches alone with fused operations, so
+/// that it is compared with the whole one, too.
 fn run(config: &MaeConfig, ops: Ops, batch: usize, kept: usize, seed: usize) -> (Vec<f32>, f32, Vec<Vec<f32>>) {
     let device = Device::flex().autodiff();
     let grid = config.grid().expect("grid");
@@ -30,8 +31,11 @@ fn run(config: &MaeConfig, ops: Ops, batch: usize, kept: usize, seed: usize) -> 
     let masks = MaskBatch::draw(MaskKind::Random, &grid, kept, seed as u64, 0, batch);
     let shape = [batch, grid.patches(), grid.patch_dim()];
     let patches = Tensor::from_data(TensorData::new(values(shape.iter().product(), seed), shape), &device);
-    let output = model.forward(patches, &masks);
-    let gradients = output.loss.backward();
+    let output = model.forward(patches.clone(), &masks);
+    let gradients = match ops {
+        Ops::Fused => model.loss(patches, &masks).backward(),
+        Ops::Plain => output.loss.backward(),
+    };
     let mut collect = Collect(&gradients, Vec::new());
     model.visit(&mut collect);
     let pred = output.pred.inner().try_into_vec_as::<f32>().expect("read");

@@ -15,6 +15,13 @@ fn refuse(name: &str, args: &[&str], code: i32, wanted: &[&str]) {
     }
 }
 
+/// CRC-32/ISO-HDLC, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}
+
 #[test]
 fn pretrain_refuses_what_cannot_be_trained() {
     let root = tempfile::tempdir().expect("folder");
@@ -52,8 +59,12 @@ fn pretrain_refuses_what_cannot_be_trained() {
     pretrain(&["--config", &path("own.toml")], 2, &["32x32", "not a whole number of patches"]);
     preset(4, 8);
     pretrain(&["--config", &path("own.toml")], 2, &["4x4", "smaller than one patch"]);
+    preset(32, 4);
+    let text = fs::read_to_string(path("own.toml")).expect("file").replace("dim = 128", "dim = 100000000");
+    fs::write(path("own.toml"), text).expect("file");
+    pretrain(&["--config", &path("own.toml")], 2, &["own.toml", "100000000", "parameters"]);
     fs::write(path("own.toml"), "what?").expect("file");
-    pretrain(&["--config", &path("own.toml")], 2, &["own.toml is not a usable preset"]);
+    pretrain(&["--config", &path("own.toml")], 2, &["own.toml is not a usable preset", "line 1"]);
     pretrain(&["--config", &path("missing.toml")], 2, &["cannot read", "missing.toml"]);
 }
 
@@ -76,6 +87,14 @@ fn run_folders_are_protected_and_checked() {
     tests::succeed("host", &[&["pretrain", "--out", &run], &small[..]].concat());
     refuse("host", &[&["pretrain", "--out", &run], &small[..]].concat(), 2, &["holds a run already", "--resume"]);
     refuse("host", &["export", "--run", &run, "--out", &run], 2, &["is a run folder", "another folder"]);
+    // What is in the way of an export is not a model: it stays.
+    let precious = root.path().join("photos");
+    write_images(&precious, 2).expect("images");
+    let photos = precious.display().to_string();
+    refuse("host", &["export", "--run", &run, "--out", &photos], 2, &["no model folder", "name another --out"]);
+    assert_eq!(fs::read_dir(&precious).expect("folder").count(), 2);
+    let no_png = ["reconstruct", "--run", &run, "--out", &photos];
+    refuse("host", &no_png, 2, &["must end in .png"]);
     let picture = root.path().join("p.png").display().to_string();
     let ratio = ["reconstruct", "--run", &run, "--out", &picture, "--mask-ratio", "2"];
     refuse("host", &ratio, 2, &["--mask-ratio 2", "between 0 and 1"]);
@@ -125,6 +144,24 @@ fn edge_refuses_bad_models_sources_and_ports() {
     refuse("edge", &port, 2, &["/dev/ttyNONE does not exist", "present"]);
     refuse("host", &["listen", "--port", "/dev/ttyNONE"], 2, &["/dev/ttyNONE does not exist", "present"]);
     refuse("edge", &["bench", "--model", &model, "--rounds", "0"], 2, &["--rounds"]);
+    refuse("host", &["verify", "--model", &model, "--images", &images, "--limit", "0"], 2, &["--limit"]);
+    let no_npy = ["features", "--model", &model, "--images", &images, "--out", &path("f.txt")];
+    refuse("host", &no_npy, 2, &["must end in .npy"]);
+    for (set, count) in [("train", 2), ("test", 3)] {
+        write_images(&root.path().join(set), count).expect("images");
+    }
+    let unlike = ["evaluate", "knn", "--model", &model, "--train", &path("train"), "--test", &path("test")];
+    refuse("host", &unlike, 2, &["class class-2", "the same class folders"]);
+
+    // A description that another encoder belongs to, and one without an encoder.
+    let description = root.path().join("model/model.toml");
+    let text = fs::read_to_string(&description).expect("file");
+    fs::write(&description, text.replace("image_height = 32", "image_height = 64")).expect("file");
+    edge(&["--model", &model, "--source", &images], 1, &["[64, 48]", "[128, 48]", "export it again"]);
+    let (encoder, _) = text.split_once("[sha256]").expect("the last table");
+    fs::write(&description, format!("{encoder}[sha256]\n")).expect("file");
+    edge(&["--model", &model, "--source", &images], 1, &["model.toml is damaged", "names no form"]);
+    fs::write(&description, text).expect("file");
 
     let onnx = root.path().join("model/encoder.onnx");
     let bytes = fs::read(&onnx).expect("file");
@@ -148,6 +185,15 @@ fn a_full_disk_or_a_line_of_noise_leaves_nothing_half_written() {
     );
     assert!(!Path::new(&path("f.npy")).exists() && !Path::new(&path("f.names.txt")).exists());
     refuse("host", &["listen", "--port", &path("noise.bin"), "--out", &path("f.dat")], 2, &[".npy, .csv or .jsonl"]);
+    // A whole frame of another protocol: the version byte is 9, the checksum right (docs/wire.md).
+    let mut body = vec![9, 1, 1, 1];
+    body.extend_from_slice(&crc32(&body).to_le_bytes());
+    assert!(!body.contains(&0), "no zero, so that COBS is one length byte in front");
+    let frame = [&[0, body.len() as u8 + 1], &body[..], &[0]].concat();
+    fs::write(path("foreign.bin"), frame).expect("file");
+    let foreign = ["listen", "--port", &path("foreign.bin"), "--out", &path("f.npy")];
+    refuse("host", &foreign, 1, &["protocol 9", "the same version on both"]);
+    assert!(!Path::new(&path("f.npy")).exists() && !Path::new(&path("f.names.txt")).exists());
 
     parity_model(&root.path().join("model")).expect("model");
     write_images(&root.path().join("images"), 3).expect("images");

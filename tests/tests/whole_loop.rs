@@ -33,7 +33,7 @@ fn trained() -> &'static Path {
                 "cpu",
             ],
         );
-        assert!(text.contains("next     host export --run"), "it says what to do next:\n{text}");
+        assert!(text.contains("host export --run"), "it says what to do next:\n{text}");
         succeed("host", &["export", "--run", &run, "--out", &folder.join("model").display().to_string()]);
         write_images(&folder.join("images"), 24).expect("images");
         folder

@@ -74,12 +74,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string(&rows)?);
+        crate::say!("{}", serde_json::to_string(&rows)?);
         return Ok(());
     }
-    println!("form   keep  patches   median       min       max   (ms an image, one thread, {} rounds)", args.rounds);
+    crate::say!(
+        "form   keep  patches   median       min       max   (ms an image, one thread, {} rounds)",
+        args.rounds
+    );
     for (form, keep, visible, median, min, max) in rows {
-        println!("{:<5}  {keep:<4}  {visible:>7}  {median:>7.3}  {min:>8.3}  {max:>8.3}", form.to_string());
+        crate::say!("{:<5}  {keep:<4}  {visible:>7}  {median:>7.3}  {min:>8.3}  {max:>8.3}", form.to_string());
     }
     Ok(())
 }

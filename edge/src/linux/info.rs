@@ -23,11 +23,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let spec = folder.spec();
     let grid = spec.grid()?;
     if args.json {
-        println!("{}", serde_json::to_string(folder.description())?);
+        crate::say!("{}", serde_json::to_string(folder.description())?);
         return Ok(());
     }
-    println!("model    {} ({})", spec.hash, folder.description().made_by);
-    println!(
+    crate::say!("model    {} ({})", spec.hash, folder.description().made_by);
+    crate::say!(
         "images   {}x{} with {} channels; {} patches of {p}x{p}",
         spec.image_height,
         spec.image_width,
@@ -35,13 +35,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         grid.patches(),
         p = spec.patch_size
     );
-    println!(
+    crate::say!(
         "encoder  {} wide, {} blocks, {} heads; features of {} values",
-        spec.dim, spec.depth, spec.heads, spec.feature_dim
+        spec.dim,
+        spec.depth,
+        spec.heads,
+        spec.feature_dim
     );
     for form in folder.forms() {
         let bytes = folder.read(form)?.len();
-        println!("{:<8} {} ({:.2} MB)", form.to_string(), form.file_name(), bytes as f64 / 1e6);
+        crate::say!("{:<8} {} ({:.2} MB)", form.to_string(), form.file_name(), bytes as f64 / 1e6);
     }
     Ok(())
 }

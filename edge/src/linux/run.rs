@@ -135,7 +135,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => {
-                eprintln!("skipped  {error}");
+                crate::note!("skipped  {error}");
                 done.skipped += 1;
                 continue;
             }
@@ -165,9 +165,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     link.statistics(done).map_err(|error| failed(&args.port, done.frames, error))?;
     if done.frames == 0 && done.skipped > 0 {
-        bail!("none of the {} images in {} could be read", done.skipped, args.source);
+        let source = if args.source == "-" { "standard input" } else { &args.source };
+        bail!("none of the {} images in {source} could be read; are they damaged?", done.skipped);
     }
-    eprintln!(
+    crate::note!(
         "sent     {} features, {} bytes in {:.1} s; {:.2} ms an image; {} skipped",
         done.frames,
         link.bytes(),
@@ -179,6 +180,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn failed(port: &str, sent: u32, error: SendError<io::Error>) -> anyhow::Error {
+    let port = if port == "-" { "standard output" } else { port };
     let advice = "is it still connected, and does anybody read it?";
     anyhow::anyhow!("{port} failed after {sent} features ({error}): {advice}")
 }

@@ -299,7 +299,10 @@ impl Block {
         saved: &Saved,
     ) -> Gradients {
         self.check(x, parameters);
-        assert!(grad.len() == x.len() && saved.norm1.len() == self.rows(), "gradient and saved state are of this batch");
+        assert!(
+            grad.len() == x.len() && saved.norm1.len() == self.rows(),
+            "gradient and saved state are of this batch"
+        );
         let weights = Backward::pack(plan.arch, self, parameters);
         let mut x_grad = vec![0.0; x.len()];
         let lanes = self.lanes(plan);

@@ -354,11 +354,7 @@ unsafe fn store<S: Simd, const M: usize, const V: usize>(
             let load = |from: *const f32| {
                 // SAFETY: `count` elements from here are readable by the caller's promise; the mask keeps to them.
                 unsafe {
-                    if whole {
-                        from.cast::<S::f32s>().read_unaligned()
-                    } else {
-                        simd.mask_load_ptr_f32s(mask, from)
-                    }
+                    if whole { from.cast::<S::f32s>().read_unaligned() } else { simd.mask_load_ptr_f32s(mask, from) }
                 }
             };
             match out.init {

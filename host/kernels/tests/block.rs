@@ -47,7 +47,15 @@ fn norm(x: &Matrix, weight: &[f32], bias: &[f32], eps: f64) -> Matrix {
 fn gelu(x: f64) -> f64 {
     let density = |t: f64| (-t * t / 2.0).exp() / std::f64::consts::TAU.sqrt();
     let (steps, h) = (200, x / 200.0);
-    let weight = |i: i32| if i == 0 || i == steps { 1.0 } else if i % 2 == 1 { 4.0 } else { 2.0 };
+    let weight = |i: i32| {
+        if i == 0 || i == steps {
+            1.0
+        } else if i % 2 == 1 {
+            4.0
+        } else {
+            2.0
+        }
+    };
     let integral: f64 = (0..=steps).map(|i| weight(i) * density(f64::from(i) * h)).sum::<f64>() * h / 3.0;
     x * (0.5 + integral)
 }
@@ -94,9 +102,9 @@ fn slices(all: &[Vec<f32>]) -> Parameters<&[f32]> {
 }
 
 fn sizes() -> impl Strategy<Value = Block> {
-    (1..4_usize, 1..20_usize, 1..4_usize, 1..7_usize, 1..30_usize).prop_map(|(batch, tokens, heads, width, hidden)| {
-        Block { batch, tokens, dim: heads * width, heads, hidden, eps: 1e-6 }
-    })
+    (1..4_usize, 1..20_usize, 1..4_usize, 1..7_usize, 1..30_usize).prop_map(
+        |(batch, tokens, heads, width, hidden)| Block { batch, tokens, dim: heads * width, heads, hidden, eps: 1e-6 },
+    )
 }
 
 proptest! {

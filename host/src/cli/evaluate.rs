@@ -13,7 +13,10 @@ use crate::{
 use burn::tensor::Device;
 use common::model::{EncoderSpec, Pooling};
 use edge::{exit::misuse, linux::run::Pool, select::Select};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 /// Options of `host evaluate`.
 #[derive(Debug, clap::Args)]
@@ -81,6 +84,14 @@ fn knn(args: KnnArgs) -> anyhow::Result<()> {
     let (spec, tensors) = load_encoder(&args.model)?;
     let pooling = args.pool.map_or(spec.pooling, Pooling::from);
     let (train, test) = (labelled(&args.train, &spec)?, labelled(&args.test, &spec)?);
+    let known: BTreeSet<&String> = train.labels.iter().collect();
+    if let Some(unknown) = test.labels.iter().find(|class| !known.contains(class)) {
+        return Err(misuse(format!(
+            "the class {unknown} of {} has no images in {}: --train and --test need the same class folders",
+            args.test.display(),
+            args.train.display()
+        )));
+    }
     let (train_labels, test_labels) = class_numbers(&train.labels, &test.labels);
 
     let mut rows = Vec::new();
@@ -89,13 +100,13 @@ fn knn(args: KnnArgs) -> anyhow::Result<()> {
         let test = Labelled { rows: test, labels: test_labels.clone() };
         let accuracy = accuracy(&train, &test, args.k, args.temperature)?;
         if !args.json {
-            println!("{name:<16} {:>6.2} %", accuracy * 100.0);
+            edge::say!("{name:<16} {:>6.2} %", accuracy * 100.0);
         }
         rows.push((name, accuracy));
         Ok(())
     };
     if !args.json {
-        println!(
+        edge::say!(
             "kNN accuracy, k = {}, cosine, {} training and {} test images",
             args.k,
             train.images.len(),
@@ -121,7 +132,7 @@ fn knn(args: KnnArgs) -> anyhow::Result<()> {
         let rows: serde_json::Map<_, _> =
             rows.iter().map(|(name, accuracy)| (name.replace(' ', "_"), (*accuracy).into())).collect();
         let counts = (train.images.len(), test.images.len());
-        println!(
+        edge::say!(
             "{}",
             serde_json::json!({
                 "k": args.k, "temperature": args.temperature, "keep": args.keep, "train_images": counts.0,

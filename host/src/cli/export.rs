@@ -1,8 +1,14 @@
 //! `host export`.
 
 use crate::{export, train::run_folder};
-use edge::model_folder::Precision;
-use std::path::PathBuf;
+use edge::{
+    exit::{called, misuse},
+    model_folder::Precision,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Options of `host export`.
 #[derive(Debug, clap::Args)]
@@ -25,17 +31,25 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     if args.out.join("run.toml").exists() {
         let out = args.out.display();
-        return Err(edge::exit::misuse(format!("{out} is a run folder: export into another folder")));
+        return Err(misuse(format!("{out} is a run folder: export into another folder")));
+    }
+    // A model is replaced as a whole: anything else in the way stays.
+    let empty = || fs::read_dir(&args.out).is_ok_and(|mut entries| entries.next().is_none());
+    if args.out.exists() && !args.out.join("model.toml").exists() && !empty() {
+        let out = args.out.display();
+        return Err(misuse(format!("{out} is there and no model folder: name another --out, or a new folder in it")));
     }
     let (spec, tensors) = run_folder::load_encoder(&args.run)?;
     let made_by = format!("host {} export of {}", env!("CARGO_PKG_VERSION"), args.run.display());
     let sizes = export::write(&args.out, &spec, &tensors, &args.forms, &made_by)?;
     let out = args.out.display();
-    println!("model    {} ({} values a feature)", spec.hash, spec.feature_dim);
+    edge::say!("model    {} ({} values a feature)", spec.hash, spec.feature_dim);
     for (form, bytes) in sizes {
-        println!("{:<8} {out}/{} ({:.2} MB)", form.to_string(), form.file_name(), bytes as f64 / 1e6);
+        edge::say!("{:<8} {out}/{} ({:.2} MB)", form.to_string(), form.file_name(), bytes as f64 / 1e6);
     }
-    println!("next     host verify --model {out} --images DIR");
-    println!("         edge run --model {out} --source DIR --port -");
+    let host = called("host");
+    let edge = Path::new(&host).with_file_name("edge");
+    edge::say!("next     {host} verify --model {out} --images DIR");
+    edge::say!("         {} run --model {out} --source DIR --port -", edge.display());
     Ok(())
 }

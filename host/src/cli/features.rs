@@ -10,7 +10,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use common::model::Pooling;
-use edge::{linux::run::Pool, model_folder::Precision, select::Select};
+use edge::{exit::misuse, linux::run::Pool, model_folder::Precision, select::Select};
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt as _;
 use std::path::PathBuf;
@@ -62,8 +62,11 @@ pub enum Runtime {
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let choice = Choice::new(args.select, args.keep, args.seed)?;
+    if args.out.extension().is_none_or(|extension| extension != "npy") {
+        return Err(misuse(format!("--out {}: the name must end in .npy", args.out.display())));
+    }
     if args.precision.is_some() && args.runtime == Runtime::Burn {
-        return Err(edge::exit::misuse("--precision is for --runtime tract; burn computes in f32"));
+        return Err(misuse("--precision is for --runtime tract; burn computes in f32"));
     }
     let (spec, features, names) = match args.runtime {
         Runtime::Burn => {
@@ -94,6 +97,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let text: String = names.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
     atomic::write_file(&names_path(&args.out), text.as_bytes()).with_context(cannot)?;
     atomic::write_file(&args.out, &bytes).with_context(cannot)?;
-    println!("{rows} features of {dim} values: {}", args.out.display());
+    edge::say!("{rows} features of {dim} values: {}", args.out.display());
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::{
     link::{Ending, Event, Reader},
 };
 use anyhow::{Context as _, bail};
-use edge::exit::misuse;
+use edge::exit::{called, misuse};
 use std::{
     ffi::OsString,
     fs,
@@ -85,22 +85,22 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let ssh = Ssh { args: &args };
 
     let system = ssh.output("uname -srm")?;
-    println!("board    {} ({system})", args.to);
+    edge::say!("board    {} ({system})", args.to);
     // Everything goes to a new folder first, so that a broken connection leaves the old program whole.
     let install = format!(
         "set -e; rm -rf {FOLDER}.new; mkdir {FOLDER}.new; tar xf - -C {FOLDER}.new; rm -rf {FOLDER}.old; \
          if [ -d {FOLDER} ]; then mv {FOLDER} {FOLDER}.old; fi; mv {FOLDER}.new {FOLDER}; rm -rf {FOLDER}.old"
     );
     ssh.upload(&install, package.path())?;
-    println!("copied   program and model {} to ~/{FOLDER}", model.spec().hash);
+    edge::say!("copied   program and model {} to ~/{FOLDER}", model.spec().hash);
     let start = format!("cd {FOLDER} && exec ./edge run --model model --source test.png --port -");
     let feature = ssh.first_feature(&start, Duration::from_secs(args.timeout))?;
-    println!("works    a feature of {} values in {:.1} ms", feature.values.len(), f64::from(feature.micros) / 1e3);
-    println!(
+    edge::say!("works    a feature of {} values in {:.1} ms", feature.values.len(), f64::from(feature.micros) / 1e3);
+    edge::say!(
         "next     on the board: ~/{FOLDER}/edge run --model ~/{FOLDER}/model --source DIR --port {}",
         args.board.uart()
     );
-    println!("         here: host listen --port PORT --out features.npy");
+    edge::say!("         here: {} listen --port PORT --out features.npy", called("host"));
     Ok(())
 }
 

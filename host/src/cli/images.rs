@@ -41,16 +41,20 @@ pub fn prepared(folder: &Path, spec: &EncoderSpec, limit: Option<usize>) -> anyh
             Err(error) => {
                 broken += 1;
                 if broken <= 10 {
-                    bar.suspend(|| eprintln!("warning: skipped {error}"));
+                    bar.suspend(|| edge::note!("warning: skipped {error}"));
                 }
             }
         }
     }
     bar.finish_and_clear();
     if broken > 0 {
-        eprintln!("warning: {broken} images skipped in all");
+        edge::note!("warning: {broken} images skipped in all");
     }
-    anyhow::ensure!(!out.images.is_empty(), "none of the {broken} images in {} can be decoded", folder.display());
+    anyhow::ensure!(
+        !out.images.is_empty(),
+        "none of the {broken} images in {} can be decoded; are they damaged?",
+        folder.display()
+    );
     Ok(out)
 }
 

@@ -1,10 +1,14 @@
 //! `host listen`.
 
-use crate::link::{Counts, Ending, Event, Reader, port, sink::Sink};
+use crate::link::{
+    Counts, Ending, Event, Reader, port,
+    sink::{Sink, names_path},
+};
 use anyhow::{Context as _, bail};
 use common::wire::{Feature, Hello};
 use std::{
-    io::IsTerminal as _,
+    fs,
+    io::{IsTerminal as _, Read},
     path::PathBuf,
     sync::{
         Arc,
@@ -44,6 +48,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.timeout.is_some_and(|seconds| !(seconds.is_finite() && seconds > 0.0)) {
         return Err(edge::exit::misuse("--timeout must be a positive number of seconds"));
     }
+    if args.count == Some(0) {
+        return Err(edge::exit::misuse("--count must be at least 1"));
+    }
     let source = port::open(&args.port, args.baud)?;
     let mut sink = args.out.as_deref().map(Sink::create).transpose()?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -52,14 +59,35 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
     let mut reader = Reader::new(source);
     let mut display = Display::new(args.json);
+    let ending = receive(&args, &mut reader, sink.as_mut(), &mut display, &stop);
+    display.finish();
+    if let (Some(out), Some(0)) = (&args.out, sink.as_ref().map(Sink::count)) {
+        // Empty files would pass for a result.
+        drop(fs::remove_file(out));
+        drop(fs::remove_file(names_path(out)));
+    }
+    summary(&args, &ending?, reader.counts())
+}
+
+/// How a reading ends that the user stops.
+const STOPPED: &str = "stopped";
+
+/// Reads events until one of the ends, and says which.
+fn receive(
+    args: &Args,
+    reader: &mut Reader<impl Read>,
+    mut sink: Option<&mut Sink>,
+    display: &mut Display,
+    stop: &AtomicBool,
+) -> anyhow::Result<String> {
     let mut last = Instant::now();
     let patience = args.timeout.map(Duration::from_secs_f64);
-    let ending = loop {
+    loop {
         if stop.load(Ordering::Relaxed) {
-            break "stopped".to_owned();
+            return Ok(STOPPED.into());
         }
         if args.count.is_some_and(|count| reader.counts().features >= count) {
-            break "all received".to_owned();
+            return Ok("all received".into());
         }
         match reader.next_event()? {
             Event::Hello(hello) => display.hello(&hello),
@@ -79,15 +107,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             )),
             Event::Log(log) => display.line(&format!("board    {:?}: {}", log.level, log.text)),
             Event::Idle if patience.is_some_and(|patience| last.elapsed() > patience) => {
-                break format!("nothing came for {} s", last.elapsed().as_secs());
+                return Ok(format!("nothing came for {} s", last.elapsed().as_secs()));
             }
             Event::Idle => display.tick(reader.counts()),
-            Event::Ended(Ending::EndOfFile) => break "end of input".to_owned(),
-            Event::Ended(Ending::Vanished(reason)) => break format!("the port ended ({reason})"),
+            Event::Ended(Ending::EndOfFile) => return Ok("end of input".into()),
+            Event::Ended(Ending::Vanished(reason)) => return Ok(format!("the port ended ({reason})")),
         }
-    };
-    display.finish();
-    summary(&args, &ending, reader.counts())
+    }
 }
 
 fn summary(args: &Args, ending: &str, counts: Counts) -> anyhow::Result<()> {
@@ -98,22 +124,17 @@ fn summary(args: &Args, ending: &str, counts: Counts) -> anyhow::Result<()> {
             "incomplete_features": incomplete, "bytes": bytes, "ending": ending,
             "out": args.out,
         });
-        println!("{json}");
+        edge::say!("{json}");
     } else {
-        println!(
+        edge::say!(
             "received {features} features, {bytes} bytes; {lost} frames lost, {damaged} damaged, {incomplete} features \
              incomplete; {ending}"
         );
         if let (Some(out), true) = (&args.out, features > 0) {
-            println!("written  {}", out.display());
+            edge::say!("written  {}", out.display());
         }
     }
-    if features == 0 && ending != "stopped" {
-        if let Some(out) = &args.out {
-            // Empty files would pass for a result.
-            drop(std::fs::remove_file(out));
-            drop(std::fs::remove_file(crate::link::sink::names_path(out)));
-        }
+    if features == 0 && ending != STOPPED {
         bail!(
             "no feature came over {}: {ending}; is `edge run --port` at the other end, at the same --baud?",
             args.port
@@ -176,14 +197,14 @@ impl Display {
         );
         match &self.bar {
             Some(bar) => bar.set_message(text),
-            None => eprintln!("{text}"),
+            None => edge::note!("{text}"),
         }
     }
 
     fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => edge::note!("{text}"),
         }
     }
 

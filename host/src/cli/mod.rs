@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+pub mod bench;
 pub mod evaluate;
 pub mod export;
 pub mod features;
@@ -37,6 +38,8 @@ enum Command {
     Verify(verify::Args),
     /// Read features from a board's serial port.
     Listen(listen::Args),
+    /// Measure the speed of training on this machine.
+    Bench(bench::Args),
     /// Copy the program and a model to a board and start it.
     Flash(flash::Args),
 }
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Listen(args) => listen::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Flash(args) => flash::run(args),
     };
     edge::exit::report("host", result)

@@ -16,7 +16,7 @@ use common::{
     mask::{self, MaskKind},
     normalize::PixelStats,
 };
-use edge::exit::misuse;
+use edge::exit::{called, misuse};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -117,7 +117,7 @@ impl From<MaskArg> for MaskKind {
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let chosen = device::choose(args.device)?;
-    println!("device   {}", chosen.description);
+    edge::say!("device   {}", chosen.description);
     let (path, config, resumed) = match &args.resume {
         Some(path) => {
             let mut config = RunFolder::open(path)?.1;
@@ -147,7 +147,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     check(&config.train, config.model.grid().map_err(|e| misuse(e.to_string()))?.patches())?;
     let dataset = Arc::new(open_data(&config)?);
-    println!("data     {}", dataset.describe());
+    edge::say!("data     {}", dataset.describe());
     if dataset.len() < config.train.batch_size {
         let (count, batch) = (dataset.len(), config.train.batch_size);
         return Err(misuse(format!("{count} images are fewer than one batch of {batch}: use --batch-size {count}")));
@@ -161,17 +161,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let shown = path.display();
     match outcome {
         Outcome::Stopped(checkpoint) => {
-            println!("stopped  saved {}", checkpoint.display());
-            println!("next     host pretrain --resume {shown}");
+            edge::say!("stopped  saved {}", checkpoint.display());
+            edge::say!("next     {} pretrain --resume {shown}", called("host"));
         }
         Outcome::Finished => {
             let picture = run.pictures().join("reconstruction.png");
             let images: Vec<_> = pictures::samples(&dataset, 6);
             pictures::reconstruct(&run, &config, &images, None, config.train.mask_ratio, &picture)?;
-            println!("done     in {}", indicatif::HumanDuration(begun.elapsed()));
-            println!("picture  {}", picture.display());
+            let seconds = begun.elapsed().as_secs();
+            edge::say!("done     in {}:{:02} minutes", seconds / 60, seconds % 60);
+            edge::say!("picture  {}", picture.display());
             let name = path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
-            println!("next     host export --run {shown} --out models/{name}");
+            edge::say!("next     {} export --run {shown} --out models/{name}", called("host"));
         }
     }
     Ok(())
@@ -196,7 +197,7 @@ pub fn open_data(config: &RunConfig) -> anyhow::Result<Dataset> {
 }
 
 /// The paper's recipe normalises RGB with ImageNet's statistics; other images are brought to about -1..1.
-fn pixel_stats(channels: usize) -> PixelStats {
+pub fn pixel_stats(channels: usize) -> PixelStats {
     if channels == 3 { PixelStats::IMAGENET } else { PixelStats { mean: [0.5; 4], std: [0.25; 4] } }
 }
 
@@ -277,7 +278,7 @@ fn describe(config: &RunConfig, trainer: &Trainer, path: &Path) -> anyhow::Resul
         let wanted = tensors.iter().filter(|(name, _)| crate::checkpoint::is_encoder(name) == encoder);
         Ok(wanted.map(|(_, tensor)| tensor.data.len()).sum::<usize>() as f64 / 1e6)
     };
-    println!(
+    edge::say!(
         "model    encoder {}x{} ({:.2} M), decoder {}x{} ({:.2} M); {} of {} patches of {p}x{p} visible",
         model.dim,
         model.depth,
@@ -289,13 +290,13 @@ fn describe(config: &RunConfig, trainer: &Trainer, path: &Path) -> anyhow::Resul
         grid.patches(),
         p = grid.patch_size(),
     );
-    println!(
+    edge::say!(
         "train    {} epochs of {} steps, {} images a step; Ctrl-C saves",
         train.epochs,
         trainer.steps_an_epoch(),
         train.batch_size
     );
-    println!("run      {}", path.display());
+    edge::say!("run      {}", path.display());
     Ok(())
 }
 
@@ -307,7 +308,7 @@ fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
         }
-        eprintln!("\nsaving and stopping; press Ctrl-C again to stop at once");
+        edge::note!("\nsaving and stopping; press Ctrl-C again to stop at once");
     })
     .context("cannot watch for Ctrl-C")?;
     Ok(stop)

@@ -3,7 +3,7 @@
 use super::pretrain::{MaskArg, check_mask_ratio, open_data};
 use crate::{pictures, train::run_folder::RunFolder};
 use common::mask::MaskKind;
-use edge::image_source;
+use edge::{exit::misuse, image_source};
 use std::{path::PathBuf, sync::Arc};
 
 /// Options of `host reconstruct`.
@@ -15,7 +15,7 @@ pub struct Args {
     /// Images, or folders of images [default: eight images of the run's own data].
     #[arg(long, value_name = "PATH", num_args = 1..)]
     images: Vec<PathBuf>,
-    /// At most this many images.
+    /// At most this many images, spread over all.
     #[arg(long, value_name = "N", default_value_t = 8)]
     limit: usize,
     /// Only this kind of mask [default: all three].
@@ -38,21 +38,31 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mask_ratio = args.mask_ratio.unwrap_or(config.train.mask_ratio);
     check_mask_ratio(mask_ratio, config.model.grid()?.patches())?;
     if args.limit == 0 {
-        return Err(edge::exit::misuse("--limit must be at least 1"));
+        return Err(misuse("--limit must be at least 1"));
+    }
+    if args.out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+        return Err(misuse(format!("--out {}: the name must end in .png", args.out.display())));
     }
     let images = if args.images.is_empty() {
         pictures::samples(&open_data(&config)?, args.limit)
     } else {
-        let mut images = Vec::new();
+        let mut files = Vec::new();
         for path in &args.images {
-            let files = image_source::find(path).map_err(|e| edge::exit::misuse(e.to_string()))?;
-            for file in files.iter().take(args.limit - images.len().min(args.limit)) {
-                images.push(Arc::new(image_source::pixels(image_source::open(file)?, config.model.channels)));
+            files.extend(image_source::find(path).map_err(|e| misuse(e.to_string()))?);
+        }
+        // Spread over all, so that a folder ordered by class shows several of them.
+        let count = args.limit.min(files.len());
+        let mut images = Vec::new();
+        for file in (0..count).map(|i| &files[i * files.len() / count]) {
+            match image_source::open(file) {
+                Ok(image) => images.push(Arc::new(image_source::pixels(image, config.model.channels))),
+                Err(error) => edge::note!("warning: skipped {error}"),
             }
         }
+        anyhow::ensure!(!images.is_empty(), "none of the {count} images can be decoded; are they damaged?");
         images
     };
     pictures::reconstruct(&run, &config, &images, args.mask.map(MaskKind::from), mask_ratio, &args.out)?;
-    println!("{} images reconstructed: {}", images.len(), args.out.display());
+    edge::say!("{} images reconstructed: {}", images.len(), args.out.display());
     Ok(())
 }

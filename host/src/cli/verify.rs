@@ -40,6 +40,9 @@ pub struct Args {
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let choice = Choice::new(args.select, args.keep, 0)?;
+    if args.limit == 0 {
+        return Err(edge::exit::misuse("--limit must be at least 1"));
+    }
     let folder = edge::linux::open_model(&args.model)?;
     let reference = args.run.as_ref().unwrap_or(&args.model);
     let (spec, tensors) = load_encoder(reference)?;
@@ -59,13 +62,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let agreements = verify::verify(&folder, (&spec, &tensors), &images, choice, || bar.inc(1))?;
     bar.finish_and_clear();
     if args.json {
-        println!("{}", serde_json::json!({ "images": images.len(), "keep": args.keep, "forms": agreements }));
+        edge::say!("{}", serde_json::json!({ "images": images.len(), "keep": args.keep, "forms": agreements }));
         return Ok(());
     }
-    println!("{} images, {} of the patches, tract against burn in f32", images.len(), args.keep);
-    println!("form   cosine of mean   (worst)   cosine of cls   (worst)   largest error");
+    edge::say!("{} images, {} of the patches, tract against burn in f32", images.len(), args.keep);
+    edge::say!("form   cosine of mean   (worst)   cosine of cls   (worst)   largest error");
     for row in agreements {
-        println!(
+        edge::say!(
             "{:<5}  {:>14.6}  {:>8.6}  {:>14.6}  {:>8.6}  {:>14.2e}",
             row.form.to_string(),
             row.mean_cosine,

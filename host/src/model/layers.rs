@@ -32,6 +32,9 @@ pub struct LayerNorm {
     pub weight: Param<Tensor<1>>,
     /// Shift, `[D]`.
     pub bias: Param<Tensor<1>>,
+    /// Which operations compute it.
+    #[module(skip)]
+    pub ops: Ops,
 }
 
 impl LayerNorm {
@@ -40,12 +43,18 @@ impl LayerNorm {
         Self {
             weight: Param::from_tensor(Tensor::ones([dim], device)),
             bias: Param::from_tensor(Tensor::zeros([dim], device)),
+            ops: Ops::default(),
         }
     }
 
     /// `x`: `[N, D]`. Returns `[N, D]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        module::layer_norm(x, self.weight.val(), Some(self.bias.val()), NORM_EPS)
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let fused = match self.ops {
+            Ops::Fused => ops::layer_norm(&x, weight.clone(), bias.clone(), NORM_EPS),
+            Ops::Plain => None,
+        };
+        fused.unwrap_or_else(|| module::layer_norm(x, weight, Some(bias), NORM_EPS))
     }
 }
 
@@ -122,6 +131,11 @@ impl Block {
     pub fn forward(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
         let fused = if self.ops == Ops::Fused { ops::block(&x, self, batch) } else { None };
         fused.unwrap_or_else(|| self.forward_plain(x, batch))
+    }
+
+    /// Switches the fused operations on or off.
+    pub fn set_ops(&mut self, ops: Ops) {
+        (self.ops, self.norm1.ops, self.norm2.ops) = (ops, ops, ops);
     }
 
     /// The same in burn's own operations: what a block is.

@@ -112,7 +112,8 @@ impl Mae {
     #[must_use]
     pub fn with_ops(mut self, ops: Ops) -> Self {
         let blocks = self.encoder.blocks.iter_mut().chain(&mut self.decoder_blocks);
-        blocks.for_each(|block| block.ops = ops);
+        blocks.for_each(|block| block.set_ops(ops));
+        (self.encoder.norm.ops, self.decoder_norm.ops) = (ops, ops);
         self
     }
 
@@ -139,6 +140,14 @@ impl Mae {
     /// `[B * (1 + V), D]`. Returns the prediction of every patch, `[B, L, P]`.
     pub fn forward_decoder(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<3> {
         let (batch, length) = (masks.batch(), masks.patches());
+        let x = self.decoder_pred.forward(self.decoder_norm.forward(self.decoder_tokens(latent, masks)));
+        let values = x.dims()[1];
+        x.reshape([batch, 1 + length, values]).narrow(1, 1, length)
+    }
+
+    /// The decoder up to its last block, `[B * (1 + L), E]`.
+    fn decoder_tokens(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
+        let (batch, length) = (masks.batch(), masks.patches());
         let device = latent.device();
         let x = self.decoder_embed.forward(latent);
         let dim = x.dims()[1];
@@ -147,10 +156,30 @@ impl Mae {
         let x = x.select(0, masks.restore_rows(&device));
         let x = x.reshape([batch, 1 + length, dim]) + self.decoder_pos_embed.clone().unsqueeze::<3>();
         let x = x.reshape([batch * (1 + length), dim]);
-        let x = self.decoder_blocks.iter().fold(x, |x, block| block.forward(x, batch));
-        let x = self.decoder_pred.forward(self.decoder_norm.forward(x));
-        let values = x.dims()[1];
-        x.reshape([batch, 1 + length, values]).narrow(1, 1, length)
+        self.decoder_blocks.iter().fold(x, |x, block| block.forward(x, batch))
+    }
+
+    /// The loss of [`Self::forward`] alone, `[1]`, for training: nothing is predicted for visible patches, which the
+    /// loss leaves out. `patches`: `[B, L, P]`.
+    pub fn loss(&self, patches: Tensor<3>, masks: &MaskBatch) -> Tensor<1> {
+        let latent = self.forward_encoder(patches.clone(), masks);
+        self.removed_loss(patches, self.predict_removed(latent, masks), masks)
+    }
+
+    /// As [`Self::forward_decoder`], for removed patches alone, `[B * (L - V), P]`.
+    pub fn predict_removed(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
+        let rows = masks.removed_rows(1, &latent.device());
+        let x = self.decoder_tokens(latent, masks).select(0, rows);
+        self.decoder_pred.forward(self.decoder_norm.forward(x))
+    }
+
+    /// As [`Self::forward_loss`]. `patches`: `[B, L, P]`; `pred`: that of removed patches, `[B * (L - V), P]`.
+    pub fn removed_loss(&self, patches: Tensor<3>, pred: Tensor<2>, masks: &MaskBatch) -> Tensor<1> {
+        let [batch, length, values] = patches.dims();
+        let rows = masks.removed_rows(0, &patches.device());
+        let target = patches.reshape([batch * length, values]).select(0, rows);
+        let target = if self.norm_pix_loss { normalize_patches(target.unsqueeze()).squeeze_dim(0) } else { target };
+        (pred - target).powi_scalar(2).mean()
     }
 
     /// Mean squared error on removed patches (§3, "Reconstruction target"), `[1]`: the mean over each patch

@@ -92,6 +92,17 @@ impl MaskBatch {
         indices(rows, device)
     }
 
+    /// Rows of the removed patches among rows of images that have `extra` tokens before their `L` patches,
+    /// `[B * (L - V)]`.
+    pub fn removed_rows(&self, extra: usize, device: &Device) -> Tensor<1, Int> {
+        let (visible, extra, length) = (self.visible() as u32, extra as i32, self.patches() as i32);
+        let rows = self.masks.iter().zip(0..).flat_map(|(mask, b)| {
+            let removed = mask.ids_restore.iter().zip(0..).filter(move |(place, _)| **place >= visible);
+            removed.map(move |(_, id)| b * (extra + length) + extra + id)
+        });
+        indices(rows, device)
+    }
+
     /// The 0/1 mask (1 removed), `[B, L, 1]`.
     pub fn removed(&self, device: &Device) -> Tensor<3> {
         let values: Vec<f32> = self.masks.iter().flat_map(|mask| mask.removed()).map(f32::from).collect();

@@ -30,7 +30,9 @@ const KINDS: [(MaskKind, &str); 3] =
 #[must_use]
 pub fn samples(dataset: &Dataset, count: usize) -> Vec<Arc<Pixels>> {
     // An odd step keeps the samples from falling into one class of a set that is ordered by class.
-    let step = (dataset.len() / count.max(1)).max(1) | 1;
+    let step = (dataset.len() / count.max(1)).max(1);
+    let odd = step | 1;
+    let step = if odd * count.saturating_sub(1) < dataset.len() { odd } else { (step - 1).max(1) };
     (0..dataset.len()).step_by(step).filter_map(|index| dataset.image(index).ok()).take(count).collect()
 }
 

@@ -111,7 +111,10 @@ impl Preset {
     /// If the text is no preset, or describes an impossible model.
     pub fn parse(text: &str, origin: &str) -> Result<Self, PresetError> {
         let invalid = |reason: String| PresetError::Invalid { origin: origin.into(), reason };
-        let preset: Self = toml::from_str(text).map_err(|error| invalid(error.to_string().trim().to_owned()))?;
+        let preset: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            invalid(format!("line {line}: {}", error.message()))
+        })?;
         preset.model.validate().map_err(|error| invalid(error.to_string()))?;
         Ok(preset)
     }

@@ -77,7 +77,7 @@ impl Progress {
     pub fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => edge::note!("{text}"),
         }
     }
 
@@ -94,7 +94,7 @@ impl Progress {
             }
             None => {
                 let (epochs, total) = (self.epochs, self.total_steps);
-                eprintln!("epoch {epoch}/{epochs}  step {step}/{total}  {text}");
+                edge::note!("epoch {epoch}/{epochs}  step {step}/{total}  {text}");
             }
         }
         self.printed = Instant::now();

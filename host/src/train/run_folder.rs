@@ -79,9 +79,12 @@ impl RunFolder {
     /// Makes a new run folder and writes `run.toml`.
     ///
     /// # Errors
-    /// If the folder holds a run already, or cannot be written.
+    /// If the folder holds a run with a checkpoint already, or cannot be written.
     pub fn create(path: &Path, config: &RunConfig) -> anyhow::Result<Self> {
-        if path.join("run.toml").exists() {
+        let run = Self { path: path.into() };
+        let used =
+            path.join("run.toml").exists() && path.join("checkpoints").exists() && !run.checkpoints()?.is_empty();
+        if used {
             let shown = path.display();
             return Err(edge::exit::misuse(format!(
                 "{shown} holds a run already: continue it with `host pretrain --resume {shown}`, or name another --out"
@@ -92,7 +95,9 @@ impl RunFolder {
         fs::create_dir_all(path.join("pictures")).with_context(cannot)?;
         fs::create_dir_all(path.join("checkpoints")).with_context(cannot)?;
         atomic::write_file(&path.join("run.toml"), text.as_bytes()).with_context(cannot)?;
-        Ok(Self { path: path.into() })
+        // Of a run that ended before its first checkpoint.
+        run.forget_metrics_after(0)?;
+        Ok(run)
     }
 
     /// Opens a run folder.
@@ -157,6 +162,24 @@ impl RunFolder {
         Ok(path)
     }
 
+    /// Drops the lines of `metrics.csv` about steps after `step`, which a resumed training does again.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn forget_metrics_after(&self, step: usize) -> anyhow::Result<()> {
+        let path = self.path.join("metrics.csv");
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            text => text.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        let done = |line: &&str| line.split(',').nth(1).and_then(|s| s.parse().ok()).is_none_or(|s: usize| s <= step);
+        let kept: String = text.lines().filter(done).map(|line| format!("{line}\n")).collect();
+        if kept != text {
+            atomic::write_file(&path, kept.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// The newest whole checkpoint; a damaged newer one is passed over with a warning on standard error.
     ///
     /// # Errors
@@ -167,7 +190,7 @@ impl RunFolder {
             match read_checkpoint(path) {
                 Ok(checkpoint) => {
                     if let Some(error) = cause {
-                        eprintln!("warning: {error:#}; using {}", path.display());
+                        edge::note!("warning: {error:#}; using {}", path.display());
                     }
                     return Ok(checkpoint);
                 }

@@ -73,6 +73,7 @@ impl Trainer {
             model = weights::load_tensors(model, &checkpoint.model, &grid)?;
             optimizer.load_tensors(&checkpoint.optimizer, &device)?;
             position = checkpoint.position;
+            run.forget_metrics_after(position.step)?;
         }
         Ok(Self { run, config, dataset, grid, device, model, optimizer, position })
     }
@@ -121,11 +122,16 @@ impl Trainer {
                     self.check_finite(&moment, &progress)?;
                     progress.update(self.position.step, moment);
                 }
-                if stop.load(Ordering::Relaxed) {
+                let (stopping, due) = (stop.load(Ordering::Relaxed), saved.elapsed() > CHECKPOINT_EVERY);
+                if stopping || due {
+                    // A model that has diverged must not take the place of a good checkpoint.
+                    self.check_finite(&meter.read(self.position.epoch, lr)?, &progress)?;
+                }
+                if stopping {
                     progress.finish();
                     return Ok(Outcome::Stopped(self.save()?));
                 }
-                if saved.elapsed() > CHECKPOINT_EVERY {
+                if due {
                     self.save()?;
                     saved = Instant::now();
                 }
@@ -158,7 +164,7 @@ impl Trainer {
         let masks = MaskBatch::draw(train.mask, &self.grid, kept, train.seed, sample, batch);
         let shape = [batch, length, self.grid.patch_dim()];
         let patches = Tensor::from_data(TensorData::new(patches, shape), &self.device);
-        let loss = self.model.forward(patches, &masks).loss;
+        let loss = self.model.loss(patches, &masks);
         let gradients = loss.backward();
         self.model = self.optimizer.step(self.model.clone(), gradients, lr);
         loss.inner()
@@ -172,7 +178,7 @@ impl Trainer {
             ..LoaderConfig::default()
         };
         let (epoch, iteration) = (self.position.epoch, self.position.iteration);
-        Ok(Loader::start(self.dataset.clone(), self.grid, self.config.pixels, config, epoch, iteration)?)
+        Loader::start(self.dataset.clone(), self.grid, self.config.pixels, config, epoch, iteration)
     }
 
     fn save(&self) -> anyhow::Result<PathBuf> {
@@ -199,9 +205,11 @@ impl Trainer {
         let fresh = !path.exists();
         let mut file = std::fs::File::options().create(true).append(true).open(&path).with_context(cannot)?;
         let Moment { epoch, loss, lr, images_per_second } = moment;
-        let header = if fresh { "epoch,step,loss,lr,images_per_second\n" } else { "" };
+        if fresh {
+            writeln!(file, "epoch,step,loss,lr,images_per_second").with_context(cannot)?;
+        }
         let step = self.position.step;
-        write!(file, "{header}{epoch},{step},{loss:.6},{lr:.6e},{images_per_second:.1}\n").with_context(cannot)
+        writeln!(file, "{epoch},{step},{loss:.6},{lr:.6e},{images_per_second:.1}").with_context(cannot)
     }
 }
 

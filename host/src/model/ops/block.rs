@@ -34,12 +34,12 @@ impl Backward<Flex, { PARAMETERS + 1 }> for BlockBackward {
 
     fn backward(self, ops: Ops<State, { PARAMETERS + 1 }>, grads: &mut Gradients, _: &mut Checkpointer) {
         let State { size, x, parameters, saved } = ops.state;
-        let grad = grads.consume::<Flex>(&ops.node);
-        let grad = if grad.as_slice::<f32>().is_some() { grad } else { grad.to_contiguous() };
+        let grad = super::contiguous(grads.consume::<Flex>(&ops.node));
         let values = Parameters::from_array(parameters.each_ref().map(elements));
         let found = size.backward(Plan::detect(), elements(&grad), elements(&x), &values, &saved);
         let shapes = parameters.each_ref().map(|parameter| parameter.layout().shape().clone());
-        let tensors = found.parameters.into_array().into_iter().zip(shapes).map(|(values, shape)| fresh(values, shape));
+        let tensors =
+            found.parameters.into_array().into_iter().zip(shapes).map(|(values, shape)| fresh(values, shape));
         let tensors = std::iter::once(fresh(found.x, [size.rows(), size.dim])).chain(tensors);
         for (parent, tensor) in ops.parents.into_iter().zip(tensors) {
             if let Some(node) = parent {
@@ -73,18 +73,10 @@ pub fn block(x: &Tensor<2>, block: &Block, batch: usize) -> Option<Tensor<2>> {
     let tensors = inputs.each_ref().map(|input| input.tensor().clone());
     let [x, parameters @ ..] = &tensors;
     let values = Parameters::from_array(parameters.each_ref().map(elements));
-    let guards = inputs.into_iter().map(|input| match input {
-        Cpu::Tracked(_, guard) => Some(guard),
-        Cpu::Constant(_) => None,
-    });
-    let guards: Vec<_> = guards.collect();
-    if guards.iter().all(Option::is_none) {
+    let Some(guards) = super::guards(inputs)? else {
         let (out, _) = size.forward(Plan::detect(), elements(x), &values, false);
         return Some(Tensor::from_primitive::<Flex>(fresh(out, [rows, dim])));
-    }
-    // All in the graph, or the plain form sorts it out.
-    let guards: Vec<_> = guards.into_iter().collect::<Option<_>>()?;
-    let guards = guards.try_into().ok()?;
+    };
     let out = match BlockBackward.prepare::<NoCheckpointing>(guards).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
             let (out, saved) = size.forward(Plan::detect(), elements(x), &values, true);

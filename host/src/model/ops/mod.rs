@@ -6,17 +6,15 @@
 
 mod adamw;
 mod block;
+mod norm;
 
 pub use adamw::adamw;
 pub use block::block;
+pub use norm::layer_norm;
 
 use burn::{
-    backend::{
-        Autodiff, Flex,
-        autodiff::ops::NodeGuard,
-        flex::FlexTensor,
-    },
-    tensor::{Tensor, TensorData},
+    backend::{Autodiff, Flex, autodiff::ops::NodeGuard, flex::FlexTensor},
+    tensor::{DType, Tensor, TensorData},
 };
 
 /// Which operations a model uses.
@@ -38,10 +36,7 @@ enum Cpu {
 impl Cpu {
     /// `None` if the tensor lives elsewhere, or is not `f32`.
     fn new<const D: usize>(tensor: Tensor<D>) -> Option<Self> {
-        let plain = |tensor: FlexTensor| {
-            let tensor = if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() };
-            (tensor.dtype() == burn::tensor::DType::F32).then_some(tensor)
-        };
+        let plain = |tensor: FlexTensor| (tensor.dtype() == DType::F32).then(|| contiguous(tensor));
         match tensor.clone().try_into_primitive::<Flex>() {
             Ok(tensor) => plain(tensor).map(Self::Constant),
             Err(_) => {
@@ -56,6 +51,21 @@ impl Cpu {
             Self::Constant(tensor) | Self::Tracked(tensor, _) => tensor,
         }
     }
+}
+
+/// The places in the graph of all inputs; `Some(None)` if none is in it, `None` if only some are, which the plain form
+/// sorts out.
+fn guards<const N: usize>(inputs: [Cpu; N]) -> Option<Option<[NodeGuard; N]>> {
+    let guards = inputs.into_iter().filter_map(|input| match input {
+        Cpu::Tracked(_, guard) => Some(guard),
+        Cpu::Constant(_) => None,
+    });
+    let guards: Vec<NodeGuard> = guards.collect();
+    if guards.is_empty() { Some(None) } else { guards.try_into().ok().map(Some) }
+}
+
+fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() }
 }
 
 /// The elements of a tensor that [`Cpu::new`] has made contiguous.

@@ -1,0 +1,192 @@
+//! `host bench`.
+
+use super::pretrain::{check_mask_ratio, pixel_stats};
+use crate::{
+    bench::{
+        exchange,
+        pretrain::{self, Report, Setup},
+        threads,
+    },
+    device::{self, DeviceChoice},
+    train::config::Preset,
+};
+use clap::Subcommand;
+use edge::exit::misuse;
+use indicatif::ProgressBar;
+use std::{fs, path::PathBuf, time::Duration};
+
+/// Options of `host bench`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Speed, parts, memory and arithmetic of pre-training steps.
+    Pretrain(Pretrain),
+}
+
+/// Options of `host bench pretrain`.
+#[derive(Debug, clap::Args)]
+struct Pretrain {
+    /// Model and recipe, as of `host pretrain`.
+    #[arg(long, value_name = "NAME", default_value = "pico-32", conflicts_with = "config")]
+    preset: String,
+    /// A preset file of your own, as in models/*.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Images a step [default: the preset's].
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Processors and threads, the loader's included [default: all].
+    #[arg(long, value_name = "T")]
+    threads: Option<usize>,
+    /// At least this many timed steps of each kind...
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    rounds: usize,
+    /// ... for at least this long.
+    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    seconds: f64,
+    /// Folder of images for the steps with loading, decoded as they come [default: generated images in memory].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// burn's own operations instead of the fused ones.
+    #[arg(long)]
+    plain_ops: bool,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value = "auto")]
+    device: DeviceChoice,
+    /// Every random choice comes from this [default: the preset's].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Instead of timing, write the steps and their losses to this folder, for another program to repeat.
+    #[arg(long, value_name = "DIR")]
+    exchange: Option<PathBuf>,
+    /// How many steps to exchange.
+    #[arg(long, value_name = "K", default_value_t = 10, requires = "exchange")]
+    steps: usize,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures.
+///
+/// # Errors
+/// With a message that says what to do.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let What::Pretrain(args) = args.what;
+    let setup = setup(&args)?;
+    let spinner = ProgressBar::new_spinner();
+    spinner.enable_steady_tick(Duration::from_millis(500));
+    let stage = |what: &str| spinner.set_message(what.to_owned());
+    if let Some(folder) = &args.exchange {
+        let losses = exchange::write(&setup, args.steps, folder, &stage)?;
+        spinner.finish_and_clear();
+        if args.json {
+            edge::say!("{}", serde_json::json!({ "exchange": folder, "losses": losses }));
+        } else {
+            let (first, last) = (losses.first().copied().unwrap_or(0.0), losses.last().copied().unwrap_or(0.0));
+            edge::say!("exchange {} ({} steps, loss {first:.4} to {last:.4})", folder.display(), losses.len());
+            edge::say!("next     python bench/pytorch_mae.py --exchange {}", folder.display());
+        }
+        return Ok(());
+    }
+    let report = pretrain::run(&setup, &stage)?;
+    spinner.finish_and_clear();
+    if args.json {
+        edge::say!("{}", serde_json::to_string(&report)?);
+    } else {
+        print(&report);
+    }
+    Ok(())
+}
+
+fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
+    let (name, mut preset) = match &args.config {
+        Some(file) => {
+            let shown = file.display();
+            let text = fs::read_to_string(file).map_err(|e| misuse(format!("cannot read {shown}: {e}")))?;
+            let name = file.file_stem().map_or_else(|| "own".into(), |name| name.to_string_lossy().into_owned());
+            (name, Preset::parse(&text, &shown.to_string()))
+        }
+        None => (args.preset.clone(), Preset::named(&args.preset)),
+    };
+    let preset = preset.as_mut().map_err(|error| misuse(error.to_string()))?;
+    let train = &mut preset.train;
+    train.batch_size = args.batch_size.unwrap_or(train.batch_size);
+    train.seed = args.seed.unwrap_or(train.seed);
+    for (option, value) in [("--batch-size", train.batch_size), ("--rounds", args.rounds), ("--steps", args.steps)] {
+        if value == 0 {
+            return Err(misuse(format!("{option} must be at least 1")));
+        }
+    }
+    let seconds = Duration::try_from_secs_f64(args.seconds).ok().filter(|s| s.as_secs() <= 3600);
+    let seconds = seconds.ok_or_else(|| misuse("--seconds must be a number from 0 to 3600"))?;
+    check_mask_ratio(train.mask_ratio, preset.model.grid().map_err(|e| misuse(e.to_string()))?.patches())?;
+    if args.data.is_none() && preset.model.channels != 3 {
+        return Err(misuse("the embedded generator makes RGB images: use --data for other channels"));
+    }
+    let threads = args.threads.unwrap_or_else(threads::available);
+    threads::bound(threads)?;
+    let chosen = device::choose(args.device)?;
+    Ok(Setup {
+        name,
+        pixels: pixel_stats(preset.model.channels),
+        preset: preset.clone(),
+        device: chosen.device,
+        device_description: chosen.description,
+        threads,
+        rounds: args.rounds,
+        seconds,
+        data: args.data.clone(),
+        plain_ops: args.plain_ops,
+    })
+}
+
+fn print(report: &Report) {
+    let Report { preset, batch_size, mode, bare, with_loading, parts_ms, gflops, .. } = report;
+    edge::say!("{preset}, {batch_size} images a step, f32, {mode} operations; {}", report.device);
+    edge::say!("                images/s  (min     max)    ms a step   steps");
+    for (name, speed) in [("bare step", bare), ("with loading", with_loading)] {
+        let rate = speed.images_per_second;
+        edge::say!(
+            "{name:<14} {:>9.0}  ({:<6.0} {:>6.0})  {:>9.1}  {:>6}",
+            rate.median,
+            rate.min,
+            rate.max,
+            speed.ms.median,
+            speed.steps
+        );
+    }
+    edge::say!("with loading runs at {:.3} of the bare step's rate", report.loading_ratio);
+    edge::say!("part                  ms");
+    let p = parts_ms;
+    for (name, ms) in [
+        ("load", p.load),
+        ("augment", p.augment),
+        ("masks", p.masks),
+        ("forward encoder", p.forward_encoder),
+        ("forward decoder", p.forward_decoder),
+        ("loss", p.loss),
+        ("backward", p.backward),
+        ("optimizer", p.optimizer),
+    ] {
+        edge::say!("{name:<16} {ms:>7.1}");
+    }
+    edge::say!(
+        "arithmetic  {:.2} GFLOP a step, {:.1} GFLOP/s, {:.2} of the matrix peak ({:.1} GFLOP/s)",
+        gflops.gflop_per_step,
+        gflops.achieved,
+        gflops.share,
+        gflops.matrix_peak
+    );
+    let mib = |bytes: Option<u64>| bytes.map_or("unknown".into(), |b| format!("{:.0} MiB", b as f64 / 1048576.0));
+    edge::say!(
+        "memory      {} at most, {} before the model",
+        mib(report.peak_memory_bytes),
+        mib(report.base_memory_bytes)
+    );
+}
