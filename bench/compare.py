@@ -217,8 +217,7 @@ def table(case: Case, rows: dict) -> str:
     lines = [
         f"{case.name}, {case.args.batch_size} images a step, f32, {case.threads} threads, {len(host)} rounds; "
         f"matrix peak {peak:.0f} GFLOP/s",
-        f"{'':<26} images/s  (min   max)  ms/step  GFLOP/s  of peak    MiB  above base   host's speed     host's memory",
-        f"{'':<26}                                                                    over its         over its",
+        f"{'':<26} images/s  (min   max)  ms/step  GFLOP/s  of peak    MiB  above base   speed ratio (rounds)  memory ratio",
     ]
     for name, reports in rows.items():
         speed = [r["images_per_second"]["median"] for r in reports]
@@ -232,7 +231,7 @@ def table(case: Case, rows: dict) -> str:
         ratios = [a / b for a, b in zip(ours, speed)]
         memories = [a["peak_memory_bytes"] / b["peak_memory_bytes"] for a, b in zip(host, reports)]
         compared = "" if name == "host" else (
-            f"   {middle(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f})    {middle(memories):.2f}"
+            f"   {middle(ratios):>5.2f}  ({min(ratios):.2f}..{max(ratios):.2f})   {middle(memories):>12.2f}"
         )
         lines.append(
             f"{name:<26} {middle(speed):>8.0f}  ({low:<5.0f} {high:>5.0f}) {ms:>7.1f}  {rate:>7.0f}  {rate / peak:>7.2f}  "
@@ -240,6 +239,7 @@ def table(case: Case, rows: dict) -> str:
         )
     loading = middle([report["loading_ratio"] for report in host])
     ways = ", ".join(f"{n.split(',')[0]}: {r[0]['attention']}" for n, r in rows.items() if "attention" in r[0])
+    lines.append("ratios: host over the row, median and spread of the rounds; memory is the peak of the whole process")
     lines.append(f"host with loading and augmenting: {loading:.3f} of its bare rate")
     lines.append("attention, the faster way of each: " + ", ".join(dict.fromkeys(ways.split(", "))))
     return "\n".join(lines)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 # Largest difference of a loss, and of the weights relative to how far they moved.
-TOLERANCE, WEIGHTS_TOLERANCE = 1e-4, 5e-4
+TOLERANCE, WEIGHTS_TOLERANCE = 1e-4, 5e-5
 
 
 def misuse(message: str):

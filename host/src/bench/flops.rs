@@ -72,7 +72,7 @@ mod tests {
         let decoder_block = 5 * 4 * 12 + 5 * 5 * 4 + 5 * 5 * 4 + 5 * 4 * 4 + 5 * 4 * 16 + 5 * 16 * 4;
         let pred = 5 * 4 * 16;
         let by_hand = 2 * (projection + encoder_block + embed + 2 * decoder_block + pred);
-        assert_eq!(by_hand, 8656);
+        assert_eq!(by_hand, 8864);
         assert_eq!(forward(&config, 1).expect("grid"), by_hand);
         assert_eq!(step(&config, 1).expect("grid"), 3 * by_hand);
     }
