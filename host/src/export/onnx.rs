@@ -156,7 +156,8 @@ impl Graph<'_> {
         self.floats(&bias, &[d_out], bias_values);
         let patch_embed = name == "patch_embed.proj";
         let product = match self.form {
-            Precision::F32 => {
+            // Raw pixels spread wider than normed tokens, and their projection is a small part of file and work.
+            form if patch_embed || form == Precision::F32 => {
                 self.floats(&weight, &[d_in, d_out], &matrix);
                 self.node("MatMul", &[x, &weight], vec![])
             }
@@ -165,12 +166,7 @@ impl Graph<'_> {
                 let weight = self.node("DequantizeLinear", &[&values, &scale], vec![int("axis", 1)]);
                 self.node("MatMul", &[x, &weight], vec![])
             }
-            // Raw pixels spread wider than normed tokens, and their projection is a small part of the work.
-            Precision::Int8 if patch_embed => {
-                self.floats(&weight, &[d_in, d_out], &matrix);
-                self.node("MatMul", &[x, &weight], vec![])
-            }
-            Precision::Int8 => {
+            _ => {
                 let (values, scale) = self.quantized(&weight, &matrix, d_in, d_out);
                 self.integer_product(x, &values, &scale)
             }
