@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::OnceLock,
 };
 use tests::{program, run, skip, succeed};
 
@@ -149,8 +150,13 @@ fn the_bench_refuses_what_cannot_be_measured() {
     );
 }
 
-/// A Python that has PyTorch.
-fn python() -> Option<PathBuf> {
+/// A Python that has PyTorch; looked for once, because to load it takes seconds.
+fn python() -> Option<&'static Path> {
+    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PYTHON.get_or_init(find_python).as_deref()
+}
+
+fn find_python() -> Option<PathBuf> {
     let candidates = [
         std::env::var_os("MAE_TORCH_PYTHON").map(PathBuf::from),
         Some(root().join(".venv/bin/python")),
@@ -183,7 +189,7 @@ fn pytorch_does_the_same_steps_and_a_wrong_one_is_seen() {
     let rival = || {
         let script = root().join("bench/pytorch_mae.py");
         let args = ["--exchange", &shown, "--threads", "1", "--json"];
-        Command::new(&python).arg(script).args(args).output().expect("python starts")
+        Command::new(python).arg(script).args(args).output().expect("python starts")
     };
     let output = rival();
     assert!(output.status.success(), "{}", text(&output));
@@ -208,8 +214,8 @@ fn compare_prints_the_table() {
     };
     let (_folder, config) = tiny();
     let output = Command::new(root().join("bench/compare.sh"))
-        .args(["--config", &config, "--threads", "1", "--batch-size", "6", "--rounds", "2", "--steps", "2"])
-        .args(["--seconds", "0", "--modes", "eager", "--tune", "plain", "--plain-ops"])
+        .args(["--config", &config, "--threads", "1", "--batch-size", "6", "--rounds", "1", "--steps", "2"])
+        .args(["--seconds", "0", "--modes", "eager", "--tune", "plain", "--attention", "sdpa", "--plain-ops"])
         .arg("--host")
         .arg(program("host"))
         .arg("--python")

@@ -1,113 +1,116 @@
-//! Speed of the kernels alone: `cargo run --release -p kernels --example speed`.
-use kernels::{block::*, product::*};
-use pulp::Arch;
-use std::time::Instant;
-fn time(label: &str, flops: f64, mut f: impl FnMut()) {
-    f();
-    let mut best = f64::MAX;
-    for _ in 0..20 {
-        let t = Instant::now();
-        f();
-        best = best.min(t.elapsed().as_secs_f64());
-    }
-    println!("{label:40} {:8.3} ms {:7.1} GFLOP/s", best * 1e3, flops / best / 1e9);
-}
+//! How fast each kernel is on this machine, on the chunk sizes of pico-32 and tiny-32, best of twenty:
+//! `cargo run --release -p kernels --example speed` (`RAYON_NUM_THREADS=1` for whole blocks on one thread).
+
+use kernels::{
+    Arch,
+    attention::{self, Shape},
+    block::{Block, Parameters, Plan},
+    gelu, norm,
+    product::{Init, Left, Panels, Right, product},
+    vector,
+};
+use std::{hint::black_box, time::Instant};
+
 fn main() {
+    println!("{:34} {:>9} {:>10}", "", "ms", "GFLOP/s");
+    products();
+    parts();
+    blocks();
+}
+
+/// Prints the best time of a function that does `flops` operations in matrix products.
+fn time(label: &str, flops: usize, mut function: impl FnMut()) {
+    function();
+    let run = |_| {
+        let begun = Instant::now();
+        function();
+        begun.elapsed().as_secs_f64()
+    };
+    let best = (0..20).map(run).fold(f64::MAX, f64::min);
+    let speed = if flops > 0 { format!("{:.0}", flops as f64 / best / 1e9) } else { String::new() };
+    println!("{label:34} {:9.3} {speed:>10}", best * 1e3);
+}
+
+fn values(count: usize) -> Vec<f32> {
+    (0..count).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect()
+}
+
+fn products() {
     let arch = Arch::new();
-    let vals = |n: usize| (0..n).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect::<Vec<f32>>();
-    for (m, k, n) in [
-        (130, 192, 768),
-        (130, 768, 192),
-        (130, 192, 576),
-        (130, 192, 192),
-        (136, 128, 512),
-        (136, 128, 384),
-        (128, 512, 512),
-    ] {
-        let (a, b, mut c) = (vals(m * k), vals(k * n), vec![0.0; m * n]);
-        let p = Panels::pack(arch, &b, n, k, n);
-        let fl = 2.0 * (m * k * n) as f64;
-        time(&format!("fwd packed {m}x{k}x{n}"), fl, || {
-            product(arch, m, n, k, Left::Rows(&a, k), Right::Panels(&p), Init::Zero, &mut c, n)
+    for (rows, depth, columns) in [(130, 192, 768), (130, 768, 192), (130, 192, 192), (119, 128, 512), (130, 96, 384)]
+    {
+        let size = format!("{rows}x{depth}x{columns}");
+        let (a, b, grad) = (values(rows * depth), values(depth * columns), values(rows * columns));
+        let (mut c, mut weight) = (vec![0.0; rows * columns], vec![0.0; depth * columns]);
+        let panels = Panels::pack(arch, &b, columns, depth, columns);
+        let flops = 2 * rows * depth * columns;
+        time(&format!("x w         {size}"), flops, || {
+            let (a, b) = (Left::Rows(&a, depth), Right::Panels(&panels));
+            product(arch, rows, columns, depth, a, b, Init::Zero, &mut c, columns);
         });
-        time(&format!("fwd unpacked {m}x{k}x{n}"), fl, || {
-            product(arch, m, n, k, Left::Rows(&a, k), Right::Rows(&b, n), Init::Zero, &mut c, n)
+        time(&format!("dw += x' dy {size}"), flops, || {
+            let (a, b) = (Left::Columns(&a, depth), Right::Rows(&grad, columns));
+            product(arch, depth, columns, rows, a, b, Init::Sum, &mut weight, columns);
         });
-        // dW[k, n] += A^T[k, m] G[m, n]
-        let (g, mut w) = (vals(m * n), vec![0.0; k * n]);
-        time(&format!("dW {k}x{m}x{n}"), fl, || {
-            product(arch, k, n, m, Left::Columns(&a, k), Right::Rows(&g, n), Init::Sum, &mut w, n)
+        time(&format!("pack w'     {depth}x{columns}"), 0, || {
+            black_box(Panels::pack_transposed(arch, &b, columns, columns, depth));
         });
-        time(&format!("pack {k}x{n}"), 0.0, || drop(Panels::pack(arch, &b, n, k, n)));
-        time(&format!("pack_t {k}x{n}"), 0.0, || drop(Panels::pack_transposed(arch, &b, n, n, k)));
     }
-    for (images, tokens, dim, heads) in [(7, 17, 192, 3), (2, 65, 192, 3), (7, 17, 128, 4), (2, 65, 96, 3)] {
-        let rows = images * tokens;
-        let label = |what: &str| format!("{what} {images}x{tokens}x{dim}");
-        let (x, mut y) = (vals(rows * dim * 4), vec![0.0; rows * dim * 4]);
-        let mut g = vals(rows * dim * 4);
-        time(&label("gelu forward"), 0.0, || kernels::gelu::forward(arch, &x, &mut y));
-        time(&label("gelu backward"), 0.0, || kernels::gelu::backward(arch, &x, &mut g, &mut y));
-        let (w, mut st, mut s1) = (vals(dim), vec![[0.0; 2]; rows], vec![0.0; 4 * dim]);
-        let mut s2 = vec![0.0; dim];
-        time(&label("norm forward"), 0.0, || {
-            kernels::norm::forward(arch, &x[..rows * dim], &w, &w, 1e-6, &mut y[..rows * dim], &mut st)
+}
+
+/// What a chunk needs beside its large products.
+fn parts() {
+    let arch = Arch::new();
+    for (images, tokens, dim, heads) in [(7, 17, 192, 3), (1, 65, 192, 3), (7, 17, 128, 4), (1, 65, 96, 3)] {
+        let (rows, size) = (images * tokens, format!("{images}x{tokens}x{dim}"));
+        let (x, mut grad, mut out) = (values(rows * dim * 4), values(rows * dim * 4), vec![0.0; rows * dim * 4]);
+        time(&format!("gelu forward       {size}"), 0, || gelu::forward(arch, &x, &mut out));
+        time(&format!("gelu backward      {size}"), 0, || gelu::backward(arch, &x, &mut grad, &mut out));
+        let (weight, mut sums, mut statistics) = (values(dim), vec![0.0; 4 * dim], vec![[0.0; 2]; rows]);
+        let narrow = rows * dim;
+        time(&format!("norm forward       {size}"), 0, || {
+            norm::forward(arch, &x[..narrow], &weight, &weight, 1e-6, &mut out[..narrow], &mut statistics);
         });
-        time(&label("norm backward"), 0.0, || {
-            kernels::norm::backward(
-                arch,
-                &g[..rows * dim],
-                &x[..rows * dim],
-                &w,
-                &st,
-                &mut y[..rows * dim],
-                &mut s1[..dim],
-                &mut s2,
-            )
+        let (mut weight_grad, mut bias_grad) = (vec![0.0; dim], vec![0.0; dim]);
+        time(&format!("norm backward      {size}"), 0, || {
+            let (grad, x, out) = (&grad[..narrow], &x[..narrow], &mut out[..narrow]);
+            norm::backward(arch, grad, x, &weight, &statistics, out, &mut weight_grad, &mut bias_grad);
         });
-        time(&label("column sums of 4D"), 0.0, || kernels::vector::add_rows(arch, &mut s1, &x));
-        let shape = kernels::attention::Shape { tokens, dim, heads };
-        let (mut sc, mut o) = (vec![0.0; shape.backward_scratch()], vec![0.0; rows * 3 * dim]);
-        let fl = (4 * tokens * rows * dim) as f64;
-        time(&label("attention forward"), fl, || {
-            for i in 0..images {
-                kernels::attention::forward(
-                    arch,
-                    shape,
-                    &x[i * tokens * 3 * dim..][..tokens * 3 * dim],
-                    &mut y[..tokens * dim],
-                    &mut sc[..shape.forward_scratch()],
-                )
+        time(&format!("bias gradient      {size}"), 0, || vector::add_rows(arch, &mut sums, &x));
+        let shape = Shape { tokens, dim, heads };
+        let mut scratch = vec![0.0; shape.backward_scratch()];
+        let flops = 4 * tokens * rows * dim;
+        let image = tokens * dim;
+        time(&format!("attention forward  {size}"), flops, || {
+            for (qkv, out) in x.chunks_exact(3 * image).zip(out.chunks_exact_mut(image)).take(images) {
+                attention::forward(arch, shape, qkv, out, &mut scratch[..shape.forward_scratch()]);
             }
         });
-        time(&label("attention backward"), 2.5 * fl, || {
-            for i in 0..images {
-                kernels::attention::backward(
-                    arch,
-                    shape,
-                    &x[i * tokens * 3 * dim..][..tokens * 3 * dim],
-                    &g[..tokens * dim],
-                    &mut o[..tokens * 3 * dim],
-                    &mut sc,
-                )
+        time(&format!("attention backward {size}"), flops * 5 / 2, || {
+            let images = x.chunks_exact(3 * image).zip(grad.chunks_exact(image)).take(images);
+            for ((qkv, grad), out) in images.zip(out.chunks_exact_mut(3 * image)) {
+                attention::backward(arch, shape, qkv, grad, out, &mut scratch);
             }
         });
     }
-    for (batch, tokens, dim, heads) in [(128, 17, 192, 3), (128, 65, 192, 3), (128, 17, 128, 4), (128, 65, 96, 3)] {
-        let size = Block { batch, tokens, dim, heads, hidden: 4 * dim, eps: 1e-6 };
-        let all: Vec<Vec<f32>> =
-            size.parameter_lens().into_array().iter().map(|l| vals(*l).iter().map(|v| v * 0.05).collect()).collect();
-        let p = Parameters::from_array(std::array::from_fn(|i| &all[i][..]));
-        let x = vals(size.rows() * dim);
-        let fl = 2.0 * (size.rows() * (12 * dim * dim + 2 * tokens * dim)) as f64;
-        let plan = Plan::detect();
-        time(&format!("block forward {batch}x{tokens}x{dim}"), fl, || {
-            let _ = size.forward(plan, &x, &p, true);
+}
+
+fn blocks() {
+    let plan = Plan::detect();
+    for (tokens, dim, heads) in [(17, 192, 3), (65, 192, 3), (17, 128, 4), (65, 96, 3)] {
+        let block = Block { batch: 128, tokens, dim, heads, hidden: 4 * dim, eps: 1e-6 };
+        let parameter = |len: usize| values(len).iter().map(|v| v * 0.05).collect::<Vec<f32>>();
+        let parameters = block.parameter_lens().into_array().map(parameter);
+        let parameters = Parameters::from_array(parameters.each_ref().map(Vec::as_slice));
+        let x = values(block.rows() * dim);
+        let flops = 2 * block.rows() * (12 * dim * dim + 2 * tokens * dim);
+        let size = format!("128x{tokens}x{dim}");
+        time(&format!("block forward      {size}"), flops, || {
+            black_box(block.forward(plan, &x, &parameters, true));
         });
-        let (_, s) = size.forward(plan, &x, &p, true);
-        let s = s.unwrap();
-        time(&format!("block backward {batch}x{tokens}x{dim}"), 2.0 * fl, || {
-            let _ = size.backward(plan, &x, &x, &p, &s);
+        let (_, Some(saved)) = block.forward(plan, &x, &parameters, true) else { return };
+        time(&format!("block backward     {size}"), 2 * flops, || {
+            black_box(block.backward(plan, &x, &x, &parameters, &saved));
         });
     }
 }

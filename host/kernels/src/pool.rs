@@ -22,14 +22,6 @@ impl Buffer {
         drop(free);
         Self(used.unwrap_or_else(|| vec![0.0; len]))
     }
-
-    /// A buffer of `len` zeros.
-    #[must_use]
-    pub fn zeros(len: usize) -> Self {
-        let mut buffer = Self::take(len);
-        buffer.fill(0.0);
-        buffer
-    }
 }
 
 impl Drop for Buffer {
@@ -53,13 +45,20 @@ impl DerefMut for Buffer {
     }
 }
 
-impl AsRef<[u8]> for Buffer {
-    fn as_ref(&self) -> &[u8] {
-        pulp::bytemuck::cast_slice(&self.0)
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Gives the memory of all unused buffers back to the system.
-pub fn clear() {
-    *FREE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    #[test]
+    fn a_dropped_buffer_is_used_again_for_the_same_length_only() {
+        // Lengths that no other test takes.
+        let mut first = Buffer::take(10_007);
+        first.fill(3.0);
+        let address = first.as_ptr();
+        drop(first);
+        assert_eq!(Buffer::take(10_009).len(), 10_009);
+        let second = Buffer::take(10_007);
+        assert_eq!((second.as_ptr(), second.len()), (address, 10_007));
+        assert_ne!(Buffer::take(10_007).as_ptr(), address, "one that is in use is not given away");
+    }
 }
