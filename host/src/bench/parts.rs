@@ -54,7 +54,7 @@ impl Feed {
     }
 }
 
-/// How many generated images `batches` batches need, within [`POOL_BYTES`] but at least one batch.
+/// How many generated images `batches` batches need, within 256 MiB but at least one batch.
 #[must_use]
 pub fn pool_size(batches: usize, batch_size: usize, grid: &PatchGrid) -> usize {
     let most = POOL_BYTES / grid.image_len() / batch_size;
