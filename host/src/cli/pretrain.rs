@@ -169,7 +169,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let images: Vec<_> = pictures::samples(&dataset, 6);
             pictures::reconstruct(&run, &config, &images, None, config.train.mask_ratio, &picture)?;
             let seconds = begun.elapsed().as_secs();
-            edge::say!("done     in {}:{:02} minutes", seconds / 60, seconds % 60);
+            edge::say!("done     in {} min {} s", seconds / 60, seconds % 60);
             edge::say!("picture  {}", picture.display());
             let name = path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
             edge::say!("next     {} export --run {shown} --out models/{name}", called("host"));
