@@ -438,7 +438,10 @@ mod tests {
                         f64::from(left) * f64::from(b[k * b_stride + column])
                     };
                     let expected = base + (0..depth).map(term).sum::<f64>();
-                    prop_assert!((f64::from(*found) - expected).abs() < 1e-5, "{arch:?}: {found} is not {expected}");
+                    // What rounding in any order can do to a sum of that many numbers.
+                    let size = base.abs() + 2.0 + (0..depth).map(|k| term(k).abs()).sum::<f64>();
+                    let bound = (depth + 3) as f64 * f64::from(f32::EPSILON) * size;
+                    prop_assert!((f64::from(*found) - expected).abs() < bound, "{arch:?}: {found} is not {expected}");
                 }
             }
         }
