@@ -2,7 +2,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Element-wise functions.
+/// Element-wise functions, for the tests of [`crate::math`].
+#[cfg(test)]
 pub mod map {
     use super::*;
 
