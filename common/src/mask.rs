@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-/// Sampling strategies of MAE §4.1, figure 4.
+/// Sampling strategies: of MAE §4.1, figure 4, and noise of three colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[serde(rename_all = "kebab-case")]
@@ -20,6 +20,30 @@ pub enum MaskKind {
     Block,
     /// A regular lattice is kept: at ratio 0.75, one patch of every 2x2.
     Grid,
+    /// Low-pass noise decides: large smooth regions are removed (ColorMAE, Hinojosa et al. 2024, arXiv 2407.13036).
+    Red,
+    /// Band-pass noise decides: regions of about two patches are removed, evenly spread (ColorMAE's best).
+    Green,
+    /// High-pass noise decides: visible patches avoid one another (ColorMAE).
+    Blue,
+}
+
+impl MaskKind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 6] = [Self::Random, Self::Block, Self::Grid, Self::Red, Self::Green, Self::Blue];
+
+    /// Its name in files and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Block => "block",
+            Self::Grid => "grid",
+            Self::Red => "red",
+            Self::Green => "green",
+            Self::Blue => "blue",
+        }
+    }
 }
 
 /// Patches kept when training at `mask_ratio`: `trunc(patches * (1 - mask_ratio))` in f64, as the reference does.
@@ -56,6 +80,9 @@ pub fn draw_noise(kind: MaskKind, grid: &PatchGrid, len_keep: usize, rng: &mut i
         MaskKind::Random => {}
         MaskKind::Block => push_out_blocks(grid, noise.len().saturating_sub(len_keep), rng, noise),
         MaskKind::Grid => lattice_noise(grid, noise),
+        MaskKind::Red => filter_noise(grid, &[(1.0, 1.5)], rng, noise),
+        MaskKind::Green => filter_noise(grid, &[(1.0, 0.7), (-1.0, 1.5)], rng, noise),
+        MaskKind::Blue => filter_noise(grid, &[(1.0, 0.0), (-1.0, 0.7)], rng, noise),
     }
 }
 
@@ -139,6 +166,42 @@ fn lattice_noise(grid: &PatchGrid, noise: &mut [f32]) {
         }
         *value = rank as f32 / cells;
     }
+}
+
+/// White noise on an endless plane, filtered by a sum of Gaussians of `(weight, sigma)`, sigma in patches (0: as it
+/// is). Endless, so that patches at the rim are as likely as others to be removed.
+fn filter_noise(grid: &PatchGrid, filter: &[(f32, f32)], rng: &mut impl Rng, noise: &mut [f32]) {
+    /// Past three sigma of the widest filter nothing counts.
+    const REACH: i32 = 5;
+    let seed = u64::from(rng.next_u32()) << 32 | u64::from(rng.next_u32());
+    let weight = |row: i32, col: i32| -> f32 {
+        let distance = (row * row + col * col) as f32;
+        let gaussian = |sigma: f32| match sigma {
+            0.0 => f32::from(u8::from(distance == 0.0)),
+            _ => libm::expf(-distance / (2.0 * sigma * sigma)) / (core::f32::consts::TAU * sigma * sigma),
+        };
+        filter.iter().map(|(weight, sigma)| weight * gaussian(*sigma)).sum()
+    };
+    let mut weights = [[0.0_f32; 2 * REACH as usize + 1]; 2 * REACH as usize + 1];
+    for (row, line) in (-REACH..).zip(&mut weights) {
+        (-REACH..).zip(line).for_each(|(col, value)| *value = weight(row, col));
+    }
+    for (index, value) in noise.iter_mut().enumerate() {
+        let (row, col) = ((index / grid.cols()) as i32, (index % grid.cols()) as i32);
+        let lines = (row - REACH..).zip(&weights);
+        *value = lines
+            .flat_map(|(row, line)| (col - REACH..).zip(line).map(move |(col, w)| w * white(seed, row, col)))
+            .sum();
+    }
+}
+
+/// Uniform in `[-0.5, 0.5)`, by the finaliser of SplitMix64 over the place.
+fn white(seed: u64, row: i32, col: i32) -> f32 {
+    let place = u64::from(row.cast_unsigned()) << 32 | u64::from(col.cast_unsigned());
+    let mut z = seed ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 40) as f32 * (1.0 / (1 << 24) as f32) - 0.5
 }
 
 #[cfg(feature = "alloc")]

@@ -7,6 +7,7 @@ use crate::{
     train::{
         config::{Preset, TrainConfig},
         run_folder::{DataSource, FORMAT, RunConfig, RunFolder},
+        target::Target,
         trainer::{Outcome, Trainer},
     },
 };
@@ -67,6 +68,10 @@ pub struct Args {
     /// Whether the target is each patch normalised by its own mean and deviation.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, conflicts_with = "resume")]
     norm_pix_loss: Option<bool>,
+    /// What is predicted: pixels, high-pass:SIGMA (pixels without what a Gaussian of SIGMA pixels keeps), or
+    /// low-variance:SHARE (each patch without its main components, which explain SHARE of the variance).
+    #[arg(long, value_name = "TARGET", conflicts_with = "resume")]
+    target: Option<Target>,
     /// How many images the embedded generator makes.
     #[arg(long, value_name = "N", conflicts_with_all = ["resume", "data"])]
     synthetic_images: Option<usize>,
@@ -99,6 +104,12 @@ pub enum MaskArg {
     Block,
     /// A regular lattice is kept.
     Grid,
+    /// Low-pass noise: large smooth regions are removed (ColorMAE).
+    Red,
+    /// Band-pass noise: regions of about two patches are removed (ColorMAE).
+    Green,
+    /// High-pass noise: visible patches are spread evenly (ColorMAE).
+    Blue,
 }
 
 impl From<MaskArg> for MaskKind {
@@ -107,6 +118,9 @@ impl From<MaskArg> for MaskKind {
             MaskArg::Random => Self::Random,
             MaskArg::Block => Self::Block,
             MaskArg::Grid => Self::Grid,
+            MaskArg::Red => Self::Red,
+            MaskArg::Green => Self::Green,
+            MaskArg::Blue => Self::Blue,
         }
     }
 }
@@ -222,6 +236,7 @@ fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     set(&mut train.warmup_epochs, args.warmup_epochs);
     set(&mut train.mask, args.mask.map(MaskKind::from));
     set(&mut train.mask_ratio, args.mask_ratio);
+    set(&mut train.target, args.target);
     set(&mut train.synthetic_images, args.synthetic_images);
     set(&mut train.seed, args.seed);
     set(&mut model.norm_pix_loss, args.norm_pix_loss);

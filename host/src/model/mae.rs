@@ -162,8 +162,13 @@ impl Mae {
     /// The loss of [`Self::forward`] alone, `[1]`, for training: nothing is predicted for visible patches, which the
     /// loss leaves out. `patches`: `[B, L, P]`.
     pub fn loss(&self, patches: Tensor<3>, masks: &MaskBatch) -> Tensor<1> {
-        let latent = self.forward_encoder(patches.clone(), masks);
-        self.removed_loss(patches, self.predict_removed(latent, masks), masks)
+        self.loss_towards(patches.clone(), patches, masks)
+    }
+
+    /// As [`Self::loss`], predicting `target` instead of the pixels. `patches`, `target`: `[B, L, P]`.
+    pub fn loss_towards(&self, patches: Tensor<3>, target: Tensor<3>, masks: &MaskBatch) -> Tensor<1> {
+        let latent = self.forward_encoder(patches, masks);
+        self.removed_loss(target, self.predict_removed(latent, masks), masks)
     }
 
     /// As [`Self::forward_decoder`], for removed patches alone, `[B * (L - V), P]`.
@@ -173,7 +178,7 @@ impl Mae {
         self.decoder_pred.forward(self.decoder_norm.forward(x))
     }
 
-    /// As [`Self::forward_loss`]. `patches`: `[B, L, P]`; `pred`: that of removed patches, `[B * (L - V), P]`.
+    /// As [`Self::forward_loss`]. `patches`: what is predicted, `[B, L, P]`; `pred`: that of removed patches, `[B * (L - V), P]`.
     pub fn removed_loss(&self, patches: Tensor<3>, pred: Tensor<2>, masks: &MaskBatch) -> Tensor<1> {
         let [batch, length, values] = patches.dims();
         let rows = masks.removed_rows(0, &patches.device());

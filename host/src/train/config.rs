@@ -1,5 +1,6 @@
 //! The recipe of a training, and the presets.
 
+use super::target::Target;
 use crate::model::MaeConfig;
 use common::mask::MaskKind;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub struct TrainConfig {
     /// Share of patches that are removed.
     #[serde(default = "TrainConfig::default_mask_ratio")]
     pub mask_ratio: f64,
+    /// What the decoder predicts.
+    #[serde(default)]
+    pub target: Target,
     /// Images that the embedded generator makes when there is no folder.
     #[serde(default = "TrainConfig::default_synthetic_images")]
     pub synthetic_images: usize,

@@ -5,4 +5,5 @@ pub mod optimizer;
 pub mod progress;
 pub mod run_folder;
 pub mod schedule;
+pub mod target;
 pub mod trainer;

@@ -3,6 +3,7 @@ use super::optimizer::{AdamWHyper, Optimizer};
 use super::progress::{Moment, Progress};
 use super::run_folder::{Position, RunConfig, RunFolder};
 use super::schedule::Schedule;
+use super::target::FittedTarget;
 use crate::{
     checkpoint::Tensors,
     data::{
@@ -45,6 +46,7 @@ pub struct Trainer {
     device: Device,
     model: Mae,
     optimizer: Optimizer,
+    target: FittedTarget,
     position: Position,
 }
 
@@ -75,7 +77,12 @@ impl Trainer {
             position = checkpoint.position;
             run.forget_metrics_after(position.step)?;
         }
-        Ok(Self { run, config, dataset, grid, device, model, optimizer, position })
+        let target = match resume {
+            true => FittedTarget::load(config.train.target, run.path(), &grid)?,
+            false => FittedTarget::fit(config.train.target, &dataset, &grid, config.pixels, train.seed)?,
+        };
+        target.save(run.path())?;
+        Ok(Self { run, config, dataset, grid, device, model, optimizer, target, position })
     }
 
     /// Steps of one epoch; a rest smaller than a batch is dropped.
@@ -163,8 +170,13 @@ impl Trainer {
         let kept = mask::len_keep(length, train.mask_ratio);
         let masks = MaskBatch::draw(train.mask, &self.grid, kept, train.seed, sample, batch);
         let shape = [batch, length, self.grid.patch_dim()];
-        let patches = Tensor::from_data(TensorData::new(patches, shape), &self.device);
-        let loss = self.model.loss(patches, &masks);
+        let target = self.target.apply(&patches, &self.grid);
+        let upload = |values| Tensor::from_data(TensorData::new(values, shape), &self.device);
+        let patches: Tensor<3> = upload(patches);
+        let loss = match target {
+            None => self.model.loss(patches, &masks),
+            Some(target) => self.model.loss_towards(patches, upload(target), &masks),
+        };
         let gradients = loss.backward();
         self.model = self.optimizer.step(self.model.clone(), gradients, lr);
         loss.inner()

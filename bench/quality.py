@@ -1,0 +1,474 @@
+"""The rival of `host pretrain` and `host evaluate` in quality: the same recipe in PyTorch on the same files.
+
+The model is ViTMAEForPreTraining of `transformers`; everything else is written here from the paper (arXiv 2111.06377,
+appendix A) with torchvision's and timm's transforms.
+
+    python bench/quality.py pretrain --preset pico-32 --epochs 10 --data train --out ref
+    python bench/quality.py evaluate --model ref --train train --test test
+    python bench/quality.py finetune --model ref --train train --test test --epochs 3
+
+`pretrain` writes a Hugging Face folder (config.json, model.safetensors), which `host import --checkpoint` reads; the other
+two also read what `host export --format huggingface` writes, so that each side can judge the other's encoder.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def misuse(message: str):
+    print(f"quality.py: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    common.add_argument("--seed", type=int, default=0)
+    common.add_argument("--json", action="store_true")
+
+    pretrain = commands.add_parser("pretrain", parents=[common], help="pre-train, write a Hugging Face folder")
+    pretrain.add_argument("--preset", default="pico-32", help="a preset of models/")
+    pretrain.add_argument("--data", type=Path, required=True, help="folder of images")
+    pretrain.add_argument("--out", type=Path, required=True, help="folder to write")
+    pretrain.add_argument("--epochs", type=int)
+    pretrain.add_argument("--warmup-epochs", type=float, help="[default: the preset's, at most a tenth of the epochs]")
+    pretrain.add_argument("--batch-size", type=int)
+
+    evaluate = commands.add_parser("evaluate", parents=[common], help="kNN and linear probes on frozen features")
+    finetune = commands.add_parser("finetune", parents=[common], help="fine-tune the whole encoder")
+    for command in (evaluate, finetune):
+        command.add_argument("--model", type=Path, required=True, help="a Hugging Face folder")
+        command.add_argument("--train", type=Path, required=True, help="images, one folder a class")
+        command.add_argument("--test", type=Path, required=True, help="images, one folder a class")
+        command.add_argument("--pool", choices=["mean", "cls"], default="mean")
+    evaluate.add_argument("--k", type=int, default=20)
+    evaluate.add_argument("--temperature", type=float, default=0.07)
+    evaluate.add_argument("--epochs", type=int, default=90, help="of the LARS probe")
+    evaluate.add_argument("--batch-size", type=int, default=4096, help="of the LARS probe")
+    finetune.add_argument("--epochs", type=int, default=3)
+    finetune.add_argument("--batch-size", type=int, default=128)
+    finetune.add_argument("--blr", type=float, default=1e-3)
+    finetune.add_argument("--warmup-epochs", type=float, default=0.3)
+    finetune.add_argument("--weight-decay", type=float, default=0.05)
+    finetune.add_argument("--layer-decay", type=float, default=0.75)
+    finetune.add_argument("--drop-path", type=float, default=0.1)
+    finetune.add_argument("--label-smoothing", type=float, default=0.1)
+    finetune.add_argument("--mixup", type=float, default=0.8)
+    finetune.add_argument("--cutmix", type=float, default=1.0)
+    finetune.add_argument("--rand-augment", default="rand-m9-mstd0.5-inc1", help="`off` for none")
+    finetune.add_argument("--random-erasing", type=float, default=0.25)
+    finetune.add_argument("--from-scratch", action="store_true", help="the same training from random weights")
+    return parser.parse_args()
+
+
+args = arguments()
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(args.threads)
+os.environ["HF_HUB_OFFLINE"] = "1"
+try:
+    import numpy as np
+    import torch
+    import torch.nn.functional as F
+    from PIL import Image
+    from torch import Tensor, nn
+    from torchvision.transforms import v2 as transforms
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+except ImportError as error:
+    misuse(f"{sys.executable} lacks a package ({error}): pip install -r bench/requirements.txt")
+
+# ---- images
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+class Images:
+    """All images of a folder, decoded; classes are the first level of sub-folders."""
+
+    def __init__(self, root: Path):
+        files = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not files:
+            misuse(f"{root} holds no images")
+        self.images = [Image.open(p).convert("RGB") for p in files]
+        for image in self.images:
+            image.load()
+        names = [p.relative_to(root).parts[0] for p in files]
+        self.classes = sorted(set(names))
+        self.labels = torch.tensor([self.classes.index(name) for name in names])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """u8 [C, H, W]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def normalize(batch: Tensor) -> Tensor:
+    """u8 [B, C, H, W] to f32."""
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
+    return (batch.float() / 255 - mean) / std
+
+
+def whole(images: Images, side: int) -> Tensor:
+    """Every image at the model's size, f32 [N, C, H, W]."""
+    resized = [im if im.size == (side, side) else im.resize((side, side), Image.BICUBIC) for im in images.images]
+    return normalize(torch.stack([to_tensor(im) for im in resized]))
+
+
+def cosine(epoch: float, lr: float, warmup: float, epochs: float, min_lr: float = 0.0) -> float:
+    """Linear warm-up, half a cosine; set at every step."""
+    if epoch < warmup:
+        return lr * epoch / warmup
+    return min_lr + (lr - min_lr) * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
+
+
+# ---- pre-training
+
+
+def new_model(c: dict, mask_ratio: float) -> ViTMAEForPreTraining:
+    ratio = c.get("mlp_ratio", 4.0)
+    config = ViTMAEConfig(
+        hidden_size=c["dim"],
+        num_hidden_layers=c["depth"],
+        num_attention_heads=c["heads"],
+        intermediate_size=int(c["dim"] * ratio),
+        image_size=c["image_height"],
+        patch_size=c["patch_size"],
+        layer_norm_eps=1e-6,
+        decoder_hidden_size=c["decoder_dim"],
+        decoder_num_hidden_layers=c["decoder_depth"],
+        decoder_num_attention_heads=c["decoder_heads"],
+        decoder_intermediate_size=int(c["decoder_dim"] * ratio),
+        mask_ratio=mask_ratio,
+        norm_pix_loss=c.get("norm_pix_loss", True),
+    )
+    model = ViTMAEForPreTraining(config)
+    # The paper's initialisation (appendix A.1), where this library's differs.
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            fan_out, fan_in = module.weight.shape
+            # Queries, keys and values are one matrix there.
+            fan_out *= 3 if name.endswith(("q_proj", "k_proj", "v_proj", "query", "key", "value")) else 1
+            bound = math.sqrt(6 / (fan_in + fan_out))
+            nn.init.uniform_(module.weight, -bound, bound)
+            nn.init.zeros_(module.bias)
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight.data.view(module.weight.shape[0], -1))
+            bound = module.weight[0].numel() ** -0.5
+            nn.init.uniform_(module.bias, -bound, bound)
+    nn.init.normal_(model.vit.embeddings.cls_token, std=0.02)
+    nn.init.normal_(model.decoder.mask_token, std=0.02)
+    # transformers 5.24 leaves both tables zero in a model that is made from a configuration.
+    for table in (model.vit.embeddings.position_embeddings, model.decoder.decoder_pos_embed):
+        table.data.copy_(positions(c["image_height"] // c["patch_size"], table.shape[-1]))
+    return model
+
+
+def positions(side: int, dim: int) -> Tensor:
+    """The 2-D sine-cosine table [1, 1 + side * side, dim]: zeros for the class token; then column, then row."""
+    omega = 10000.0 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim / 4))
+    angles = torch.arange(side, dtype=torch.float64).view(-1, 1) * omega
+    half = torch.cat([angles.sin(), angles.cos()], 1)
+    table = torch.cat([half.repeat(side, 1), half.repeat_interleave(side, 0)], 1)
+    return torch.cat([torch.zeros(1, dim), table.float()]).unsqueeze(0)
+
+
+def groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    plain = [p for n, p in named if p.ndim <= 1 or n.endswith(".bias")]
+    decayed = [p for n, p in named if p.ndim > 1 and not n.endswith(".bias")]
+    return [{"params": plain, "weight_decay": 0.0}, {"params": decayed, "weight_decay": weight_decay}]
+
+
+def pretrain() -> None:
+    preset = tomllib.loads((MODELS / f"{args.preset}.toml").read_text())
+    c, t = preset["model"], preset["train"]
+    epochs, batch = args.epochs or t["epochs"], args.batch_size or t["batch_size"]
+    warmup = args.warmup_epochs
+    if warmup is None:
+        warmup = min(t["warmup_epochs"], epochs / 10) if args.epochs else t["warmup_epochs"]
+    images = Images(args.data)
+    model = new_model(c, t.get("mask_ratio", 0.75))
+    lr = t.get("blr", 1.5e-4) * batch / 256
+    optimizer = torch.optim.AdamW(groups(model, t.get("weight_decay", 0.05)), lr=lr, betas=(0.9, 0.95), fused=True)
+    side = c["image_height"]
+    view = transforms.Compose([
+        transforms.RandomResizedCrop(side, scale=(0.2, 1.0), interpolation=transforms.InterpolationMode.BICUBIC),
+        transforms.RandomHorizontalFlip(),
+    ])
+    steps, begin, history = len(images) // batch, time.perf_counter(), []
+    for epoch in range(epochs):
+        order, total = torch.randperm(len(images)), 0.0
+        for i in range(steps):
+            ids = order[i * batch : (i + 1) * batch].tolist()
+            pixels = normalize(torch.stack([to_tensor(view(images.images[j])) for j in ids]))
+            for group in optimizer.param_groups:
+                group["lr"] = cosine(epoch + i / steps, lr, warmup, epochs)
+            loss = model(pixel_values=pixels).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            total += loss.item()
+        seconds = time.perf_counter() - begin
+        history.append(total / steps)
+        speed = (epoch + 1) * steps * batch / seconds
+        print(f"epoch {epoch + 1}/{epochs}  loss {history[-1]:.4f}  {speed:.0f} img/s  {seconds:.0f} s", flush=True)
+    model.save_pretrained(args.out)
+    (args.out / "training.json").write_text(json.dumps({"losses": history, "seconds": time.perf_counter() - begin}))
+    print(f"written  {args.out}")
+
+
+# ---- frozen features
+
+
+def load_model() -> ViTMAEForPreTraining:
+    if not (args.model / "config.json").exists():
+        misuse(f"{args.model} is no Hugging Face folder: it has no config.json")
+    return ViTMAEForPreTraining.from_pretrained(args.model)
+
+
+def tokens(vit: nn.Module, pixels: Tensor, drop_path: list[float] | None = None) -> Tensor:
+    """All patches, in order, before the final norm, [B, 1 + L, D]."""
+    e = vit.embeddings
+    x = e.patch_embeddings(pixels) + e.position_embeddings[:, 1:]
+    cls = e.cls_token + e.position_embeddings[:, :1]
+    x = torch.cat([cls.expand(len(x), -1, -1), x], 1)
+    layers = vit.layers if hasattr(vit, "layers") else vit.encoder.layer
+    for number, layer in enumerate(layers):
+        rate = drop_path[number] if drop_path and vit.training else 0.0
+        y = layer(x)
+        y = y[0] if isinstance(y, tuple) else y
+        if rate:
+            # Per image. A whole block at a time: this library's block adds both its branches itself.
+            keep = (torch.rand(len(x), 1, 1) >= rate).float() / (1 - rate)
+            y = x + (y - x) * keep
+        x = y
+    return x
+
+
+@torch.no_grad()
+def features(model: ViTMAEForPreTraining, pixels: Tensor) -> Tensor:
+    rows = []
+    for batch in pixels.split(256):
+        x = model.vit.layernorm(tokens(model.vit, batch))
+        rows.append(x[:, 1:].mean(1) if args.pool == "mean" else x[:, 0])
+    return torch.cat(rows)
+
+
+def knn(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, classes: int) -> float:
+    bank, right = F.normalize(train, dim=1).T, 0
+    for rows, labels in zip(F.normalize(test, dim=1).split(256), test_labels.split(256)):
+        near, ids = (rows @ bank).topk(args.k, 1)
+        votes = torch.zeros(len(rows), classes)
+        votes.scatter_add_(1, train_labels[ids], ((near - 1) / args.temperature).exp())
+        right += (votes.argmax(1) == labels).sum().item()
+    return right / len(test)
+
+
+def ridge(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, classes: int) -> float:
+    """Least squares to one-hot targets; the penalty is chosen on a tenth of the training images."""
+    mean, std = train.mean(0), train.std(0)
+
+    def prepare(x: Tensor) -> Tensor:
+        x = ((x - mean) / std).double()
+        return torch.cat([x, torch.ones(len(x), 1, dtype=torch.double)], 1)
+
+    train, test = prepare(train), prepare(test)
+    targets = F.one_hot(train_labels, classes).double()
+    order = torch.randperm(len(train))
+    held, rest = order[: len(train) // 10], order[len(train) // 10 :]
+
+    def solve(x: Tensor, y: Tensor, penalty: float) -> Tensor:
+        return torch.linalg.solve(x.T @ x + penalty * len(x) * torch.eye(x.shape[1], dtype=torch.double), x.T @ y)
+
+    def accuracy(x: Tensor, labels: Tensor, w: Tensor) -> float:
+        return ((x @ w).argmax(1) == labels).double().mean().item()
+
+    penalties = [10.0**e for e in range(-7, 1)]
+    best = max(penalties, key=lambda p: accuracy(train[held], train_labels[held], solve(train[rest], targets[rest], p)))
+    return accuracy(test, test_labels, solve(train, targets, best))
+
+
+def lars(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, classes: int) -> float:
+    """The paper's probe (table 10): BatchNorm without affine, a Linear, LARS with momentum 0.9, no weight decay."""
+    norm = nn.BatchNorm1d(train.shape[1], affine=False, eps=1e-6)
+    head = nn.Linear(train.shape[1], classes)
+    nn.init.trunc_normal_(head.weight, std=0.01)
+    nn.init.zeros_(head.bias)
+    batch = min(args.batch_size, len(train))
+    lr, steps, momenta = 0.1 * batch / 256, len(train) // batch, {}
+    for epoch in range(args.epochs):
+        order = torch.randperm(len(train))
+        for i in range(steps):
+            ids = order[i * batch : (i + 1) * batch]
+            loss = F.cross_entropy(head(norm(train[ids])), train_labels[ids])
+            grads = torch.autograd.grad(loss, [head.weight, head.bias])
+            rate = cosine(epoch + i / steps, lr, 10, args.epochs)
+            with torch.no_grad():
+                for p, g in zip((head.weight, head.bias), grads):
+                    if p.ndim > 1 and p.norm() > 0 and g.norm() > 0:
+                        g = g * (0.001 * p.norm() / g.norm())
+                    momenta[p] = 0.9 * momenta.get(p, 0) + g
+                    p -= rate * momenta[p]
+    norm.eval()
+    with torch.no_grad():
+        return (head(norm(test)).argmax(1) == test_labels).double().mean().item()
+
+
+def evaluate() -> None:
+    model = load_model()
+    model.eval()
+    side = model.config.image_size
+    sets = []
+    for folder in (args.train, args.test):
+        images = Images(folder)
+        sets += [features(model, whole(images, side)), images.labels]
+        classes = len(images.classes)
+    result = {}
+    for name, judge in (("knn", knn), ("linear closed", ridge), ("linear lars", lars)):
+        torch.manual_seed(args.seed)
+        begin = time.perf_counter()
+        result[name] = judge(*sets, classes)
+        print(f"{name:<14} {100 * result[name]:6.2f} %   {time.perf_counter() - begin:.0f} s", flush=True)
+    if args.json:
+        print(json.dumps({"model": str(args.model), "pool": args.pool, **result}))
+
+
+# ---- fine-tuning
+
+
+class Classifier(nn.Module):
+    """The encoder on all patches; mean of the patch tokens and a norm (the paper's global pool), or the class token."""
+
+    def __init__(self, mae: ViTMAEForPreTraining, classes: int, rates: list[float]):
+        super().__init__()
+        self.vit, self.rates = mae.vit, rates
+        dim = mae.config.hidden_size
+        self.norm = nn.LayerNorm(dim, eps=1e-6) if args.pool == "mean" else mae.vit.layernorm
+        self.head = nn.Linear(dim, classes)
+        nn.init.trunc_normal_(self.head.weight, std=2e-5)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = tokens(self.vit, pixels, self.rates)
+        return self.head(self.norm(x[:, 1:].mean(1) if args.pool == "mean" else x[:, 0]))
+
+
+def layer_groups(model: Classifier, depth: int) -> list[dict]:
+    """A learning rate that falls by `layer_decay` a layer from the head down."""
+
+    def layer(name: str) -> int:
+        if name.startswith("vit.embeddings"):
+            return 0
+        parts = name.split(".")
+        numbers = [int(p) for p in parts if p.isdigit()]
+        return numbers[0] + 1 if name.startswith(("vit.encoder.layer", "vit.layers")) else depth + 1
+
+    result = []
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            plain = p.ndim <= 1 or name.endswith((".bias", "cls_token"))
+            scale = args.layer_decay ** (depth + 1 - layer(name))
+            result.append({"params": [p], "weight_decay": 0.0 if plain else args.weight_decay, "scale": scale})
+    return result
+
+
+def finetune() -> None:
+    from timm.data import Mixup
+    from timm.loss import SoftTargetCrossEntropy
+
+    mae = load_model()
+    if args.from_scratch:
+        c = mae.config
+        mae = new_model(
+            {
+                "dim": c.hidden_size, "depth": c.num_hidden_layers, "heads": c.num_attention_heads,
+                "image_height": c.image_size, "patch_size": c.patch_size, "decoder_dim": 4, "decoder_depth": 1,
+                "decoder_heads": 1,
+            },
+            0.75,
+        )
+    mae.config.mask_ratio = 0.0
+    side, depth = mae.config.image_size, mae.config.num_hidden_layers
+    train, test = Images(args.train), Images(args.test)
+    classes = len(train.classes)
+    rates = [args.drop_path * i / max(depth - 1, 1) for i in range(depth)]
+    model = Classifier(mae, classes, rates)
+    if args.pool == "mean":
+        for p in mae.vit.layernorm.parameters():
+            p.requires_grad_(False)
+    mae.vit.embeddings.position_embeddings.requires_grad_(False)
+    view = [transforms.RandomCrop(side, padding=4), transforms.RandomHorizontalFlip()]
+    if args.rand_augment != "off":
+        from PIL import ImageOps
+        from timm.data.auto_augment import rand_augment_transform
+
+        # Pillow 13 refuses the 0 bits that timm's strongest `posterize` asks for.
+        posterize = ImageOps.posterize
+        ImageOps.posterize = lambda image, bits: posterize(image, max(bits, 1))
+        mean = tuple(round(255 * m) for m in MEAN)
+        view.append(rand_augment_transform(args.rand_augment, {"translate_const": int(side * 0.45), "img_mean": mean}))
+    view = transforms.Compose(view)
+    erase = None
+    if args.random_erasing:
+        from timm.data.random_erasing import RandomErasing
+
+        erase = RandomErasing(args.random_erasing, mode="pixel", device="cpu")
+    mix = None
+    if args.mixup or args.cutmix:
+        mix = Mixup(args.mixup, args.cutmix, prob=1.0, switch_prob=0.5, mode="batch",
+                    label_smoothing=args.label_smoothing, num_classes=classes)
+    soft, hard = SoftTargetCrossEntropy(), nn.CrossEntropyLoss(label_smoothing=args.label_smoothing)
+    batch = args.batch_size
+    lr = args.blr * batch / 256
+    optimizer = torch.optim.AdamW(layer_groups(model, depth), lr=lr, betas=(0.9, 0.999), foreach=True)
+    pixels, steps, begin = whole(test, side), len(train) // batch, time.perf_counter()
+    accuracy = 0.0
+    for epoch in range(args.epochs):
+        model.train()
+        order, total = torch.randperm(len(train)), 0.0
+        for i in range(steps):
+            ids = order[i * batch : (i + 1) * batch]
+            x = normalize(torch.stack([to_tensor(view(train.images[j])) for j in ids.tolist()]))
+            if erase:
+                x = erase(x)
+            y = train.labels[ids]
+            if mix:
+                x, y = mix(x, y)
+            for group in optimizer.param_groups:
+                group["lr"] = group["scale"] * cosine(epoch + i / steps, lr, args.warmup_epochs, args.epochs, 1e-6)
+            loss = (soft if mix else hard)(model(x), y)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            total += loss.item()
+        model.eval()
+        with torch.no_grad():
+            found = torch.cat([model(part).argmax(1) for part in pixels.split(256)])
+        accuracy = (found == test.labels).double().mean().item()
+        print(f"epoch {epoch + 1}/{args.epochs}  loss {total / steps:.4f}  accuracy {100 * accuracy:.2f} %  "
+              f"{time.perf_counter() - begin:.0f} s", flush=True)
+    if args.json:
+        print(json.dumps({"model": str(args.model), "pool": args.pool, "epochs": args.epochs, "accuracy": accuracy}))
+
+
+torch.set_num_threads(args.threads)
+torch.set_num_interop_threads(1)
+torch.manual_seed(args.seed)
+# timm's transforms draw from these.
+import random
+
+random.seed(args.seed)
+np.random.seed(args.seed)
+{"pretrain": pretrain, "evaluate": evaluate, "finetune": finetune}[args.command]()
