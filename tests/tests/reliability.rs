@@ -147,7 +147,8 @@ fn a_damaged_newest_checkpoint_falls_back_to_the_one_before() -> anyhow::Result<
     let root = tempfile::tempdir()?;
     // The last two checkpoints are those after steps 190 and 192.
     let whole = train(root.path(), "whole", &["--checkpoint-steps", "5"])?;
-    let damages: [(&str, fn(Vec<u8>) -> Option<Vec<u8>>); 5] = [
+    type Damage = fn(Vec<u8>) -> Option<Vec<u8>>;
+    let damages: [(&str, Damage); 5] = [
         ("truncated", |bytes| Some(bytes[..bytes.len() * 2 / 3].to_vec())),
         ("emptied", |_| Some(Vec::new())),
         ("missing", |_| None),
@@ -177,6 +178,15 @@ fn a_damaged_newest_checkpoint_falls_back_to_the_one_before() -> anyhow::Result<
             fs::remove_dir_all(&run)?;
         }
     }
+    // A run that was killed before its first checkpoint, in the middle of a line of metrics.csv.
+    let run = root.path().join("early");
+    copy(&whole, &run)?;
+    fs::remove_dir_all(run.join("checkpoints"))?;
+    fs::create_dir(run.join("checkpoints"))?;
+    fs::write(run.join("metrics.csv"), "epoch,step,loss,lr,images_per_second\n1,32,0.98")?;
+    let output = finish(&mut pretrain(&["--resume", &run.display().to_string()]))?;
+    ensure!(String::from_utf8_lossy(&output.stderr).contains("no checkpoint yet: it begins anew"));
+    ensure_same(&run, &whole)?;
     // With no whole one left, the reason is said.
     for path in checkpoints(&whole)?.0 {
         fs::write(path.join("position.toml"), "")?;

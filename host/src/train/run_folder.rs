@@ -234,11 +234,9 @@ impl RunFolder {
     /// # Errors
     /// Those of the file system.
     pub fn set_aside_after(&self, step: usize) -> anyhow::Result<()> {
-        let whole = format!("step-{step:08}");
         for path in self.checkpoints()? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name > whole {
-                let aside = path.with_file_name(format!("damaged-{name}"));
+            if let Some(name) = step_of(&path).filter(|found| *found > step).and_then(|_| path.file_name()) {
+                let aside = path.with_file_name(format!("damaged-{}", name.to_string_lossy()));
                 let cannot = || format!("cannot rename {}", path.display());
                 if aside.exists() {
                     atomic::remove_folder(&aside).with_context(cannot)?;
@@ -297,12 +295,10 @@ impl RunFolder {
         let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
         let mut paths = Vec::new();
         for entry in entries {
-            let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
-            if entry.file_name().to_string_lossy().starts_with("step-") {
-                paths.push(entry.path());
-            }
+            paths.push(entry.with_context(|| format!("cannot read {}", folder.display()))?.path());
         }
-        paths.sort();
+        paths.retain(|path| step_of(path).is_some());
+        paths.sort_by_key(|path| step_of(path));
         Ok(paths)
     }
 }
@@ -323,6 +319,11 @@ pub fn load_encoder(path: &Path) -> anyhow::Result<(EncoderSpec, Tensors)> {
     }
     let (run, config) = RunFolder::open(path)?;
     run.load_encoder(&config)
+}
+
+/// The step of a folder `step-NNNNNNNN`.
+fn step_of(checkpoint: &Path) -> Option<usize> {
+    checkpoint.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
 }
 
 fn read_checkpoint(path: &Path) -> anyhow::Result<Checkpoint> {

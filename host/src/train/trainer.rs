@@ -245,7 +245,10 @@ impl Trainer {
 
     fn write_metrics(&self, moment: &Moment) -> anyhow::Result<()> {
         let path = self.run.path().join("metrics.csv");
-        let cannot = || format!("cannot write {}", path.display());
+        let cannot = || {
+            let (path, run) = (path.display(), self.run.path().display());
+            format!("cannot write {path}; the checkpoints are kept: make room, then `host pretrain --resume {run}`")
+        };
         let fresh = !path.exists();
         let Moment { epoch, loss, lr, images_per_second } = moment;
         let step = self.position.step;
