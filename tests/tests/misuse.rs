@@ -48,6 +48,18 @@ fn pretrain_refuses_what_cannot_be_trained() {
     pretrain(&["--mask-ratio", "0.999"], 2, &["keeps none of 64 patches"]);
     pretrain(&["--preset", "nano"], 2, &["no preset `nano`", "pico-32"]);
     pretrain(&["--epochs", "0"], 2, &["--epochs"]);
+    pretrain(&["--accumulate", "0"], 2, &["--accumulate", "at least 1"]);
+    pretrain(&["--accumulate", "18446744073709551615"], 2, &["--accumulate", "too large"]);
+    let few = path("few");
+    pretrain(
+        &["--data", &few, "--batch-size", "3", "--accumulate", "2"],
+        2,
+        &["5 images", "2 batches of 3", "--batch-size 2"],
+    );
+    pretrain(&["--data", &few, "--batch-size", "1", "--accumulate", "6"], 2, &["5 images", "--accumulate 6"]);
+    pretrain(&["--checkpoint-seconds", "0"], 2, &["--checkpoint-seconds", "at least 1"]);
+    pretrain(&["--checkpoint-steps", "0"], 2, &["--checkpoint-steps", "at least 1"]);
+    pretrain(&["--keep-checkpoints", "0"], 2, &["--keep-checkpoints", "at least 1"]);
     let preset = |size: usize, patch: usize| {
         let text = include_str!("../../models/pico-32.toml");
         let text = text
@@ -83,6 +95,7 @@ fn run_folders_are_protected_and_checked() {
     let out = root.path().join("out").display().to_string();
     refuse("host", &["export", "--run", &run, "--out", &out], 2, &["neither a run folder", "nor a model folder"]);
     refuse("host", &["pretrain", "--resume", &run], 2, &["no run folder", "run.toml"]);
+    assert!(!Path::new(&run).exists(), "no lock is left where there is no run");
     let small = ["--synthetic-images", "16", "--batch-size", "16", "--epochs", "1", "--device", "cpu"];
     tests::succeed("host", &[&["pretrain", "--out", &run], &small[..]].concat());
     refuse("host", &[&["pretrain", "--out", &run], &small[..]].concat(), 2, &["holds a run already", "--resume"]);

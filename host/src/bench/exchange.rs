@@ -53,7 +53,7 @@ pub fn write(setup: &Setup, steps: usize, folder: &Path, stage: &dyn Fn(&str)) -
             safetensors::write(&staging.join(name), tensors, Default::default()).with_context(cannot)
         };
         let mut stepper = Stepper::new(&setup.preset, &setup.device, setup.plain_ops)?;
-        tensors("weights.safetensors", &weights::to_tensors(stepper.model(), &grid)?)?;
+        tensors("weights.safetensors", &weights::to_tensors(stepper.model()?, &grid)?)?;
         for (step, lr) in lr.iter().enumerate() {
             stage(&format!("step {} of {steps}", step + 1));
             let patches = feed.next_batch()?;
@@ -61,9 +61,9 @@ pub fn write(setup: &Setup, steps: usize, folder: &Path, stage: &dyn Fn(&str)) -
             let mut batch = mask_tensors(&stepper.masks());
             batch.insert("patches".into(), NamedTensor { shape, data: patches.clone() });
             tensors(&format!("step-{step:03}.safetensors"), &batch)?;
-            losses.push(read_loss(stepper.step(patches, *lr))?);
+            losses.push(read_loss(stepper.step(patches, *lr)?)?);
         }
-        tensors("weights_after.safetensors", &weights::to_tensors(stepper.model(), &grid)?)?;
+        tensors("weights_after.safetensors", &weights::to_tensors(stepper.model()?, &grid)?)?;
         let config = json!({
             "format": FORMAT,
             "preset": setup.name,

@@ -164,7 +164,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let bare = time_steps(setup, WARM_UP, &mut |clock| {
         let patches = next()?;
         clock.start();
-        let step = stepper.step(patches, LR);
+        let step = stepper.step(patches, LR)?;
         sync(&setup.device)?;
         clock.stop();
         loss = read_loss(step)?;
@@ -210,7 +210,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let mut feed = Feed::new(dataset.clone(), grid, setup.pixels, config);
     let with_loading = time_steps(setup, warm_up, &mut |clock| {
         clock.start();
-        let step = stepper.step(feed.next_batch()?, LR);
+        let step = stepper.step(feed.next_batch()?, LR)?;
         sync(&setup.device)?;
         clock.stop();
         read_loss(step).map(drop)

@@ -8,7 +8,7 @@ use crate::{
     },
 };
 use anyhow::Context as _;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use common::{mask, patch::PatchGrid};
 use std::time::Instant;
 
@@ -31,7 +31,8 @@ pub struct StepParts {
 
 /// A model under training without run folder, progress or checkpoints.
 pub struct Stepper {
-    model: Mae,
+    /// There but while the optimizer has it, as in the trainer.
+    model: Option<Mae>,
     optimizer: Optimizer,
     grid: PatchGrid,
     device: Device,
@@ -58,13 +59,27 @@ impl Stepper {
         let model = Mae::new(&preset.model, preset.train.seed, &device)?.with_ops(ops);
         let weight_decay = preset.train.weight_decay as f32;
         let optimizer = Optimizer::new(AdamWHyper { beta1: 0.9, beta2: 0.95, weight_decay }).with_ops(ops);
-        Ok(Self { model, optimizer, grid: preset.model.grid()?, device, preset: preset.clone(), steps: 0 })
+        Ok(Self {
+            model: Some(model),
+            optimizer,
+            grid: preset.model.grid()?,
+            device,
+            preset: preset.clone(),
+            steps: 0,
+        })
     }
 
     /// The model as it is now.
-    #[must_use]
-    pub fn model(&self) -> &Mae {
-        &self.model
+    ///
+    /// # Errors
+    /// If it was lost in a step that failed.
+    pub fn model(&self) -> anyhow::Result<&Mae> {
+        self.model.as_ref().context("the model was lost in a step that failed")
+    }
+
+    fn update(&mut self, gradients: Gradients, lr: f64) {
+        self.model = self.model.take().map(|model| self.optimizer.step(model, gradients, lr));
+        self.steps += 1;
     }
 
     /// The masks of the next step, the same as the trainer's of the same number.
@@ -77,14 +92,16 @@ impl Stepper {
     }
 
     /// One whole step. `patches`: `[B, L, P]`. Returns the loss, still on the device, `[1]`.
-    pub fn step(&mut self, patches: Vec<f32>, lr: f64) -> Tensor<1> {
+    ///
+    /// # Errors
+    /// If the model was lost in a step that failed.
+    pub fn step(&mut self, patches: Vec<f32>, lr: f64) -> anyhow::Result<Tensor<1>> {
         let masks = self.masks();
         let patches = self.upload(patches);
-        let loss = self.model.loss(patches, &masks);
+        let loss = self.model()?.loss(patches, &masks);
         let gradients = loss.backward();
-        self.model = self.optimizer.step(self.model.clone(), gradients, lr);
-        self.steps += 1;
-        loss.inner()
+        self.update(gradients, lr);
+        Ok(loss.inner())
     }
 
     /// One whole step, waiting for the device after each part. `patches`: `[B, L, P]`.
@@ -104,17 +121,16 @@ impl Stepper {
         let masks = self.masks();
         let patches = self.upload(patches);
         parts.masks = lap()?;
-        let latent = self.model.forward_encoder(patches.clone(), &masks);
+        let latent = self.model()?.forward_encoder(patches.clone(), &masks);
         parts.forward_encoder = lap()?;
-        let pred = self.model.predict_removed(latent, &masks);
+        let pred = self.model()?.predict_removed(latent, &masks);
         parts.forward_decoder = lap()?;
-        let loss = self.model.removed_loss(patches, pred, &masks);
+        let loss = self.model()?.removed_loss(patches, pred, &masks);
         parts.loss = lap()?;
         let gradients = loss.backward();
         parts.backward = lap()?;
-        self.model = self.optimizer.step(self.model.clone(), gradients, lr);
+        self.update(gradients, lr);
         parts.optimizer = lap()?;
-        self.steps += 1;
         Ok(parts)
     }
 

@@ -12,6 +12,7 @@ pub mod images;
 pub mod listen;
 pub mod pretrain;
 pub mod reconstruct;
+mod saving;
 pub mod verify;
 
 /// Masked autoencoders: pre-train on unlabelled images, look at what was learned, export, read from boards.

@@ -1,11 +1,13 @@
 //! `host pretrain`.
 
+use super::saving::SavingArgs;
 use crate::{
     data::dataset::Dataset,
     device::{self, DeviceChoice},
     pictures,
     train::{
         config::{Preset, TrainConfig},
+        policy::CheckpointPolicy,
         run_folder::{DataSource, FORMAT, RunConfig, RunFolder},
         target::Target,
         trainer::{Outcome, Trainer},
@@ -50,10 +52,13 @@ pub struct Args {
     /// Passes over the data.
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Images a step.
+    /// Images a batch.
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     batch_size: Option<usize>,
-    /// Base learning rate, for a batch of 256.
+    /// Batches whose gradients make one optimizer step: the effective batch is so many times larger [default: 1].
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    accumulate: Option<usize>,
+    /// Base learning rate, for an effective batch of 256.
     #[arg(long, value_name = "X", conflicts_with = "resume")]
     blr: Option<f64>,
     /// Epochs of linear warm-up.
@@ -84,6 +89,8 @@ pub struct Args {
     /// Every random choice comes from this.
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     seed: Option<u64>,
+    #[command(flatten)]
+    saving: SavingArgs,
 }
 
 /// `--precision`.
@@ -132,7 +139,7 @@ impl From<MaskArg> for MaskKind {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let chosen = device::choose(args.device)?;
     edge::say!("device   {}", chosen.description);
-    let (path, config, resumed) = match &args.resume {
+    let (path, mut config, resumed) = match &args.resume {
         Some(path) => {
             let mut config = RunFolder::open(path)?.1;
             if let Some(data) = &args.data {
@@ -155,18 +162,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 pixels: pixel_stats(preset.model.channels),
                 model: preset.model,
                 train: preset.train,
+                checkpoints: CheckpointPolicy::default(),
             };
             (path, config, false)
         }
     };
+    config.checkpoints = args.saving.apply(config.checkpoints);
+    config.checkpoints.check()?;
     check(&config.train, config.model.grid().map_err(|e| misuse(e.to_string()))?.patches())?;
     let dataset = Arc::new(open_data(&config)?);
     edge::say!("data     {}", dataset.describe());
-    if dataset.len() < config.train.batch_size {
-        let (count, batch) = (dataset.len(), config.train.batch_size);
-        return Err(misuse(format!("{count} images are fewer than one batch of {batch}: use --batch-size {count}")));
-    }
-    let run = if resumed { RunFolder::open(&path)?.0 } else { RunFolder::create(&path, &config)? };
+    check_images(&config.train, dataset.len())?;
+    let run = if resumed { reopen(&path, &config)? } else { RunFolder::create(&path, &config)? };
     let mut trainer = Trainer::new(run.clone(), config.clone(), dataset.clone(), &chosen.device, resumed)?;
     describe(&config, &trainer, &path)?;
     let stop = stop_on_ctrl_c()?;
@@ -190,6 +197,31 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A run folder to go on in; what was changed is recorded.
+fn reopen(path: &Path, config: &RunConfig) -> anyhow::Result<RunFolder> {
+    let (mut run, recorded) = RunFolder::open(path)?;
+    run.lock_for_training()?;
+    if recorded != *config {
+        run.write_config(config)?;
+    }
+    Ok(run)
+}
+
+fn check_images(train: &TrainConfig, count: usize) -> anyhow::Result<()> {
+    let (batch, parts) = (train.batch_size, train.accumulate);
+    if count >= train.images_a_step() {
+        return Ok(());
+    }
+    Err(misuse(match parts {
+        1 => format!("{count} images are fewer than one batch of {batch}: use --batch-size {count}"),
+        _ if count < parts => format!("{count} images are fewer than --accumulate {parts}: use a smaller one"),
+        _ => format!(
+            "{count} images are fewer than one step of {parts} batches of {batch}: use --batch-size {}",
+            count / parts
+        ),
+    }))
 }
 
 /// The images of a run.
@@ -232,6 +264,7 @@ fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     let (model, train) = (&mut preset.model, &mut preset.train);
     set(&mut train.epochs, args.epochs);
     set(&mut train.batch_size, args.batch_size);
+    set(&mut train.accumulate, args.accumulate);
     set(&mut train.blr, args.blr);
     set(&mut train.warmup_epochs, args.warmup_epochs);
     set(&mut train.mask, args.mask.map(MaskKind::from));
@@ -255,8 +288,11 @@ fn set<T>(value: &mut T, given: Option<T>) {
 
 fn check(train: &TrainConfig, patches: usize) -> anyhow::Result<()> {
     check_mask_ratio(train.mask_ratio, patches)?;
-    if train.epochs == 0 || train.batch_size == 0 {
-        return Err(misuse("--epochs and --batch-size must be at least 1"));
+    if train.epochs == 0 || train.batch_size == 0 || train.accumulate == 0 {
+        return Err(misuse("--epochs, --batch-size and --accumulate must be at least 1"));
+    }
+    if train.batch_size.checked_mul(train.accumulate).is_none() {
+        return Err(misuse("--batch-size times --accumulate is too large a number"));
     }
     if !(train.blr.is_finite() && train.blr > 0.0) {
         return Err(misuse("--blr must be a positive number"));
@@ -306,10 +342,11 @@ fn describe(config: &RunConfig, trainer: &Trainer, path: &Path) -> anyhow::Resul
         p = grid.patch_size(),
     );
     edge::say!(
-        "train    {} epochs of {} steps, {} images a step; Ctrl-C saves",
+        "train    {} epochs of {} steps, {} images a step{}; Ctrl-C saves",
         train.epochs,
         trainer.steps_an_epoch(),
-        train.batch_size
+        train.images_a_step(),
+        if train.accumulate > 1 { format!(" ({} batches)", train.accumulate) } else { String::new() }
     );
     edge::say!("run      {}", path.display());
     Ok(())

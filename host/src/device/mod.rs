@@ -44,7 +44,7 @@ pub fn choose(choice: DeviceChoice) -> anyhow::Result<Chosen> {
 }
 
 fn cpu(why: &str) -> Chosen {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = rayon::current_num_threads();
     Chosen { device: Device::flex(), description: format!("CPU, {threads} threads{why}") }
 }
 

@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 pub struct TrainConfig {
     /// Passes over the data.
     pub epochs: usize,
-    /// Images a step.
+    /// Images a batch; an optimizer step takes `accumulate` of them.
     pub batch_size: usize,
+    /// Batches whose gradients are averaged for one optimizer step (`accum_iter` elsewhere).
+    #[serde(default = "TrainConfig::default_accumulate")]
+    pub accumulate: usize,
     /// Base learning rate, for a batch of 256.
     #[serde(default = "TrainConfig::default_blr")]
     pub blr: f64,
@@ -42,6 +45,14 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
+    /// Images of one optimizer step: the effective batch.
+    #[must_use]
+    pub fn images_a_step(&self) -> usize {
+        self.batch_size * self.accumulate
+    }
+    fn default_accumulate() -> usize {
+        1
+    }
     fn default_blr() -> f64 {
         1.5e-4
     }

@@ -1,7 +1,10 @@
 //! Pre-training: recipe, schedule, optimizer, loop and run folder.
 
 pub mod config;
+mod meter;
 pub mod optimizer;
+pub mod policy;
+pub mod position;
 pub mod progress;
 pub mod run_folder;
 pub mod schedule;

@@ -84,6 +84,12 @@ impl Optimizer {
     /// One update of every parameter that has a gradient.
     pub fn step<M: Module>(&mut self, module: M, gradients: Gradients, lr: f64) -> M {
         let gradients = GradientsParams::from_grads(gradients, &module);
+        self.step_by(module, gradients, lr)
+    }
+
+    /// As [`Self::step`], by gradients that have been taken from the graph, for example sums of several batches.
+    /// Parameters that nothing else holds are updated in place.
+    pub fn step_by<M: Module>(&mut self, module: M, gradients: GradientsParams, lr: f64) -> M {
         module.map(&mut Update { optimizer: self, gradients, lr, path: Vec::new() })
     }
 
@@ -142,6 +148,7 @@ impl Optimizer {
                 let data = data.map_err(|error| OptimizerError::Read(name.clone(), error.to_string()))?;
                 tensors.insert(format!("{name}.{part}"), NamedTensor { shape: vec![data.len()], data });
             }
+            // Exact below 2^24; that late the bias corrections, which alone depend on it, have long been 1.
             let step = NamedTensor { shape: vec![1], data: vec![moments.steps as f32] };
             tensors.insert(format!("{name}.step"), step);
         }

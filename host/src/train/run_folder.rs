@@ -1,6 +1,7 @@
 //! A run folder: `run.toml`, `metrics.csv`, `checkpoints/`, `pictures/`; complete and movable.
 
-use super::config::TrainConfig;
+pub use super::position::Position;
+use super::{config::TrainConfig, policy::CheckpointPolicy, position};
 use crate::{
     checkpoint::{Tensors, atomic, encoder_hash, safetensors},
     model::MaeConfig,
@@ -11,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Version of the folder's format.
 pub const FORMAT: u32 = 1;
-/// Checkpoints that are kept.
-const KEEP: usize = 2;
+/// The files of a checkpoint beside [`position::FILE`].
+const TENSOR_FILES: [&str; 2] = ["model.safetensors", "optimizer.safetensors"];
 
 /// Where the images come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,23 +47,17 @@ pub struct RunConfig {
     pub model: MaeConfig,
     /// Recipe.
     pub train: TrainConfig,
-}
-
-/// How far a training is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// Whole epochs done.
-    pub epoch: usize,
-    /// Iterations done in the epoch after them.
-    pub iteration: usize,
-    /// Optimizer steps done in all.
-    pub step: usize,
+    /// When it is saved.
+    #[serde(default)]
+    pub checkpoints: CheckpointPolicy,
 }
 
 /// A run folder on disk.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Held by the process that trains; the system lets go of it however that process ends.
+    lock: Option<Arc<fs::File>>,
 }
 
 /// A checkpoint as read from disk.
@@ -76,12 +72,12 @@ pub struct Checkpoint {
 }
 
 impl RunFolder {
-    /// Makes a new run folder and writes `run.toml`.
+    /// Makes a new run folder for this process to train in, and writes `run.toml`.
     ///
     /// # Errors
-    /// If the folder holds a run with a checkpoint already, or cannot be written.
+    /// If the folder holds a run with a checkpoint already, another process trains in it, or it cannot be written.
     pub fn create(path: &Path, config: &RunConfig) -> anyhow::Result<Self> {
-        let run = Self { path: path.into() };
+        let mut run = Self { path: path.into(), lock: None };
         let used =
             path.join("run.toml").exists() && path.join("checkpoints").exists() && !run.checkpoints()?.is_empty();
         if used {
@@ -90,14 +86,50 @@ impl RunFolder {
                 "{shown} holds a run already: continue it with `host pretrain --resume {shown}`, or name another --out"
             )));
         }
-        let text = toml::to_string(config).context("writing the configuration")?;
         let cannot = || format!("cannot write the run folder {}", path.display());
         fs::create_dir_all(path.join("pictures")).with_context(cannot)?;
         fs::create_dir_all(path.join("checkpoints")).with_context(cannot)?;
-        atomic::write_file(&path.join("run.toml"), text.as_bytes()).with_context(cannot)?;
+        run.lock_for_training()?;
+        run.write_config(config)?;
         // Of a run that ended before its first checkpoint.
         run.forget_metrics_after(0)?;
         Ok(run)
+    }
+
+    /// Writes `run.toml`.
+    ///
+    /// # Errors
+    /// Those of the file system; a `run.toml` that was there is then untouched.
+    pub fn write_config(&self, config: &RunConfig) -> anyhow::Result<()> {
+        let (text, file) =
+            (toml::to_string(config).context("writing the configuration")?, self.path.join("run.toml"));
+        atomic::write_file(&file, text.as_bytes()).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// Claims the folder for this process, until it ends, and clears it of what a killed one left.
+    ///
+    /// # Errors
+    /// If another process trains in it, or it cannot be written.
+    pub fn lock_for_training(&mut self) -> anyhow::Result<()> {
+        let path = self.path.join("run.lock");
+        let cannot = || format!("cannot write {}", path.display());
+        let file = fs::File::options().create(true).append(true).open(&path).with_context(cannot)?;
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => {
+                let shown = self.path.display();
+                let message = format!("another process trains in {shown}: wait for its end, or name another folder");
+                return Err(edge::exit::misuse(message));
+            }
+            // Some network file systems have no locks.
+            Err(fs::TryLockError::Error(error)) => {
+                edge::note!("warning: {} cannot be locked: {error}", path.display())
+            }
+            Ok(()) => self.lock = Some(Arc::new(file)),
+        }
+        for folder in [self.path.clone(), self.path.join("checkpoints"), self.pictures()] {
+            atomic::recover(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
+        }
+        Ok(())
     }
 
     /// Opens a run folder.
@@ -128,7 +160,7 @@ impl RunFolder {
         }
         let config: RunConfig = toml::from_str(&text).map_err(first_line).with_context(unusable)?;
         config.model.validate().with_context(unusable)?;
-        Ok((Self { path: path.into() }, config))
+        Ok((Self { path: path.into(), lock: None }, config))
     }
 
     /// The folder.
@@ -143,41 +175,85 @@ impl RunFolder {
         self.path.join("pictures")
     }
 
-    /// Writes a checkpoint and drops all but the newest two. Returns its folder.
+    /// Writes a checkpoint and drops all but the newest `keep`. Returns its folder.
     ///
     /// # Errors
     /// Those of the file system; earlier checkpoints are then untouched.
-    pub fn save(&self, model: &Tensors, optimizer: &Tensors, position: Position) -> anyhow::Result<PathBuf> {
+    pub fn save(
+        &self,
+        model: &Tensors,
+        optimizer: &Tensors,
+        position: Position,
+        keep: usize,
+    ) -> anyhow::Result<PathBuf> {
         let path = self.path.join("checkpoints").join(format!("step-{:08}", position.step));
         atomic::write_folder(&path, |folder| -> anyhow::Result<()> {
-            safetensors::write(&folder.join("model.safetensors"), model, Default::default())?;
-            safetensors::write(&folder.join("optimizer.safetensors"), optimizer, Default::default())?;
-            fs::write(folder.join("position.toml"), toml::to_string(&position)?)?;
-            Ok(())
+            for (name, tensors) in TENSOR_FILES.into_iter().zip([model, optimizer]) {
+                safetensors::write(&folder.join(name), tensors, Default::default())?;
+            }
+            position::seal(folder, &position, &TENSOR_FILES)
         })
-        .with_context(|| format!("cannot write the checkpoint {}", path.display()))?;
-        for old in self.checkpoints()?.iter().rev().skip(KEEP) {
-            fs::remove_dir_all(old).with_context(|| format!("cannot remove {}", old.display()))?;
+        .with_context(|| {
+            let shown = self.path.display();
+            format!(
+                "cannot write the checkpoint {}; those before it are kept: make room, or make the folder writable, \
+                 then `host pretrain --resume {shown}`",
+                path.display()
+            )
+        })?;
+        for old in self.checkpoints()?.iter().rev().skip(keep.max(1)) {
+            atomic::remove_folder(old).with_context(|| format!("cannot remove {}", old.display()))?;
         }
         Ok(path)
     }
 
-    /// Drops the lines of `metrics.csv` about steps after `step`, which a resumed training does again.
+    /// Drops the lines of `metrics.csv` about epochs after `epoch`, which a resumed training does again, and what a
+    /// killed process left of a line.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn forget_metrics_after(&self, step: usize) -> anyhow::Result<()> {
+    pub fn forget_metrics_after(&self, epoch: usize) -> anyhow::Result<()> {
         let path = self.path.join("metrics.csv");
         let text = match fs::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             text => text.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        let done = |line: &&str| line.split(',').nth(1).and_then(|s| s.parse().ok()).is_none_or(|s: usize| s <= step);
+        let done = |line: &&str| match line.split_once(',') {
+            Some((first, _)) => first.parse().is_ok_and(|e: usize| e <= epoch) || first == "epoch",
+            None => false,
+        };
         let kept: String = text.lines().filter(done).map(|line| format!("{line}\n")).collect();
         if kept != text {
             atomic::write_file(&path, kept.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
+    }
+
+    /// Gives checkpoints after `step`, which [`Self::load`] found damaged, names under which they are in nobody's way.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn set_aside_after(&self, step: usize) -> anyhow::Result<()> {
+        for path in self.checkpoints()? {
+            if let Some(name) = step_of(&path).filter(|found| *found > step).and_then(|_| path.file_name()) {
+                let aside = path.with_file_name(format!("damaged-{}", name.to_string_lossy()));
+                let cannot = || format!("cannot rename {}", path.display());
+                if aside.exists() {
+                    atomic::remove_folder(&aside).with_context(cannot)?;
+                }
+                fs::rename(&path, &aside).with_context(cannot)?;
+                edge::note!("warning: the damaged checkpoint is now {}", aside.display());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is a checkpoint, whole or not.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn has_checkpoint(&self) -> anyhow::Result<bool> {
+        Ok(!self.checkpoints()?.is_empty())
     }
 
     /// The newest whole checkpoint; a damaged newer one is passed over with a warning on standard error.
@@ -219,12 +295,10 @@ impl RunFolder {
         let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
         let mut paths = Vec::new();
         for entry in entries {
-            let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
-            if entry.file_name().to_string_lossy().starts_with("step-") {
-                paths.push(entry.path());
-            }
+            paths.push(entry.with_context(|| format!("cannot read {}", folder.display()))?.path());
         }
-        paths.sort();
+        paths.retain(|path| step_of(path).is_some());
+        paths.sort_by_key(|path| step_of(path));
         Ok(paths)
     }
 }
@@ -247,12 +321,16 @@ pub fn load_encoder(path: &Path) -> anyhow::Result<(EncoderSpec, Tensors)> {
     run.load_encoder(&config)
 }
 
+/// The step of a folder `step-NNNNNNNN`.
+fn step_of(checkpoint: &Path) -> Option<usize> {
+    checkpoint.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+}
+
 fn read_checkpoint(path: &Path) -> anyhow::Result<Checkpoint> {
     let damaged = || format!("the checkpoint {} is damaged", path.display());
-    let text = fs::read_to_string(path.join("position.toml")).with_context(damaged)?;
-    let position = toml::from_str(&text).map_err(first_line).with_context(damaged)?;
-    let (model, _) = safetensors::read(&path.join("model.safetensors")).with_context(damaged)?;
-    let (optimizer, _) = safetensors::read(&path.join("optimizer.safetensors")).with_context(damaged)?;
+    let position = position::open(path, &TENSOR_FILES).with_context(damaged)?;
+    let [model, optimizer] = TENSOR_FILES.map(|name| safetensors::read(&path.join(name)).with_context(damaged));
+    let ((model, _), (optimizer, _)) = (model?, optimizer?);
     Ok(Checkpoint { model, optimizer, position })
 }
 

@@ -1,4 +1,5 @@
 //! The loop of pre-training.
+use super::meter::Meter;
 use super::optimizer::{AdamWHyper, Optimizer};
 use super::progress::{Moment, Progress};
 use super::run_folder::{Position, RunConfig, RunFolder};
@@ -13,7 +14,10 @@ use crate::{
     model::{Mae, MaskBatch, weights},
 };
 use anyhow::{Context as _, bail};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::{
+    optim::{GradientsAccumulator, GradientsParams},
+    tensor::{Device, Tensor, TensorData},
+};
 use common::{mask, patch::PatchGrid};
 use std::{
     io::Write as _,
@@ -22,11 +26,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-/// Longest time between two checkpoints.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
+/// Why there is no model.
+const MODEL_LOST: &str = "the model was lost in a step that failed";
 
 /// How a training ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +48,8 @@ pub struct Trainer {
     dataset: Arc<Dataset>,
     grid: PatchGrid,
     device: Device,
-    model: Mae,
+    /// There but while the optimizer has it, which updates it in place only if nothing else holds it.
+    model: Option<Mae>,
     optimizer: Optimizer,
     target: FittedTarget,
     position: Position,
@@ -54,8 +59,8 @@ impl Trainer {
     /// A training from the start, or from the newest checkpoint of `run` with `resume`.
     ///
     /// # Errors
-    /// If the model is impossible, no patch would be kept or removed, there are fewer images than one batch, or
-    /// the checkpoint is damaged.
+    /// If the model is impossible, no patch would be kept or removed, there are fewer images than one optimizer step
+    /// takes, or all checkpoints are damaged.
     pub fn new(
         run: RunFolder,
         config: RunConfig,
@@ -63,32 +68,43 @@ impl Trainer {
         device: &Device,
         resume: bool,
     ) -> anyhow::Result<Self> {
+        let threads = (*device == Device::flex()).then(rayon::current_num_threads);
         let device = device.clone().autodiff();
         let grid = config.model.grid()?;
         let train = &config.train;
+        if dataset.len() < train.images_a_step() {
+            bail!("{} images are fewer than the {} of one optimizer step", dataset.len(), train.images_a_step());
+        }
         let mut model = Mae::new(&config.model, train.seed, &device)?;
         let mut optimizer =
             Optimizer::new(AdamWHyper { beta1: 0.9, beta2: 0.95, weight_decay: train.weight_decay as f32 });
-        let mut position = Position { epoch: 0, iteration: 0, step: 0 };
-        if resume {
+        let mut position = Position::default();
+        if resume && run.has_checkpoint()? {
             let checkpoint = run.load()?;
             model = weights::load_tensors(model, &checkpoint.model, &grid)?;
             optimizer.load_tensors(&checkpoint.optimizer, &device)?;
             position = checkpoint.position;
-            run.forget_metrics_after(position.step)?;
+            run.set_aside_after(position.step)?;
+            position.warn_of_change(dataset.len(), threads);
+        } else if resume {
+            edge::note!("warning: the run has no checkpoint yet: it begins anew");
         }
-        let target = match resume {
+        let target = match resume && position.step > 0 {
             true => FittedTarget::load(config.train.target, run.path(), &grid)?,
             false => FittedTarget::fit(config.train.target, &dataset, &grid, config.pixels, train.seed)?,
         };
         target.save(run.path())?;
-        Ok(Self { run, config, dataset, grid, device, model, optimizer, target, position })
+        if resume {
+            run.forget_metrics_after(position.epoch)?;
+        }
+        (position.images, position.threads) = (Some(dataset.len()), threads);
+        Ok(Self { run, config, dataset, grid, device, model: Some(model), optimizer, target, position })
     }
 
-    /// Steps of one epoch; a rest smaller than a batch is dropped.
+    /// Optimizer steps of one epoch; images that are too few for one more are dropped.
     #[must_use]
     pub fn steps_an_epoch(&self) -> usize {
-        self.dataset.len() / self.config.train.batch_size
+        self.dataset.len() / self.config.train.images_a_step()
     }
 
     /// The current parameters.
@@ -96,7 +112,7 @@ impl Trainer {
     /// # Errors
     /// If the device cannot give them back.
     pub fn tensors(&self) -> anyhow::Result<Tensors> {
-        Ok(weights::to_tensors(&self.model, &self.grid)?)
+        Ok(weights::to_tensors(self.model()?, &self.grid)?)
     }
 
     /// Trains until all epochs are done or `stop` is set, saving checkpoints and metrics.
@@ -104,97 +120,125 @@ impl Trainer {
     /// # Errors
     /// If images cannot be read, files cannot be written, or the loss is no longer finite.
     pub fn run(&mut self, stop: &AtomicBool) -> anyhow::Result<Outcome> {
-        let train = self.config.train.clone();
+        let (train, policy) = (self.config.train.clone(), self.config.checkpoints);
         let steps = self.steps_an_epoch();
         let schedule = Schedule {
-            lr: Schedule::scaled_lr(train.blr, train.batch_size),
+            lr: Schedule::scaled_lr(train.blr, train.images_a_step()),
             min_lr: train.min_lr,
             warmup_epochs: train.warmup_epochs,
             epochs: train.epochs as f64,
         };
-        let mut progress = Progress::new(train.epochs, train.epochs * steps, self.position.step, train.batch_size);
-        let mut saved = Instant::now();
+        let images = train.images_a_step();
+        let mut progress = Progress::new(train.epochs, train.epochs * steps, self.position.step, images);
+        let mut saved = (Instant::now(), self.position.step);
         while self.position.epoch < train.epochs {
-            let mut meter = Meter::new(train.batch_size);
+            let mut meter = Meter::new(images, &self.position);
             let mut loader = self.loader()?;
             for iteration in self.position.iteration..steps {
-                let batch = loader.next_batch()?;
                 let lr = schedule.at(self.position.epoch as f64 + iteration as f64 / steps as f64);
-                let loss = self.step(batch.patches, lr);
+                let loss = self.step(&mut loader, lr)?;
                 self.position.step += 1;
                 self.position.iteration = iteration + 1;
                 meter.add(loss);
-                if meter.due() && iteration + 1 < steps {
+                if iteration + 1 == steps {
+                    break;
+                }
+                if meter.due() {
                     let moment = meter.read(self.position.epoch, lr)?;
                     self.check_finite(&moment, &progress)?;
                     progress.update(self.position.step, moment);
                 }
-                let (stopping, due) = (stop.load(Ordering::Relaxed), saved.elapsed() > CHECKPOINT_EVERY);
-                if stopping || due {
+                let stopping = stop.load(Ordering::Relaxed);
+                if stopping || policy.due(saved.0.elapsed(), self.position.step - saved.1) {
                     // A model that has diverged must not take the place of a good checkpoint.
                     self.check_finite(&meter.read(self.position.epoch, lr)?, &progress)?;
-                }
-                if stopping {
-                    progress.finish();
-                    return Ok(Outcome::Stopped(self.save()?));
-                }
-                if due {
-                    self.save()?;
-                    saved = Instant::now();
+                    (self.position.loss_sum, self.position.losses) = meter.sum();
+                    let checkpoint = self.save()?;
+                    saved = (Instant::now(), self.position.step);
+                    if stopping {
+                        progress.finish();
+                        return Ok(Outcome::Stopped(checkpoint));
+                    }
                 }
             }
             for warning in loader.warnings() {
                 progress.line(&warning);
             }
-            self.position = Position { epoch: self.position.epoch + 1, iteration: 0, step: self.position.step };
+            let epoch = self.position.epoch + 1;
+            self.position = Position { epoch, iteration: 0, loss_sum: 0.0, losses: 0, ..self.position };
             let lr = schedule.at(self.position.epoch as f64);
             let moment = meter.whole(self.position.epoch, lr)?;
             self.check_finite(&moment, &progress)?;
             self.write_metrics(&moment)?;
             progress.epoch_done(self.position.step, moment);
-            // Short epochs of a short training are not worth a checkpoint each.
-            if saved.elapsed() > CHECKPOINT_EVERY / 10 || self.position.epoch == train.epochs {
-                self.save()?;
-                saved = Instant::now();
+            let (finished, stopping) = (epoch == train.epochs, stop.load(Ordering::Relaxed));
+            if finished || stopping || policy.due_after_epoch(saved.0.elapsed(), self.position.step - saved.1) {
+                let checkpoint = self.save()?;
+                saved = (Instant::now(), self.position.step);
+                if stopping && !finished {
+                    progress.finish();
+                    return Ok(Outcome::Stopped(checkpoint));
+                }
             }
         }
         progress.finish();
         Ok(Outcome::Finished)
     }
 
-    /// One optimizer step. `patches`: `[B, L, P]`. Returns the loss, still on the device, `[1]`.
-    fn step(&mut self, patches: Vec<f32>, lr: f64) -> Tensor<1> {
+    /// One optimizer step on `accumulate` batches. Returns the mean of their losses, still on the device, `[1]`.
+    ///
+    /// Every image loses as many patches, so the mean of the batches' losses, and of their gradients, is that of one
+    /// batch of all their images.
+    fn step(&mut self, loader: &mut Loader, lr: f64) -> anyhow::Result<Tensor<1>> {
+        let (mut gradients, mut mean) = (GradientsAccumulator::new(), None);
+        for part in 0..self.config.train.accumulate {
+            let loss = self.loss(loader.next_batch()?.patches, part)?;
+            let model = self.model()?;
+            gradients.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
+            let loss = loss.inner();
+            mean = Some(match mean {
+                Some(mean) => mean + loss,
+                None => loss,
+            });
+        }
+        let model = self.model.take().context(MODEL_LOST)?;
+        self.model = Some(self.optimizer.step_by(model, gradients.grads(), lr));
+        mean.context("an optimizer step needs a batch")
+    }
+
+    /// The share of batch `part` in the loss of the next optimizer step, `[1]`. `patches`: `[B, L, P]`.
+    fn loss(&self, patches: Vec<f32>, part: usize) -> anyhow::Result<Tensor<1>> {
         let train = &self.config.train;
         let (batch, length) = (train.batch_size, self.grid.patches());
-        let sample = (self.position.step * batch) as u64;
+        let sample = ((self.position.step * train.accumulate + part) * batch) as u64;
         let kept = mask::len_keep(length, train.mask_ratio);
         let masks = MaskBatch::draw(train.mask, &self.grid, kept, train.seed, sample, batch);
         let shape = [batch, length, self.grid.patch_dim()];
         let target = self.target.apply(&patches, &self.grid);
         let upload = |values| Tensor::from_data(TensorData::new(values, shape), &self.device);
-        let patches: Tensor<3> = upload(patches);
+        let (patches, model): (Tensor<3>, _) = (upload(patches), self.model()?);
         let loss = match target {
-            None => self.model.loss(patches, &masks),
-            Some(target) => self.model.loss_towards(patches, upload(target), &masks),
+            None => model.loss(patches, &masks),
+            Some(target) => model.loss_towards(patches, upload(target), &masks),
         };
-        let gradients = loss.backward();
-        self.model = self.optimizer.step(self.model.clone(), gradients, lr);
-        loss.inner()
+        Ok(loss.div_scalar(train.accumulate as f64))
+    }
+
+    fn model(&self) -> anyhow::Result<&Mae> {
+        self.model.as_ref().context(MODEL_LOST)
     }
 
     fn loader(&self) -> anyhow::Result<Loader> {
-        let config = LoaderConfig {
-            seed: self.config.train.seed,
-            batch_size: self.config.train.batch_size,
-            augment: true,
-            ..LoaderConfig::default()
-        };
-        let (epoch, iteration) = (self.position.epoch, self.position.iteration);
-        Loader::start(self.dataset.clone(), self.grid, self.config.pixels, config, epoch, iteration)
+        let train = &self.config.train;
+        let config =
+            LoaderConfig { seed: train.seed, batch_size: train.batch_size, augment: true, ..LoaderConfig::default() };
+        let (epoch, batches) = (self.position.epoch, self.position.iteration * train.accumulate);
+        Loader::start(self.dataset.clone(), self.grid, self.config.pixels, config, epoch, batches)
     }
 
     fn save(&self) -> anyhow::Result<PathBuf> {
-        self.run.save(&self.tensors()?, &self.optimizer.to_tensors()?, self.position)
+        let keep = self.config.checkpoints.keep;
+        self.run.save(&self.tensors()?, &self.optimizer.to_tensors()?, self.position, keep)
     }
 
     fn check_finite(&self, moment: &Moment, progress: &Progress) -> anyhow::Result<()> {
@@ -213,75 +257,17 @@ impl Trainer {
 
     fn write_metrics(&self, moment: &Moment) -> anyhow::Result<()> {
         let path = self.run.path().join("metrics.csv");
-        let cannot = || format!("cannot write {}", path.display());
+        let cannot = || {
+            let (path, run) = (path.display(), self.run.path().display());
+            format!("cannot write {path}; the checkpoints are kept: make room, then `host pretrain --resume {run}`")
+        };
         let fresh = !path.exists();
-        let mut file = std::fs::File::options().create(true).append(true).open(&path).with_context(cannot)?;
         let Moment { epoch, loss, lr, images_per_second } = moment;
-        if fresh {
-            writeln!(file, "epoch,step,loss,lr,images_per_second").with_context(cannot)?;
-        }
         let step = self.position.step;
-        writeln!(file, "{epoch},{step},{loss:.6},{lr:.6e},{images_per_second:.1}").with_context(cannot)
-    }
-}
-
-/// Mean loss and speed, read from the device only when they are shown.
-struct Meter {
-    batch_size: usize,
-    sum: Option<Tensor<1>>,
-    unread: usize,
-    loss_sum: f64,
-    count: usize,
-    begun: Instant,
-    since: Instant,
-    images_per_second: f64,
-}
-
-impl Meter {
-    fn new(batch_size: usize) -> Self {
-        let since = Instant::now();
-        Self {
-            batch_size,
-            sum: None,
-            unread: 0,
-            loss_sum: 0.0,
-            count: 0,
-            begun: since,
-            since,
-            images_per_second: 0.0,
-        }
-    }
-
-    fn add(&mut self, loss: Tensor<1>) {
-        self.sum = Some(match self.sum.take() {
-            Some(sum) => sum + loss,
-            None => loss,
-        });
-        self.unread += 1;
-    }
-
-    fn due(&self) -> bool {
-        self.since.elapsed() > Duration::from_millis(500)
-    }
-
-    /// The figures since the epoch began.
-    fn whole(&mut self, epoch: usize, lr: f64) -> anyhow::Result<Moment> {
-        let moment = self.read(epoch, lr)?;
-        let images = (self.count * self.batch_size) as f64;
-        Ok(Moment { images_per_second: images / self.begun.elapsed().as_secs_f64().max(1e-9), ..moment })
-    }
-
-    /// The loss since the epoch began, the speed since the last reading.
-    fn read(&mut self, epoch: usize, lr: f64) -> anyhow::Result<Moment> {
-        if let Some(sum) = self.sum.take() {
-            let sum: f32 = sum.try_into_scalar().map_err(|e| anyhow::anyhow!("{e}")).context("reading the loss")?;
-            let seconds = self.since.elapsed().as_secs_f64().max(1e-9);
-            self.images_per_second = (self.unread * self.batch_size) as f64 / seconds;
-            self.loss_sum += f64::from(sum);
-            self.count += self.unread;
-            (self.unread, self.since) = (0, Instant::now());
-        }
-        let loss = self.loss_sum / self.count.max(1) as f64;
-        Ok(Moment { epoch, loss, lr, images_per_second: self.images_per_second })
+        let header = if fresh { "epoch,step,loss,lr,images_per_second\n" } else { "" };
+        let line = format!("{header}{epoch},{step},{loss:.6},{lr:.6e},{images_per_second:.1}\n");
+        let mut file = std::fs::File::options().create(true).append(true).open(&path).with_context(cannot)?;
+        // In one piece, and on the disk before a checkpoint that lies behind it.
+        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).with_context(cannot)
     }
 }

@@ -1,0 +1,29 @@
+//! The options of `host pretrain` about checkpoints, which may be changed with `--resume`.
+
+use crate::train::policy::CheckpointPolicy;
+
+/// When to save, and what to keep.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct SavingArgs {
+    /// Save a checkpoint at least every so many seconds [default: 300].
+    #[arg(long, value_name = "N")]
+    checkpoint_seconds: Option<u64>,
+    /// Save a checkpoint also every so many optimizer steps [default: by time alone].
+    #[arg(long, value_name = "N")]
+    checkpoint_steps: Option<usize>,
+    /// How many checkpoints are kept, the newest [default: 2].
+    #[arg(long, value_name = "K")]
+    keep_checkpoints: Option<usize>,
+}
+
+impl SavingArgs {
+    /// `policy` with what was given.
+    #[must_use]
+    pub fn apply(&self, policy: CheckpointPolicy) -> CheckpointPolicy {
+        CheckpointPolicy {
+            seconds: self.checkpoint_seconds.unwrap_or(policy.seconds),
+            steps: self.checkpoint_steps.or(policy.steps),
+            keep: self.keep_checkpoints.unwrap_or(policy.keep),
+        }
+    }
+}
