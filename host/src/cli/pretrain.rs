@@ -2,7 +2,7 @@
 
 use crate::{
     data::dataset::Dataset,
-    device::{self, DeviceChoice},
+    device::{self, DeviceChoice, precision::PrecisionChoice},
     pictures,
     train::{
         config::{Preset, TrainConfig},
@@ -73,21 +73,12 @@ pub struct Args {
     /// Where to compute.
     #[arg(long, value_enum, default_value = "auto")]
     device: DeviceChoice,
-    /// Arithmetic; this version trains in fp32 on every device.
+    /// Arithmetic: auto is bf16 on CUDA devices that have it, else fp32; a run that goes on keeps its own.
     #[arg(long, value_enum, default_value = "auto")]
-    precision: Precision,
+    precision: PrecisionChoice,
     /// Every random choice comes from this.
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     seed: Option<u64>,
-}
-
-/// `--precision`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Precision {
-    /// The best that the device has; fp32 in this version.
-    Auto,
-    /// 32-bit floating point.
-    Fp32,
 }
 
 /// `--mask`.
@@ -127,10 +118,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             if let Some(epochs) = args.epochs {
                 config.train.epochs = epochs;
             }
+            config.precision = args.precision.resumed(config.precision, &chosen)?;
             (path.clone(), config, true)
         }
         None => {
-            let (name, preset) = preset(&args, chosen.description.starts_with("CUDA"))?;
+            let (name, preset) = preset(&args, chosen.cuda)?;
             let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name(&name)));
             let data = args.data.clone().map_or(DataSource::Synthetic, DataSource::Folder);
             let config = RunConfig {
@@ -141,6 +133,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 pixels: pixel_stats(preset.model.channels),
                 model: preset.model,
                 train: preset.train,
+                precision: args.precision.on(&chosen)?,
             };
             (path, config, false)
         }

@@ -6,11 +6,15 @@
 
 mod adamw;
 mod block;
+mod gelu;
 mod norm;
+mod product;
 
 pub use adamw::adamw;
 pub use block::block;
+pub use gelu::gelu;
 pub use norm::layer_norm;
+pub use product::product;
 
 use burn::{
     backend::{Autodiff, Flex, autodiff::ops::NodeGuard, flex::FlexTensor},
@@ -25,6 +29,8 @@ pub enum Ops {
     Fused,
     /// burn's own, everywhere.
     Plain,
+    /// burn's own, with every matrix product in bf16; all else, the parameters too, stays f32.
+    Bf16,
 }
 
 /// A tensor of the CPU backend, with its place in the graph if it is differentiated.
