@@ -10,7 +10,10 @@ use crate::{
         pretrain::{self, Report, Setup},
         threads,
     },
-    device::{self, DeviceChoice, precision::PrecisionChoice},
+    device::{
+        self, DeviceChoice,
+        precision::{Precision, PrecisionChoice},
+    },
     train::config::Preset,
 };
 use clap::Subcommand;
@@ -144,7 +147,11 @@ fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
     let threads = args.threads.unwrap_or_else(threads::available);
     threads::bound(threads)?;
     let chosen = device::choose(args.device)?;
-    let precision = args.precision.on(&chosen)?;
+    let precision = match (args.precision, &args.exchange) {
+        (PrecisionChoice::Bf16, Some(_)) => return Err(misuse("--exchange is fp32, which is all its reader knows")),
+        (PrecisionChoice::Auto, Some(_)) => Precision::Fp32,
+        (choice, _) => choice.on(&chosen)?,
+    };
     Ok(Setup {
         name,
         pixels: pixel_stats(preset.model.channels),

@@ -57,7 +57,8 @@ impl Arithmetic {
                 gradients: 1e-4,
                 step_losses: 1e-5,
                 parameters: Some(1e-4),
-                way: 1e-4,
+                // With the elements whose gradient is as small as its rounding, whose steps may have either sign.
+                way: 1e-3,
             },
             // An eighth of the bounds of bf16: three more bits in each factor, and sums that are not rounded.
             Self::Tf32 => Tolerance {

@@ -1,8 +1,9 @@
 //! Fused operations with backward passes of their own, and where they apply.
 //!
 //! Every operation has one plain definition in burn's own operations, which is right on any device (in
-//! [`super::layers`] and [`super::mae`]), and a fast one for the CPU in `kernels`. A function here returns `None` where
-//! its fast form does not apply: another device than the CPU, another type than `f32`.
+//! [`super::layers`] and [`super::mae`]), and a fast one for the CPU in `kernels`. A function here that returns an `Option`
+//! gives `None` where its fast form does not apply: another device than the CPU, another type than `f32`. [`gelu`] and
+//! [`product`] are plain ones.
 
 mod adamw;
 mod block;
