@@ -34,7 +34,7 @@ fn run(config: &MaeConfig, ops: Ops, batch: usize, kept: usize, seed: usize) -> 
     let output = model.forward(patches.clone(), &masks);
     let gradients = match ops {
         Ops::Fused => model.loss(patches, &masks).backward(),
-        Ops::Plain => output.loss.backward(),
+        Ops::Plain | Ops::Bf16 => output.loss.backward(),
     };
     let mut collect = Collect(&gradients, Vec::new());
     model.visit(&mut collect);

@@ -141,6 +141,7 @@ fn the_bench_refuses_what_cannot_be_measured() {
     refuse(&["--config", &config, "--steps", "3"], "--exchange");
     refuse(&["--config", &config, "--exchange", &kept_shown, "--steps", "0"], "--steps must be at least 1");
     refuse(&["--config", &config, "--exchange", &kept_shown], "something else");
+    refuse(&["--config", &config, "--exchange", &kept_shown, "--precision", "bf16"], "--exchange is fp32");
     assert_eq!(fs::read_to_string(kept.join("letter")).expect("file"), "dear");
     let few = folder.path().join("few");
     tests::write_images(&few, 2).expect("images");

@@ -52,7 +52,7 @@ pub fn write(setup: &Setup, steps: usize, folder: &Path, stage: &dyn Fn(&str)) -
         let tensors = |name: &str, tensors: &Tensors| {
             safetensors::write(&staging.join(name), tensors, Default::default()).with_context(cannot)
         };
-        let mut stepper = Stepper::new(&setup.preset, &setup.device, setup.plain_ops)?;
+        let mut stepper = Stepper::new(&setup.preset, &setup.device, setup.plain_ops, setup.precision)?;
         tensors("weights.safetensors", &weights::to_tensors(stepper.model()?, &grid)?)?;
         for (step, lr) in lr.iter().enumerate() {
             stage(&format!("step {} of {steps}", step + 1));

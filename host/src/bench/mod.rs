@@ -3,6 +3,7 @@
 //! What each figure means is written down in `docs/benchmarks.md`. The rival is `bench/pytorch_mae.py`; it reports the
 //! same fields.
 
+pub mod check;
 pub mod exchange;
 pub mod flops;
 pub mod memory;

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     data::{dataset::Dataset, loader::LoaderConfig},
+    device::precision::Precision,
     train::config::Preset,
 };
 use anyhow::Context as _;
@@ -54,6 +55,8 @@ pub struct Setup {
     pub pixels: PixelStats,
     /// burn's own operations instead of the fused ones.
     pub plain_ops: bool,
+    /// Arithmetic; in bf16 no fused operation of the model is used.
+    pub precision: Precision,
 }
 
 /// Speed of a kind of step.
@@ -118,7 +121,7 @@ pub struct Report {
     pub batch_size: usize,
     /// Processors and threads.
     pub threads: usize,
-    /// `fp32`.
+    /// `fp32` or `bf16`.
     pub precision: &'static str,
     /// All random choices come from it.
     pub seed: u64,
@@ -154,7 +157,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let base_memory_bytes = memory::resident();
 
     stage("bare steps");
-    let mut stepper = Stepper::new(&setup.preset, &setup.device, setup.plain_ops)?;
+    let mut stepper = Stepper::new(&setup.preset, &setup.device, setup.plain_ops, setup.precision)?;
     let rng = &mut generator(train.seed, 0);
     let mut noise = || (0..batch_size * grid.image_len()).map(|_| 4.0 * uniform(rng) - 2.0).collect::<Vec<f32>>();
     let batches: Vec<Vec<f32>> = (0..BATCHES).map(|_| noise()).collect();
@@ -179,7 +182,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     }
 
     stage("matrix peak");
-    let matrix_peak = peak::matrix_peak(&setup.device)?;
+    let matrix_peak = peak::matrix_peak(&setup.device, setup.precision)?;
 
     let config = LoaderConfig { seed: train.seed, batch_size, augment: true, ..LoaderConfig::default() };
     // The batches made ahead must be used up before a steady state is measured, and never run out while it is.
@@ -226,12 +229,12 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     Ok(Report {
         program: "host",
         version: env!("CARGO_PKG_VERSION"),
-        mode: if setup.plain_ops { "plain" } else { "fused" },
+        mode: if setup.plain_ops || setup.precision == Precision::Bf16 { "plain" } else { "fused" },
         device: setup.device_description.clone(),
         preset: setup.name.clone(),
         batch_size,
         threads: setup.threads,
-        precision: "fp32",
+        precision: setup.precision.name(),
         seed: train.seed,
         loading_ratio: with_loading.images_per_second.median / bare.images_per_second.median,
         with_loading,

@@ -1,6 +1,7 @@
 //! One optimizer step as the trainer does it, whole or part by part.
 
 use crate::{
+    device::precision::Precision,
     model::{Mae, MaskBatch, ops::Ops},
     train::{
         config::Preset,
@@ -53,12 +54,17 @@ impl Stepper {
     ///
     /// # Errors
     /// If the model is impossible.
-    pub fn new(preset: &Preset, device: &Device, plain_ops: bool) -> anyhow::Result<Self> {
+    pub fn new(preset: &Preset, device: &Device, plain_ops: bool, precision: Precision) -> anyhow::Result<Self> {
         let device = device.clone().autodiff();
-        let ops = if plain_ops { Ops::Plain } else { Ops::Fused };
+        let ops = match precision.ops() {
+            Ops::Fused if plain_ops => Ops::Plain,
+            ops => ops,
+        };
         let model = Mae::new(&preset.model, preset.train.seed, &device)?.with_ops(ops);
+        // The parameters are f32 in every precision, and so the fused AdamW applies.
+        let optimizer_ops = if plain_ops { Ops::Plain } else { Ops::Fused };
         let weight_decay = preset.train.weight_decay as f32;
-        let optimizer = Optimizer::new(AdamWHyper { beta1: 0.9, beta2: 0.95, weight_decay }).with_ops(ops);
+        let optimizer = Optimizer::new(AdamWHyper { beta1: 0.9, beta2: 0.95, weight_decay }).with_ops(optimizer_ops);
         Ok(Self {
             model: Some(model),
             optimizer,

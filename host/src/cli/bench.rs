@@ -1,13 +1,19 @@
 //! `host bench`.
 
-use super::pretrain::{check_mask_ratio, pixel_stats};
+use super::{
+    check,
+    pretrain::{check_mask_ratio, pixel_stats},
+};
 use crate::{
     bench::{
         exchange,
         pretrain::{self, Report, Setup},
         threads,
     },
-    device::{self, DeviceChoice},
+    device::{
+        self, DeviceChoice,
+        precision::{Precision, PrecisionChoice},
+    },
     train::config::Preset,
 };
 use clap::Subcommand;
@@ -26,6 +32,9 @@ pub struct Args {
 enum What {
     /// Speed, parts, memory and arithmetic of pre-training steps.
     Pretrain(Pretrain),
+    /// Compare what this device computes with the official implementation's numbers.
+    #[command(long_flag = "check")]
+    Check(check::Args),
 }
 
 /// Options of `host bench pretrain`.
@@ -58,6 +67,9 @@ struct Pretrain {
     /// Where to compute.
     #[arg(long, value_enum, default_value = "auto")]
     device: DeviceChoice,
+    /// Arithmetic, as of `host pretrain`.
+    #[arg(long, value_enum, default_value = "auto")]
+    precision: PrecisionChoice,
     /// Every random choice comes from this [default: the preset's].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -77,7 +89,10 @@ struct Pretrain {
 /// # Errors
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let What::Pretrain(args) = args.what;
+    let args = match args.what {
+        What::Pretrain(args) => args,
+        What::Check(args) => return check::run(&args),
+    };
     let setup = setup(&args)?;
     let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(Duration::from_millis(500));
@@ -132,6 +147,11 @@ fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
     let threads = args.threads.unwrap_or_else(threads::available);
     threads::bound(threads)?;
     let chosen = device::choose(args.device)?;
+    let precision = match (args.precision, &args.exchange) {
+        (PrecisionChoice::Bf16, Some(_)) => return Err(misuse("--exchange is fp32, which is all its reader knows")),
+        (PrecisionChoice::Auto, Some(_)) => Precision::Fp32,
+        (choice, _) => choice.on(&chosen)?,
+    };
     Ok(Setup {
         name,
         pixels: pixel_stats(preset.model.channels),
@@ -143,12 +163,13 @@ fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
         seconds,
         data: args.data.clone(),
         plain_ops: args.plain_ops,
+        precision,
     })
 }
 
 fn print(report: &Report) {
     let Report { preset, batch_size, mode, bare, with_loading, parts_ms, gflops, .. } = report;
-    edge::say!("{preset}, {batch_size} images a step, f32, {mode} operations; {}", report.device);
+    edge::say!("{preset}, {batch_size} images a step, {}, {mode} operations; {}", report.precision, report.device);
     edge::say!("                images/s  (min     max)    ms a step   steps");
     for (name, speed) in [("bare step", bare), ("with loading", with_loading)] {
         let rate = speed.images_per_second;

@@ -3,7 +3,7 @@
 use super::saving::SavingArgs;
 use crate::{
     data::dataset::Dataset,
-    device::{self, DeviceChoice},
+    device::{self, DeviceChoice, precision::PrecisionChoice},
     pictures,
     train::{
         config::{Preset, TrainConfig},
@@ -83,23 +83,14 @@ pub struct Args {
     /// Where to compute.
     #[arg(long, value_enum, default_value = "auto")]
     device: DeviceChoice,
-    /// Arithmetic; this version trains in fp32 on every device.
+    /// Arithmetic: auto is bf16 on CUDA devices that have it, else fp32; a run that goes on keeps its own.
     #[arg(long, value_enum, default_value = "auto")]
-    precision: Precision,
+    precision: PrecisionChoice,
     /// Every random choice comes from this.
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     seed: Option<u64>,
     #[command(flatten)]
     saving: SavingArgs,
-}
-
-/// `--precision`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Precision {
-    /// The best that the device has; fp32 in this version.
-    Auto,
-    /// 32-bit floating point.
-    Fp32,
 }
 
 /// `--mask`.
@@ -148,10 +139,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             if let Some(epochs) = args.epochs {
                 config.train.epochs = epochs;
             }
+            config.precision = args.precision.resumed(config.precision, &chosen)?;
             (path.clone(), config, true)
         }
         None => {
-            let (name, preset) = preset(&args, chosen.description.starts_with("CUDA"))?;
+            let (name, preset) = preset(&args, chosen.cuda)?;
             let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name(&name)));
             let data = args.data.clone().map_or(DataSource::Synthetic, DataSource::Folder);
             let config = RunConfig {
@@ -163,6 +155,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 model: preset.model,
                 train: preset.train,
                 checkpoints: CheckpointPolicy::default(),
+                precision: args.precision.on(&chosen)?,
             };
             (path, config, false)
         }

@@ -1,5 +1,6 @@
 //! Choosing the device at run time: CUDA where it is built in and present, else the CPU.
 
+pub mod precision;
 pub mod probe;
 
 use burn::tensor::Device;
@@ -24,6 +25,8 @@ pub struct Chosen {
     pub device: Device,
     /// One line.
     pub description: String,
+    /// Whether it is a CUDA device.
+    pub cuda: bool,
 }
 
 /// Picks the device.
@@ -45,7 +48,7 @@ pub fn choose(choice: DeviceChoice) -> anyhow::Result<Chosen> {
 
 fn cpu(why: &str) -> Chosen {
     let threads = rayon::current_num_threads();
-    Chosen { device: Device::flex(), description: format!("CPU, {threads} threads{why}") }
+    Chosen { device: Device::flex(), description: format!("CPU, {threads} threads{why}"), cuda: false }
 }
 
 #[cfg(feature = "cuda")]
@@ -53,7 +56,7 @@ fn cuda() -> Result<Chosen, String> {
     // burn panics where the driver, NVRTC or the headers are missing: look before it does.
     probe::cuda_status().ready()?;
     let device = Device::cuda(0);
-    Ok(Chosen { device, description: "CUDA device 0".into() })
+    Ok(Chosen { device, description: "CUDA device 0".into(), cuda: true })
 }
 
 #[cfg(not(feature = "cuda"))]

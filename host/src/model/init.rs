@@ -27,13 +27,13 @@ impl Init {
     /// Xavier-uniform weight `[in, out]`, bias 0.
     pub fn linear(&mut self, d_in: usize, d_out: usize, device: &Device) -> Linear {
         let bound = (6.0 / (d_in + d_out) as f64).sqrt();
-        Linear { weight: self.uniform([d_in, d_out], bound, device), bias: zeros(d_out, device) }
+        Linear { weight: self.uniform([d_in, d_out], bound, device), bias: zeros(d_out, device), ops: Ops::default() }
     }
 
     /// The patch projection: xavier-uniform as a Linear, with the bias of PyTorch's convolution, U(±1/sqrt(in)).
     pub fn patch_projection(&mut self, d_in: usize, d_out: usize, device: &Device) -> Linear {
-        let Linear { weight, .. } = self.linear(d_in, d_out, device);
-        Linear { weight, bias: self.uniform([d_out], (d_in as f64).sqrt().recip(), device) }
+        let linear = self.linear(d_in, d_out, device);
+        Linear { bias: self.uniform([d_out], (d_in as f64).sqrt().recip(), device), ..linear }
     }
 
     /// A learned token, N(0, 0.02), `[1, 1, D]`.

@@ -16,12 +16,20 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     /// `[out]`.
     pub bias: Param<Tensor<1>>,
+    /// Which operations compute it.
+    #[module(skip)]
+    pub ops: Ops,
 }
 
 impl Linear {
     /// `x`: `[N, in]`. Returns `[N, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        module::linear(x, self.weight.val(), Some(self.bias.val()))
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        match self.ops {
+            Ops::Fused | Ops::Plain => module::linear(x, weight, Some(bias)),
+            // The bias joins in f32, so that its gradient is summed there, too.
+            Ops::Bf16 => ops::product(x, weight, self.ops) + bias.unsqueeze(),
+        }
     }
 }
 
@@ -52,7 +60,7 @@ impl LayerNorm {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         let fused = match self.ops {
             Ops::Fused => ops::layer_norm(&x, weight.clone(), bias.clone(), NORM_EPS),
-            Ops::Plain => None,
+            Ops::Plain | Ops::Bf16 => None,
         };
         fused.unwrap_or_else(|| module::layer_norm(x, weight, Some(bias), NORM_EPS))
     }
@@ -88,8 +96,8 @@ impl Attention {
         let qkv = qkv.permute([2, 0, 3, 1, 4]);
         let part = |i: usize| qkv.clone().narrow(0, i, 1).squeeze_dim::<4>(0);
         let (q, k, v) = (part(0), part(1), part(2));
-        let scores = (q * (head_dim as f64).powf(-0.5)).matmul(k.transpose());
-        let x = activation::softmax(scores, 3).matmul(v);
+        let scores = ops::product(q * (head_dim as f64).powf(-0.5), k.transpose(), self.qkv.ops);
+        let x = ops::product(activation::softmax(scores, 3), v, self.qkv.ops);
         self.proj.forward(x.permute([0, 2, 1, 3]).reshape([rows, dim]))
     }
 }
@@ -106,7 +114,7 @@ pub struct Mlp {
 impl Mlp {
     /// `x`: `[N, D]`. Returns `[N, D]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        self.fc2.forward(activation::gelu(self.fc1.forward(x)))
+        self.fc2.forward(ops::gelu(self.fc1.forward(x)))
     }
 }
 
@@ -136,6 +144,7 @@ impl Block {
     /// Switches the fused operations on or off.
     pub fn set_ops(&mut self, ops: Ops) {
         (self.ops, self.norm1.ops, self.norm2.ops) = (ops, ops, ops);
+        (self.attn.qkv.ops, self.attn.proj.ops, self.mlp.fc1.ops, self.mlp.fc2.ops) = (ops, ops, ops, ops);
     }
 
     /// The same in burn's own operations: what a block is.

@@ -114,6 +114,7 @@ impl Mae {
         let blocks = self.encoder.blocks.iter_mut().chain(&mut self.decoder_blocks);
         blocks.for_each(|block| block.set_ops(ops));
         (self.encoder.norm.ops, self.decoder_norm.ops) = (ops, ops);
+        (self.encoder.patch_embed.proj.ops, self.decoder_embed.ops, self.decoder_pred.ops) = (ops, ops, ops);
         self
     }
 

@@ -4,6 +4,7 @@ pub use super::position::Position;
 use super::{config::TrainConfig, policy::CheckpointPolicy, position};
 use crate::{
     checkpoint::{Tensors, atomic, encoder_hash, safetensors},
+    device::precision::Precision,
     model::MaeConfig,
 };
 use anyhow::{Context as _, bail};
@@ -39,6 +40,9 @@ pub struct RunConfig {
     pub host_version: String,
     /// Device, as a person reads it.
     pub device: String,
+    /// Arithmetic; runs of earlier versions are fp32.
+    #[serde(default)]
+    pub precision: Precision,
     /// Images.
     pub data: DataSource,
     /// Normalisation of pixels.
@@ -287,6 +291,14 @@ impl RunFolder {
     pub fn load_encoder(&self, config: &RunConfig) -> anyhow::Result<(EncoderSpec, Tensors)> {
         let Checkpoint { model, .. } = self.load()?;
         Ok((config.model.encoder_spec(config.pixels, encoder_hash(&model)), model))
+    }
+
+    /// The folder of the newest checkpoint, if there is one.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn newest_checkpoint(&self) -> anyhow::Result<Option<PathBuf>> {
+        Ok(self.checkpoints()?.pop())
     }
 
     /// Checkpoint folders, oldest first.

@@ -75,7 +75,7 @@ impl Trainer {
         if dataset.len() < train.images_a_step() {
             bail!("{} images are fewer than the {} of one optimizer step", dataset.len(), train.images_a_step());
         }
-        let mut model = Mae::new(&config.model, train.seed, &device)?;
+        let mut model = Mae::new(&config.model, train.seed, &device)?.with_ops(config.precision.ops());
         let mut optimizer =
             Optimizer::new(AdamWHyper { beta1: 0.9, beta2: 0.95, weight_decay: train.weight_decay as f32 });
         let mut position = Position::default();
@@ -238,7 +238,12 @@ impl Trainer {
 
     fn save(&self) -> anyhow::Result<PathBuf> {
         let keep = self.config.checkpoints.keep;
-        self.run.save(&self.tensors()?, &self.optimizer.to_tensors()?, self.position, keep)
+        let tensors = self.tensors()?;
+        // The loss is of before the last step, which may have ruined the parameters.
+        if !tensors.values().flat_map(|tensor| &tensor.data).all(|value| value.is_finite()) {
+            return Err(self.diverged("a parameter is"));
+        }
+        self.run.save(&tensors, &self.optimizer.to_tensors()?, self.position, keep)
     }
 
     fn check_finite(&self, moment: &Moment, progress: &Progress) -> anyhow::Result<()> {
@@ -246,12 +251,19 @@ impl Trainer {
             return Ok(());
         }
         progress.finish();
-        bail!(
-            "the loss is no longer finite at epoch {}, step {}: the checkpoints in {} are kept; start again with a \
-             smaller --blr",
-            self.position.epoch,
-            self.position.step,
-            self.run.path().display()
+        Err(self.diverged("the loss is"))
+    }
+
+    /// What ends a training that has diverged: names the checkpoint that is left.
+    fn diverged(&self, what: &str) -> anyhow::Error {
+        let Position { epoch, step, .. } = self.position;
+        let kept = match self.run.newest_checkpoint() {
+            Ok(Some(path)) => format!("the last good checkpoint is {}", path.display()),
+            Ok(None) => format!("{} has no checkpoint yet", self.run.path().display()),
+            Err(error) => format!("{error:#}"),
+        };
+        anyhow::anyhow!(
+            "{what} no longer finite at epoch {epoch}, step {step}: {kept}; start again with a smaller --blr"
         )
     }
 

@@ -1,16 +1,21 @@
 //! Fused operations with backward passes of their own, and where they apply.
 //!
 //! Every operation has one plain definition in burn's own operations, which is right on any device (in
-//! [`super::layers`] and [`super::mae`]), and a fast one for the CPU in `kernels`. A function here returns `None` where
-//! its fast form does not apply: another device than the CPU, another type than `f32`.
+//! [`super::layers`] and [`super::mae`]), and a fast one for the CPU in `kernels`. A function here that returns an `Option`
+//! gives `None` where its fast form does not apply: another device than the CPU, another type than `f32`. [`gelu`] and
+//! [`product`] are plain ones.
 
 mod adamw;
 mod block;
+mod gelu;
 mod norm;
+mod product;
 
 pub use adamw::adamw;
 pub use block::block;
+pub use gelu::gelu;
 pub use norm::layer_norm;
+pub use product::product;
 
 use burn::{
     backend::{Autodiff, Flex, autodiff::ops::NodeGuard, flex::FlexTensor},
@@ -25,6 +30,8 @@ pub enum Ops {
     Fused,
     /// burn's own, everywhere.
     Plain,
+    /// burn's own, with every matrix product in bf16; all else, the parameters too, stays f32.
+    Bf16,
 }
 
 /// A tensor of the CPU backend, with its place in the graph if it is differentiated.

@@ -1,0 +1,114 @@
+//! The arithmetic of training: f32, or f32 with matrix products in bf16.
+
+use super::Chosen;
+use crate::model::ops::Ops;
+use burn::tensor::FloatDType;
+use clap::ValueEnum;
+use edge::exit::misuse;
+use serde::{Deserialize, Serialize};
+
+/// `--precision`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum PrecisionChoice {
+    /// bf16 on a CUDA device that has it, else fp32.
+    #[default]
+    Auto,
+    /// 32-bit floating point throughout.
+    Fp32,
+    /// Matrix products in bf16; parameters, optimizer, norms, softmax, GELU and loss in 32 bits. Slow on the CPU.
+    Bf16,
+}
+
+/// The arithmetic of a training, as `run.toml` holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 32-bit floating point throughout.
+    #[default]
+    Fp32,
+    /// Matrix products in bf16 (He et al. 2021 trained in mixed precision, too); all else f32.
+    Bf16,
+}
+
+impl PrecisionChoice {
+    /// What it means on a device.
+    ///
+    /// # Errors
+    /// As misuse, if the device cannot compute in bf16.
+    pub fn on(self, chosen: &Chosen) -> anyhow::Result<Precision> {
+        let supported = chosen.device.supports_dtype(FloatDType::BF16);
+        match self {
+            Self::Auto if chosen.cuda && supported => Ok(Precision::Bf16),
+            Self::Auto | Self::Fp32 => Ok(Precision::Fp32),
+            Self::Bf16 if supported => {
+                if !chosen.cuda {
+                    edge::note!("note: bf16 on the CPU is emulated and slower than fp32; it is for checking only");
+                }
+                Ok(Precision::Bf16)
+            }
+            Self::Bf16 => Err(misuse(format!("{} cannot compute in bf16: use --precision fp32", chosen.description))),
+        }
+    }
+
+    /// The precision of a run that goes on: that of its beginning.
+    ///
+    /// # Errors
+    /// As misuse, if another is asked for, or the device lacks it.
+    pub fn resumed(self, recorded: Precision, chosen: &Chosen) -> anyhow::Result<Precision> {
+        let recorded_choice = Self::from(recorded);
+        if self != Self::Auto && self != recorded_choice {
+            let name = recorded.name();
+            return Err(misuse(format!("this run began in {name} and goes on in it: leave --precision out")));
+        }
+        recorded_choice.on(chosen)
+    }
+}
+
+impl From<Precision> for PrecisionChoice {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Fp32 => Self::Fp32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+impl Precision {
+    /// As it is written on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The operations of a model under training.
+    #[must_use]
+    pub fn ops(self) -> Ops {
+        match self {
+            Self::Fp32 => Ops::Fused,
+            Self::Bf16 => Ops::Bf16,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{DeviceChoice, choose};
+
+    #[test]
+    fn auto_is_fp32_on_the_cpu_and_a_run_keeps_what_it_began_in() {
+        let cpu = choose(DeviceChoice::Cpu).expect("the CPU");
+        assert_eq!(PrecisionChoice::Auto.on(&cpu).expect("fp32"), Precision::Fp32);
+        for recorded in [Precision::Fp32, Precision::Bf16] {
+            let choice = PrecisionChoice::from(recorded);
+            assert_eq!(choice.on(&cpu).expect("supported"), recorded);
+            assert_eq!(PrecisionChoice::Auto.resumed(recorded, &cpu).expect("the same"), recorded);
+            assert_eq!(choice.resumed(recorded, &cpu).expect("the same"), recorded);
+        }
+        let error = PrecisionChoice::Bf16.resumed(Precision::Fp32, &cpu).expect_err("another");
+        assert!(error.to_string().contains("began in fp32"), "{error}");
+    }
+}
