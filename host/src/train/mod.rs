@@ -1,8 +1,11 @@
 //! Pre-training: recipe, schedule, optimizer, loop and run folder.
 
 pub mod config;
+pub mod events;
+pub mod history;
 pub mod optimizer;
 pub mod progress;
+pub mod recorder;
 pub mod run_folder;
 pub mod schedule;
 pub mod trainer;

@@ -1,6 +1,7 @@
 //! The loop of pre-training.
 use super::optimizer::{AdamWHyper, Optimizer};
 use super::progress::{Moment, Progress};
+use super::recorder::Recorder;
 use super::run_folder::{Position, RunConfig, RunFolder};
 use super::schedule::Schedule;
 use crate::{
@@ -106,6 +107,7 @@ impl Trainer {
             epochs: train.epochs as f64,
         };
         let mut progress = Progress::new(train.epochs, train.epochs * steps, self.position.step, train.batch_size);
+        let mut recorder = Recorder::start(&self.run, &self.config, &self.dataset, steps, self.position)?;
         let mut saved = Instant::now();
         while self.position.epoch < train.epochs {
             let mut meter = Meter::new(train.batch_size);
@@ -120,16 +122,21 @@ impl Trainer {
                 if meter.due() && iteration + 1 < steps {
                     let moment = meter.read(self.position.epoch, lr)?;
                     self.check_finite(&moment, &progress)?;
+                    recorder.point(self.position, &moment)?;
                     progress.update(self.position.step, moment);
                 }
                 let (stopping, due) = (stop.load(Ordering::Relaxed), saved.elapsed() > CHECKPOINT_EVERY);
                 if stopping || due {
                     // A model that has diverged must not take the place of a good checkpoint.
-                    self.check_finite(&meter.read(self.position.epoch, lr)?, &progress)?;
+                    let moment = meter.read(self.position.epoch, lr)?;
+                    self.check_finite(&moment, &progress)?;
+                    recorder.point(self.position, &moment)?;
                 }
                 if stopping {
                     progress.finish();
-                    return Ok(Outcome::Stopped(self.save()?));
+                    let checkpoint = self.save()?;
+                    recorder.stop()?;
+                    return Ok(Outcome::Stopped(checkpoint));
                 }
                 if due {
                     self.save()?;
@@ -144,6 +151,7 @@ impl Trainer {
             let moment = meter.whole(self.position.epoch, lr)?;
             self.check_finite(&moment, &progress)?;
             self.write_metrics(&moment)?;
+            recorder.epoch_done(self.position, &moment, &self.model)?;
             progress.epoch_done(self.position.step, moment);
             // Short epochs of a short training are not worth a checkpoint each.
             if saved.elapsed() > CHECKPOINT_EVERY / 10 || self.position.epoch == train.epochs {
@@ -204,7 +212,7 @@ impl Trainer {
         let cannot = || format!("cannot write {}", path.display());
         let fresh = !path.exists();
         let mut file = std::fs::File::options().create(true).append(true).open(&path).with_context(cannot)?;
-        let Moment { epoch, loss, lr, images_per_second } = moment;
+        let Moment { epoch, loss, lr, images_per_second, .. } = moment;
         if fresh {
             writeln!(file, "epoch,step,loss,lr,images_per_second").with_context(cannot)?;
         }
@@ -270,6 +278,6 @@ impl Meter {
             (self.unread, self.since) = (0, Instant::now());
         }
         let loss = self.loss_sum / self.count.max(1) as f64;
-        Ok(Moment { epoch, loss, lr, images_per_second: self.images_per_second })
+        Ok(Moment { epoch, loss, steps: self.count, lr, images_per_second: self.images_per_second })
     }
 }
