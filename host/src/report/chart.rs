@@ -40,12 +40,33 @@ impl Chart<'_> {
         points.filter(|(x, y)| x.is_finite() && y.is_finite())
     }
 
-    fn draw(&self, class: &str, width: f64, height: f64, x_ticks: usize) -> String {
-        let (mut low, high) = self.values().fold((f64::MAX, f64::MIN), |(a, b), (_, y)| (a.min(y), b.max(y)));
-        if self.from_zero {
-            low = low.min(0.0);
+    /// Of the values that are drawn. The first steps of a training would press all others flat: of the thin line,
+    /// values above the thick line are left out where they are few.
+    fn range(&self) -> (f64, f64) {
+        let bounds = |points: &[(f64, f64)]| {
+            let finite = points.iter().filter(|(_, y)| y.is_finite());
+            finite.fold((f64::MAX, f64::MIN), |(low, high), (_, y)| (low.min(*y), high.max(*y)))
+        };
+        let (mut low, mut high) = bounds(self.main);
+        let mut fine: Vec<f64> = self.fine.iter().map(|(_, y)| *y).filter(|y| y.is_finite()).collect();
+        fine.sort_by(f64::total_cmp);
+        let most = if self.main.len() > 1 { fine.len() * 95 / 100 } else { fine.len() };
+        if let (Some(first), Some(last)) = (fine.first(), fine.get(most.saturating_sub(1))) {
+            (low, high) = (low.min(*first), high.max(*last));
         }
-        let y = Axis::around(low, high, 5);
+        (if self.from_zero { low.min(0.0) } else { low }, high)
+    }
+
+    /// The largest value of the thin line that is left out above the picture.
+    #[must_use]
+    pub fn above(&self) -> Option<f64> {
+        let high = Axis::between(self.range()).high;
+        self.fine.iter().map(|(_, y)| *y).filter(|y| y.is_finite() && *y > high).reduce(f64::max)
+    }
+
+    fn draw(&self, class: &str, width: f64, height: f64, x_ticks: usize) -> String {
+        let (low, high) = self.range();
+        let y = Axis::between((low, high));
         let end = self.values().map(|(x, _)| x).fold(self.epochs, f64::max).max(f64::MIN_POSITIVE);
         let x =
             Axis { low: 0.0, high: end, step: if end >= 1.0 { step(end, x_ticks).max(1.0) } else { step(end, 4) } };
@@ -99,8 +120,10 @@ impl Chart<'_> {
             height - 4.0
         );
         for (class, points) in [("fine", self.fine), ("main", self.main)] {
+            let inside = |(_, value): &(f64, f64)| *value <= y.high;
+            let points: Vec<(f64, f64)> = points.iter().copied().filter(inside).collect();
             let points: Vec<String> =
-                thinned(points).into_iter().map(|(x, y)| format!("{:.1},{:.1}", at_x(x), at_y(y))).collect();
+                thinned(&points).into_iter().map(|(x, y)| format!("{:.1},{:.1}", at_x(x), at_y(y))).collect();
             if points.len() > 1 {
                 let _ = writeln!(out, "<polyline class=\"{class}\" points=\"{}\"/>", points.join(" "));
             } else if let Some((x, y)) = points.first().and_then(|point| point.split_once(',')) {
@@ -149,6 +172,11 @@ struct Axis {
 }
 
 impl Axis {
+    /// A vertical axis for these values.
+    fn between((low, high): (f64, f64)) -> Self {
+        Self::around(low, high, 5)
+    }
+
     /// The smallest axis between two ticks that holds `low..=high`, which may be one value.
     fn around(low: f64, high: f64, most: usize) -> Self {
         let (low, high) = if high > low { (low, high) } else { (low - low.abs() * 0.5, high + high.abs() * 0.5) };
@@ -200,6 +228,14 @@ mod tests {
         let texts: Vec<String> = axis.ticks().map(|value| axis.text(value, 1e-4)).collect();
         assert_eq!(texts, ["0", "2", "4", "6"]);
         assert_eq!([20.0, 400.0, 3.0].map(|end| step(end, 8)), [5.0, 50.0, 0.5]);
+    }
+
+    #[test]
+    fn the_first_steps_do_not_press_the_rest_flat() {
+        let fine: Vec<(f64, f64)> = (1..100).map(|i| (f64::from(i), if i < 3 { 9.0 } else { 0.4 })).collect();
+        let chart = chart(&fine, &[(5.0, 0.5), (10.0, 0.4)]);
+        assert_eq!((chart.range(), chart.above()), ((0.4, 0.5), Some(9.0)));
+        assert_eq!(Chart { main: &[], ..chart }.above(), None);
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn table(title: &str, rows: &[&Map<String, Value>]) -> String {
     });
     let numeric =
         |key: &str| rows.iter().filter_map(|row| row.get(key)).all(|value| value.is_number() || value.is_null());
-    let mut out = format!("<div class=\"table\"><table>\n<caption>{}</caption>\n<thead><tr>", escape(title));
+    let mut out = format!("<div class=\"table\"><table aria-label=\"{}\">\n<thead><tr>", escape(title));
     for key in &columns {
         let class = if numeric(key) { " class=\"n\"" } else { "" };
         let _ = write!(out, "<th scope=\"col\"{class}>{}</th>", escape(&key.replace('_', " ")));
@@ -168,6 +168,9 @@ fn text(key: &str, value: &Value) -> String {
             (None, Some(value)) => number(value),
             (None, None) => n.to_string(),
         },
+        Value::Array(list) if list.iter().all(|member| !member.is_array() && !member.is_object()) => {
+            list.iter().map(|member| text(key, member)).collect::<Vec<_>>().join(", ")
+        }
         Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
@@ -212,7 +215,7 @@ mod tests {
         place("<td class=\"n\">50.75 %</td>")?;
         place("<th scope=\"row\">&lt;b&gt;</th><td class=\"n\"></td><td class=\"n\">3.5</td>")?;
         place("<dt>k</dt><dd>20</dd>")?;
-        place("<dt>rows</dt><dd>[]</dd>")?;
+        place("<dt>rows</dt><dd></dd>")?;
         Ok(())
     }
 

@@ -140,10 +140,12 @@ fn curves(config: &RunConfig, points: &[Point], epochs: &[Epoch]) -> String {
         main: &lr,
         marked: false,
     };
-    let key = "<span class=\"key main\"></span>mean of an epoch &ensp; <span class=\"key fine\"></span>mean since the \
-               point before";
+    let key = "<span class=\"key main\"></span>mean of an epoch &ensp; <span class=\"key fine\"></span>finer, from steps.csv";
+    let above = loss.above().map_or_else(String::new, |most| {
+        format!("<br>The first steps, with losses up to {}, lie above the picture.", number(most))
+    });
     format!(
-        "<section>\n<h2>Loss</h2>\n<figure>\n{}<figcaption>{key}</figcaption>\n</figure>\n</section>\n\
+        "<section>\n<h2>Loss</h2>\n<figure>\n{}<figcaption>{key}{above}</figcaption>\n</figure>\n</section>\n\
          <section>\n<h2>Learning rate</h2>\n<figure>\n{}</figure>\n</section>\n",
         loss.svg(),
         rate.svg()
@@ -190,7 +192,8 @@ fn reconstructions(run: &Path, config: &RunConfig) -> anyhow::Result<String> {
                    visible patches and the reconstruction";
         let _ = writeln!(
             out,
-            "<figure class=\"final\">{}<figcaption>At the end, with every kind of mask.</figcaption></figure>",
+            "<figure class=\"final\">{}<figcaption>At the end: originals, then visible patches and \
+             reconstructions for random, block and grid masks.</figcaption></figure>",
             picture(&png, alt)
         );
     }
@@ -243,11 +246,12 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
         (
             "Recipe",
             format!(
-                "{} epochs, {} images a step; AdamW, learning rate up to {}, warm-up {} epochs, weight decay {}; seed {}",
+                "{} epochs, {} images a step; AdamW, learning rate up to {}, warm-up {} {}, weight decay {}; seed {}",
                 train.epochs,
                 train.batch_size,
                 scientific(peak),
                 number(train.warmup_epochs),
+                if train.warmup_epochs == 1.0 { "epoch" } else { "epochs" },
                 number(train.weight_decay),
                 train.seed
             ),
