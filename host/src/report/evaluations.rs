@@ -133,7 +133,9 @@ fn table(title: &str, rows: &[&Map<String, Value>]) -> String {
     });
     let numeric =
         |key: &str| rows.iter().filter_map(|row| row.get(key)).all(|value| value.is_number() || value.is_null());
-    let mut out = format!("<div class=\"table\"><table aria-label=\"{}\">\n<thead><tr>", escape(title));
+    // On a phone, a wide table becomes a list a row.
+    let many = if columns.len() > 4 { " class=\"many\"" } else { "" };
+    let mut out = format!("<div class=\"table\"><table{many} aria-label=\"{}\">\n<thead><tr>", escape(title));
     for key in &columns {
         let class = if numeric(key) { " class=\"n\"" } else { "" };
         let _ = write!(out, "<th scope=\"col\"{class}>{}</th>", escape(&key.replace('_', " ")));
@@ -142,11 +144,12 @@ fn table(title: &str, rows: &[&Map<String, Value>]) -> String {
     for row in rows {
         out += "<tr>";
         for key in &columns {
+            let label = escape(&key.replace('_', " "));
             let shown = row.get(*key).map_or_else(String::new, |value| escape(&text(key, value)));
             let _ = match key.as_str() {
                 "name" => write!(out, "<th scope=\"row\">{shown}</th>"),
-                key if numeric(key) => write!(out, "<td class=\"n\">{shown}</td>"),
-                _ => write!(out, "<td>{shown}</td>"),
+                key if numeric(key) => write!(out, "<td class=\"n\" data-label=\"{label}\">{shown}</td>"),
+                _ => write!(out, "<td data-label=\"{label}\">{shown}</td>"),
             };
         }
         out += "</tr>\n";
@@ -212,8 +215,8 @@ mod tests {
         ])?;
         let place = |text: &str| page.find(text).with_context(|| format!("{text} is not in {page}"));
         assert!(place("Linear probe")? < place("k nearest neighbours")?);
-        place("<td class=\"n\">50.75 %</td>")?;
-        place("<th scope=\"row\">&lt;b&gt;</th><td class=\"n\"></td><td class=\"n\">3.5</td>")?;
+        place("<td class=\"n\" data-label=\"accuracy\">50.75 %</td>")?;
+        place("<th scope=\"row\">&lt;b&gt;</th><td class=\"n\" data-label=\"accuracy\"></td>")?;
         place("<dt>k</dt><dd>20</dd>")?;
         place("<dt>rows</dt><dd></dd>")?;
         Ok(())

@@ -269,16 +269,15 @@ fn epoch_table(epochs: &[Epoch]) -> String {
     let mut out = String::from(
         "<section>\n<details>\n<summary>Figures of every epoch (metrics.csv)</summary>\n<div class=\"table\"><table>\n\
          <thead><tr><th scope=\"col\" class=\"n\">epoch</th><th scope=\"col\" class=\"n\">step</th><th scope=\"col\" \
-         class=\"n\">loss</th><th scope=\"col\" class=\"n\">learning rate</th><th scope=\"col\" class=\"n\">images/s</th>\
+         class=\"n\">loss</th><th scope=\"col\" class=\"n\"><abbr title=\"learning rate\">lr</abbr></th><th scope=\"col\" class=\"n\">images/s</th>\
          </tr></thead>\n<tbody>\n",
     );
     for Epoch { epoch, step, loss, lr, images_per_second } in epochs {
         let _ = writeln!(
             out,
             "<tr><th scope=\"row\" class=\"n\">{epoch}</th><td class=\"n\">{}</td><td class=\"n\">{loss:.4}</td>\
-             <td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+             <td class=\"n\">{lr:.2e}</td><td class=\"n\">{}</td></tr>",
             grouped(*step),
-            scientific(*lr),
             grouped(images_per_second.round().max(0.0) as usize)
         );
     }
