@@ -20,7 +20,7 @@ pub struct Point {
     pub epoch: f64,
     /// Mean loss since the line before.
     pub loss: f64,
-    /// Learning rate of the last step.
+    /// Learning rate of the next step.
     pub lr: f64,
     /// Images a second of late.
     pub images_per_second: f64,

@@ -5,6 +5,7 @@ use super::{
     history::{Point, StepsFile},
     progress::Moment,
     run_folder::{Position, RunConfig, RunFolder},
+    schedule::Schedule,
 };
 use crate::{
     data::dataset::Dataset,
@@ -31,6 +32,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(30);
 pub struct Recorder {
     run: RunFolder,
     config: RunConfig,
+    schedule: Schedule,
     steps_an_epoch: usize,
     steps: StepsFile,
     events: EventFile,
@@ -61,6 +63,7 @@ impl Recorder {
         run: &RunFolder,
         config: &RunConfig,
         dataset: &Dataset,
+        schedule: Schedule,
         steps_an_epoch: usize,
         position: Position,
     ) -> anyhow::Result<Self> {
@@ -81,6 +84,7 @@ impl Recorder {
         Ok(Self {
             run: run.clone(),
             config: config.clone(),
+            schedule,
             steps_an_epoch,
             steps,
             events,
@@ -147,11 +151,13 @@ impl Recorder {
         if count == 0 {
             return Ok(());
         }
+        let epoch = position.epoch as f64 + position.iteration as f64 / self.steps_an_epoch.max(1) as f64;
         let point = Point {
             step: position.step,
-            epoch: position.epoch as f64 + position.iteration as f64 / self.steps_an_epoch.max(1) as f64,
+            epoch,
             loss: sum / count as f64,
-            lr: moment.lr,
+            // As at the end of an epoch, that of the next step; the moment's, within one, is that of the last.
+            lr: self.schedule.at(epoch),
             images_per_second: moment.images_per_second,
             seconds: self.seconds_before + self.begun.elapsed().as_secs_f64(),
         };

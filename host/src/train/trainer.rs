@@ -107,7 +107,7 @@ impl Trainer {
             epochs: train.epochs as f64,
         };
         let mut progress = Progress::new(train.epochs, train.epochs * steps, self.position.step, train.batch_size);
-        let mut recorder = Recorder::start(&self.run, &self.config, &self.dataset, steps, self.position)?;
+        let mut recorder = Recorder::start(&self.run, &self.config, &self.dataset, schedule, steps, self.position)?;
         let mut saved = Instant::now();
         while self.position.epoch < train.epochs {
             let mut meter = Meter::new(train.batch_size);
