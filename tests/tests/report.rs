@@ -31,7 +31,7 @@ fn check_page(page: &str) -> anyhow::Result<()> {
         rest = &rest[end + 1..];
         let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default();
         ensure!(!name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric()), "`<{tag}>` is no tag");
-        ensure!(tag.matches('"').count() % 2 == 0, "an attribute of `<{tag}>` is not closed");
+        ensure!(tag.matches('"').count().is_multiple_of(2), "an attribute of `<{tag}>` is not closed");
         if tag.starts_with('/') {
             let last = open.pop();
             ensure!(last.as_deref() == Some(name), "`<{tag}>` closes {last:?}");
