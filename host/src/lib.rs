@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod checkpoint;
 pub mod cli;
+pub mod clock;
 pub mod data;
 pub mod device;
 pub mod evaluate;
@@ -14,4 +15,5 @@ pub mod export;
 pub mod link;
 pub mod model;
 pub mod pictures;
+pub mod report;
 pub mod train;

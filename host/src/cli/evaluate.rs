@@ -6,6 +6,7 @@ use crate::{
     evaluate::{
         features::{Choice, pooled, with_burn},
         knn::{Labelled, accuracy},
+        record,
     },
     model::{BurnEncoder, Mae, MaeConfig, weights},
     train::run_folder::load_encoder,
@@ -128,18 +129,28 @@ fn knn(args: KnnArgs) -> anyhow::Result<()> {
         let pixels = |images: &Prepared| images.images.iter().map(|pixels| raw(&spec, pixels)).collect::<Vec<_>>();
         judge("raw pixels", pixels(&train), pixels(&test))?;
     }
+    let counts = (train.images.len(), test.images.len());
     if args.json {
-        let rows: serde_json::Map<_, _> =
+        let accuracies: serde_json::Map<_, _> =
             rows.iter().map(|(name, accuracy)| (name.replace(' ', "_"), (*accuracy).into())).collect();
-        let counts = (train.images.len(), test.images.len());
         edge::say!(
             "{}",
             serde_json::json!({
                 "k": args.k, "temperature": args.temperature, "keep": args.keep, "train_images": counts.0,
-                "test_images": counts.1, "accuracy": rows,
+                "test_images": counts.1, "accuracy": accuracies,
             })
         );
     }
+    let listed: Vec<_> =
+        rows.iter().map(|(name, accuracy)| serde_json::json!({ "name": name, "accuracy": accuracy })).collect();
+    record::save(
+        &args.model,
+        "knn",
+        &serde_json::json!({
+            "rows": listed, "k": args.k, "temperature": args.temperature, "keep": args.keep,
+            "train": args.train, "train_images": counts.0, "test": args.test, "test_images": counts.1,
+        }),
+    )?;
     Ok(())
 }
 

@@ -13,6 +13,7 @@ pub mod images;
 pub mod listen;
 pub mod pretrain;
 pub mod reconstruct;
+pub mod report;
 mod saving;
 pub mod verify;
 
@@ -30,6 +31,8 @@ enum Command {
     Pretrain(pretrain::Args),
     /// Draw what a training learned: originals, masks, reconstructions.
     Reconstruct(reconstruct::Args),
+    /// Write a run's report.html anew.
+    Report(report::Args),
     /// Measure what the features are worth.
     Evaluate(evaluate::Args),
     /// Write the features of a folder of images.
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Pretrain(args) => pretrain::run(args),
         Command::Reconstruct(args) => reconstruct::run(args),
+        Command::Report(args) => report::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Features(args) => features::run(args),
         Command::Export(args) => export::run(args),

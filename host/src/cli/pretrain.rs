@@ -2,9 +2,10 @@
 
 use super::saving::SavingArgs;
 use crate::{
+    clock,
     data::dataset::Dataset,
     device::{self, DeviceChoice, precision::PrecisionChoice},
-    pictures,
+    pictures, report,
     train::{
         config::{Preset, TrainConfig},
         policy::CheckpointPolicy,
@@ -144,7 +145,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         None => {
             let (name, preset) = preset(&args, chosen.cuda)?;
-            let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name(&name)));
+            let path =
+                args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("{name}-{}", clock::stamp())));
             let data = args.data.clone().map_or(DataSource::Synthetic, DataSource::Folder);
             let config = RunConfig {
                 format: FORMAT,
@@ -182,9 +184,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let picture = run.pictures().join("reconstruction.png");
             let images: Vec<_> = pictures::samples(&dataset, 6);
             pictures::reconstruct(&run, &config, &images, None, config.train.mask_ratio, &picture)?;
+            let page = report::write(&run, &config)?;
             let seconds = begun.elapsed().as_secs();
             edge::say!("done     in {} min {} s", seconds / 60, seconds % 60);
             edge::say!("picture  {}", picture.display());
+            edge::say!("report   {}", page.display());
             let name = path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
             edge::say!("next     {} export --run {shown} --out models/{name}", called("host"));
         }
@@ -359,37 +363,9 @@ fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// A folder name that sorts by time.
-fn new_name(preset: &str) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let (days, seconds) = ((now / 86_400) as i64, now % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{preset}-{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
-}
-
-/// Year, month and day of a day since 1970 (proleptic Gregorian), by eras of 400 years.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn days_become_dates() {
-        assert_eq!(civil(0), (1970, 1, 1));
-        assert_eq!(civil(11_016), (2000, 2, 29));
-        assert_eq!(civil(20_781), (2026, 11, 24));
-    }
 
     #[test]
     fn ratios_that_keep_or_remove_nothing_are_misuse() {

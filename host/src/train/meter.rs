@@ -74,7 +74,7 @@ impl Meter {
             self.since = Instant::now();
         }
         let loss = self.loss_sum / self.losses.max(1) as f64;
-        Ok(Moment { epoch, loss, lr, images_per_second: self.images_per_second })
+        Ok(Moment { epoch, loss, steps: self.losses, lr, images_per_second: self.images_per_second })
     }
 
     /// The sum of the losses that have been read, and their number.

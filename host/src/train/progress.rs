@@ -13,6 +13,8 @@ pub struct Moment {
     pub epoch: usize,
     /// Mean loss since the epoch began.
     pub loss: f64,
+    /// Steps that this loss is the mean of.
+    pub steps: usize,
     /// Learning rate.
     pub lr: f64,
     /// Images a second of late.
@@ -55,7 +57,7 @@ impl Progress {
     pub fn epoch_done(&mut self, step: usize, moment: Moment) {
         match &self.bar {
             Some(bar) => {
-                let Moment { epoch, loss, lr, images_per_second } = moment;
+                let Moment { epoch, loss, lr, images_per_second, .. } = moment;
                 let epochs = self.epochs;
                 bar.println(format!(
                     "epoch {epoch:>4}/{epochs}  loss {loss:.4}  lr {lr:.2e}  {images_per_second:.0} img/s"
@@ -82,7 +84,7 @@ impl Progress {
     }
 
     fn show(&mut self, step: usize, moment: Moment) {
-        let Moment { epoch, loss, lr, images_per_second } = moment;
+        let Moment { epoch, loss, lr, images_per_second, .. } = moment;
         let images_left = (self.total_steps - step.min(self.total_steps)) * self.images_a_step;
         let left = Duration::from_secs_f64(images_left as f64 / images_per_second.max(1e-3));
         let left = HumanDuration(Duration::from_secs(left.as_secs()));

@@ -2,6 +2,7 @@
 use super::meter::Meter;
 use super::optimizer::{AdamWHyper, Optimizer};
 use super::progress::{Moment, Progress};
+use super::recorder::Recorder;
 use super::run_folder::{Position, RunConfig, RunFolder};
 use super::schedule::Schedule;
 use super::target::FittedTarget;
@@ -130,6 +131,7 @@ impl Trainer {
         };
         let images = train.images_a_step();
         let mut progress = Progress::new(train.epochs, train.epochs * steps, self.position.step, images);
+        let mut recorder = Recorder::start(&self.run, &self.config, &self.dataset, schedule, steps, self.position)?;
         let mut saved = (Instant::now(), self.position.step);
         while self.position.epoch < train.epochs {
             let mut meter = Meter::new(images, &self.position);
@@ -146,17 +148,21 @@ impl Trainer {
                 if meter.due() {
                     let moment = meter.read(self.position.epoch, lr)?;
                     self.check_finite(&moment, &progress)?;
+                    recorder.point(self.position, &moment)?;
                     progress.update(self.position.step, moment);
                 }
                 let stopping = stop.load(Ordering::Relaxed);
                 if stopping || policy.due(saved.0.elapsed(), self.position.step - saved.1) {
                     // A model that has diverged must not take the place of a good checkpoint.
-                    self.check_finite(&meter.read(self.position.epoch, lr)?, &progress)?;
+                    let moment = meter.read(self.position.epoch, lr)?;
+                    self.check_finite(&moment, &progress)?;
+                    recorder.point(self.position, &moment)?;
                     (self.position.loss_sum, self.position.losses) = meter.sum();
                     let checkpoint = self.save()?;
                     saved = (Instant::now(), self.position.step);
                     if stopping {
                         progress.finish();
+                        recorder.stop()?;
                         return Ok(Outcome::Stopped(checkpoint));
                     }
                 }
@@ -170,6 +176,7 @@ impl Trainer {
             let moment = meter.whole(self.position.epoch, lr)?;
             self.check_finite(&moment, &progress)?;
             self.write_metrics(&moment)?;
+            recorder.epoch_done(self.position, &moment, self.model()?)?;
             progress.epoch_done(self.position.step, moment);
             let (finished, stopping) = (epoch == train.epochs, stop.load(Ordering::Relaxed));
             if finished || stopping || policy.due_after_epoch(saved.0.elapsed(), self.position.step - saved.1) {
@@ -177,6 +184,7 @@ impl Trainer {
                 saved = (Instant::now(), self.position.step);
                 if stopping && !finished {
                     progress.finish();
+                    recorder.stop()?;
                     return Ok(Outcome::Stopped(checkpoint));
                 }
             }
@@ -274,7 +282,7 @@ impl Trainer {
             format!("cannot write {path}; the checkpoints are kept: make room, then `host pretrain --resume {run}`")
         };
         let fresh = !path.exists();
-        let Moment { epoch, loss, lr, images_per_second } = moment;
+        let Moment { epoch, loss, lr, images_per_second, .. } = moment;
         let step = self.position.step;
         let header = if fresh { "epoch,step,loss,lr,images_per_second\n" } else { "" };
         let line = format!("{header}{epoch},{step},{loss:.6},{lr:.6e},{images_per_second:.1}\n");

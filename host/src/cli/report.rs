@@ -1,0 +1,23 @@
+//! `host report`.
+
+use crate::{report, train::run_folder::RunFolder};
+use std::path::PathBuf;
+
+/// Options of `host report`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The run folder.
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+}
+
+/// Writes `report.html` anew.
+///
+/// # Errors
+/// With a message that says what to do.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let (run, config) = RunFolder::open(&args.run)?;
+    let path = report::write(&run, &config)?;
+    edge::say!("report   {}", path.display());
+    Ok(())
+}

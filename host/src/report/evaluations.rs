@@ -1,0 +1,249 @@
+//! The results in a run's `evaluations/` as tables.
+
+use super::html::{self, escape, facts, grouped, number};
+use anyhow::Context as _;
+use serde_json::{Map, Value};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Component, Path, PathBuf},
+};
+
+/// Pictures larger than this are left out of the page, bytes.
+const LARGEST_PICTURE: u64 = 4 << 20;
+
+/// Every result of the run in the folder `run`, the newest first; a file that cannot be read is named.
+///
+/// # Errors
+/// If the folder is there and cannot be read.
+pub fn section(run: &Path) -> anyhow::Result<String> {
+    let mut out = String::from("<section>\n<h2>Evaluations</h2>\n");
+    let files = files(run)?;
+    if files.is_empty() {
+        out += "<p class=\"soft\">None yet. <code>host evaluate</code> on this run adds its results here.</p>\n";
+    }
+    for file in files {
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match read(&file) {
+            Ok(value) => out += &article(&name, value, run),
+            Err(error) => {
+                let _ = writeln!(
+                    out,
+                    "<article>\n<h3>{}</h3>\n<p class=\"warn\">This file is damaged: {}</p>\n</article>",
+                    escape(&name),
+                    escape(&format!("{error:#}"))
+                );
+            }
+        }
+    }
+    Ok(out + "</section>\n")
+}
+
+/// The files, by the moment in their names, the newest first.
+fn files(run: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = run.join("evaluations");
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let cannot = || format!("cannot read {}", folder.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            files.push(path);
+        }
+    }
+    // KIND-YYYYMMDD-HHMMSS.json
+    files.sort_by_key(|path| {
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let moment: String = stem.chars().skip_while(|c| !c.is_ascii_digit()).collect();
+        std::cmp::Reverse((moment, stem))
+    });
+    Ok(files)
+}
+
+fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
+    match serde_json::from_slice(&fs::read(path)?)? {
+        Value::Object(object) => Ok(object),
+        _ => anyhow::bail!("it holds no JSON object"),
+    }
+}
+
+fn article(name: &str, mut fields: Map<String, Value>, run: &Path) -> String {
+    let mut take = |key: &str| match fields.get(key) {
+        Some(Value::String(_)) => fields.remove(key).and_then(|value| value.as_str().map(str::to_owned)),
+        _ => None,
+    };
+    let (kind, date, command, confusion) = (take("kind"), take("date"), take("command"), take("confusion_png"));
+    let title = kind.as_deref().map_or_else(|| name.to_owned(), title);
+    let mut out = format!("<article>\n<h3>{}</h3>\n", escape(&title));
+    if let Some(date) = date {
+        let _ = writeln!(out, "<p class=\"soft\">{}</p>", escape(&date));
+    }
+    if let Some(rows) = fields.get("rows").and_then(objects) {
+        out += &table(&title, &rows);
+        fields.remove("rows");
+    }
+    if let Some(path) = confusion {
+        out += &match confusion_picture(run, &path) {
+            Ok(png) => format!("<figure>{}</figure>\n", html::picture(&png, "Which classes are taken for which")),
+            Err(error) => format!(
+                "<p class=\"warn\">The picture {} is left out: {}</p>\n",
+                escape(&path),
+                escape(&format!("{error:#}"))
+            ),
+        };
+    }
+    let rest: Vec<_> = fields.iter().map(|(key, value)| (key.replace('_', " "), text(key, value))).collect();
+    out += &facts("facts", &rest);
+    if let Some(command) = command {
+        let _ = writeln!(out, "<p class=\"command\"><code>{}</code></p>", escape(&command));
+    }
+    out + "</article>\n"
+}
+
+fn title(kind: &str) -> String {
+    match kind {
+        "knn" => "k nearest neighbours".into(),
+        "linear" => "Linear probe".into(),
+        "finetune" => "Fine-tuning".into(),
+        "partial" => "Partial fine-tuning".into(),
+        other => other.into(),
+    }
+}
+
+/// A list with at least one member, all objects.
+fn objects(value: &Value) -> Option<Vec<&Map<String, Value>>> {
+    let rows: Option<Vec<_>> = value.as_array()?.iter().map(Value::as_object).collect();
+    rows.filter(|rows| !rows.is_empty())
+}
+
+fn table(title: &str, rows: &[&Map<String, Value>]) -> String {
+    let mut columns: Vec<&String> = Vec::new();
+    for key in rows.iter().flat_map(|row| row.keys()) {
+        if !columns.contains(&key) {
+            columns.push(key);
+        }
+    }
+    // The row's name, then its accuracy, then what else there is.
+    columns.sort_by_key(|key| match key.as_str() {
+        "name" => 0,
+        "accuracy" => 1,
+        _ => 2,
+    });
+    let numeric =
+        |key: &str| rows.iter().filter_map(|row| row.get(key)).all(|value| value.is_number() || value.is_null());
+    // On a phone, a wide table becomes a list a row.
+    let many = if columns.len() > 4 { " class=\"many\"" } else { "" };
+    let mut out = format!("<div class=\"table\"><table{many} aria-label=\"{}\">\n<thead><tr>", escape(title));
+    for key in &columns {
+        let class = if numeric(key) { " class=\"n\"" } else { "" };
+        let _ = write!(out, "<th scope=\"col\"{class}>{}</th>", escape(&key.replace('_', " ")));
+    }
+    out += "</tr></thead>\n<tbody>\n";
+    for row in rows {
+        out += "<tr>";
+        for key in &columns {
+            let label = escape(&key.replace('_', " "));
+            let shown = row.get(*key).map_or_else(String::new, |value| escape(&text(key, value)));
+            let _ = match key.as_str() {
+                "name" => write!(out, "<th scope=\"row\">{shown}</th>"),
+                key if numeric(key) => write!(out, "<td class=\"n\" data-label=\"{label}\">{shown}</td>"),
+                _ => write!(out, "<td data-label=\"{label}\">{shown}</td>"),
+            };
+        }
+        out += "</tr>\n";
+    }
+    out + "</tbody>\n</table></div>\n"
+}
+
+/// A value for a person; shares that are accuracies in percent.
+fn text(key: &str, value: &Value) -> String {
+    match value {
+        Value::Null => "–".into(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
+        Value::String(text) => text.clone(),
+        Value::Number(n) => match (n.as_u64(), n.as_f64()) {
+            (_, Some(share)) if key.contains("accuracy") && (0.0..=1.0).contains(&share) => {
+                format!("{:.2} %", share * 100.0)
+            }
+            (Some(whole), _) => usize::try_from(whole).map_or_else(|_| n.to_string(), grouped),
+            (None, Some(value)) => number(value),
+            (None, None) => n.to_string(),
+        },
+        Value::Array(list) if list.iter().all(|member| !member.is_array() && !member.is_object()) => {
+            list.iter().map(|member| text(key, member)).collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+/// A PNG inside the run folder; `path` starts there or in `evaluations/`.
+fn confusion_picture(run: &Path, path: &str) -> anyhow::Result<Vec<u8>> {
+    let path = Path::new(path);
+    anyhow::ensure!(
+        path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)),
+        "it is not inside the run folder"
+    );
+    let candidates = [run.join(path), run.join("evaluations").join(path)];
+    let file = candidates.iter().find(|file| file.is_file()).context("there is no such file")?;
+    anyhow::ensure!(fs::metadata(file)?.len() <= LARGEST_PICTURE, "it is larger than {} MiB", LARGEST_PICTURE >> 20);
+    let png = fs::read(file)?;
+    anyhow::ensure!(html::png_size(&png).is_some(), "it is no PNG");
+    Ok(png)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn section_of(files: &[(&str, &[u8])]) -> anyhow::Result<String> {
+        let root = tempfile::tempdir()?;
+        fs::create_dir(root.path().join("evaluations"))?;
+        for (name, bytes) in files {
+            fs::write(root.path().join("evaluations").join(name), bytes)?;
+        }
+        section(root.path())
+    }
+
+    #[test]
+    fn results_become_tables_newest_first() -> anyhow::Result<()> {
+        let page = section_of(&[
+            ("knn-20261125-101500.json", br#"{"kind": "knn", "k": 20, "rows": [{"name": "trained", "accuracy": 0.5075}, {"name": "<b>", "seconds": 3.5}]}"#),
+            ("linear-20261126-101500.json", br#"{"kind": "linear", "rows": []}"#),
+        ])?;
+        let place = |text: &str| page.find(text).with_context(|| format!("{text} is not in {page}"));
+        assert!(place("Linear probe")? < place("k nearest neighbours")?);
+        place("<td class=\"n\" data-label=\"accuracy\">50.75 %</td>")?;
+        place("<th scope=\"row\">&lt;b&gt;</th><td class=\"n\" data-label=\"accuracy\"></td>")?;
+        place("<dt>k</dt><dd>20</dd>")?;
+        place("<dt>rows</dt><dd></dd>")?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_damaged_file_and_a_stray_picture_are_named() -> anyhow::Result<()> {
+        let page = section_of(&[
+            ("knn-20261125-101500.json", b"{\"kind\": "),
+            ("linear-20261125-101501.json", br#"{"kind": "linear", "confusion_png": "../../secret.png"}"#),
+            ("linear-20261125-101502.json", br#"{"kind": "linear", "confusion_png": "knn-20261125-101500.json"}"#),
+        ])?;
+        for text in
+            ["knn-20261125-101500.json</h3>\n<p class=\"warn\">This file is damaged", "not inside the run", "no PNG"]
+        {
+            assert!(page.contains(text), "{text}: {page}");
+        }
+        assert!(!page.contains("<img"));
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_shown_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), key in "[a-z_<]{0,8}", value in any::<f64>()) {
+            let object = serde_json::json!({ "rows": [{ key.clone(): value }], key: value }).to_string();
+            let page = section_of(&[("a.json", &bytes), ("b.json", object.as_bytes())]);
+            prop_assert!(page.is_ok());
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! `report.html`: what a run is, how far it came, what it learned and what it is worth, on one page.
+//!
+//! One file without scripts and without anything fetched: charts are SVG, pictures are data URIs. It is made from the
+//! run folder's files alone, so it can be made again at any time.
+
+pub mod chart;
+pub mod evaluations;
+pub mod html;
+
+use crate::{
+    checkpoint::atomic,
+    clock,
+    pictures::over_time::{self, ORIGINALS, VISIBLE},
+    train::{
+        history::{self, Epoch, Point},
+        run_folder::{DataSource, RunConfig, RunFolder},
+        schedule::Schedule,
+    },
+};
+use anyhow::Context as _;
+use chart::Chart;
+use common::mask;
+use html::{escape, facts, grouped, number, picture, scientific};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The report's name in a run folder.
+pub const FILE: &str = "report.html";
+/// Most moments whose pictures are shown.
+const PICTURES: usize = 8;
+const STYLE: &str = include_str!("style.css");
+
+/// Writes the report of `run`, whose configuration is `config`, into its folder. Returns its path.
+///
+/// # Errors
+/// If the run's files cannot be read, or the report cannot be written. Damaged results of evaluations are named in the
+/// report.
+pub fn write(run: &RunFolder, config: &RunConfig) -> anyhow::Result<PathBuf> {
+    let path = run.path().join(FILE);
+    let page = page(run.path(), config).with_context(|| format!("making {}", path.display()))?;
+    atomic::write_file(&path, page.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+fn page(run: &Path, config: &RunConfig) -> anyhow::Result<String> {
+    let (points, epochs) = (history::read(run)?, history::read_epochs(run)?);
+    let name = escape(&name(run));
+    let mut out = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
+         content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{name}: training report</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
+    );
+    out += &header(&name, config, &points, &epochs);
+    out += "<main>\n";
+    out += &curves(config, &points, &epochs);
+    out += &reconstructions(run, config)?;
+    out += &evaluations::section(run)?;
+    let _ = write!(out, "<section>\n<h2>The run</h2>\n{}</section>\n", facts("facts", &summary(config)?));
+    out += &epoch_table(&epochs);
+    let file = run.join("run.toml");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let _ = write!(
+        out,
+        "<section>\n<details>\n<summary>Configuration (run.toml)</summary>\n<pre>{}</pre>\n</details>\n</section>\n",
+        escape(&text)
+    );
+    out += "</main>\n";
+    let (version, date) = (env!("CARGO_PKG_VERSION"), clock::date());
+    let _ = write!(out, "<footer><p>Written by host {version} on {date}.</p></footer>\n</body>\n</html>\n");
+    Ok(out)
+}
+
+/// The folder's own name, also for paths such as `.`.
+fn name(run: &Path) -> String {
+    let whole = fs::canonicalize(run).unwrap_or_else(|_| run.into());
+    whole.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned())
+}
+
+fn header(name: &str, config: &RunConfig, points: &[Point], epochs: &[Epoch]) -> String {
+    let whole = epochs.last().map_or(0, |epoch| epoch.epoch);
+    let done = points.last().map_or(0.0, |point| point.epoch).max(whole as f64);
+    // A run that was prolonged may have more than its run.toml says.
+    let total = config.train.epochs.max(whole);
+    let state =
+        if whole >= total { "finished".to_owned() } else { format!("{:.0} % done", 100.0 * done / total as f64) };
+    let step = points.last().map_or(0, |point| point.step).max(epochs.last().map_or(0, |epoch| epoch.step));
+    let mut figures = vec![
+        ("Epochs".to_owned(), format!("{} of {total}", number((done * 10.0).floor() / 10.0))),
+        ("Steps".to_owned(), grouped(step)),
+    ];
+    if let Some(loss) = epochs.last().map(|epoch| epoch.loss).or(points.last().map(|point| point.loss)) {
+        figures.push(("Loss".into(), format!("{loss:.4}")));
+    }
+    if let Some(point) = points.last() {
+        figures.push(("Time trained".into(), clock::duration(point.seconds)));
+    }
+    if !epochs.is_empty() {
+        let mean = epochs.iter().map(|epoch| epoch.images_per_second).sum::<f64>() / epochs.len() as f64;
+        figures.push(("Images a second".into(), grouped(mean.round() as usize)));
+    }
+    format!(
+        "<header>\n<h1>{name}</h1>\n<p class=\"soft\">Masked autoencoder, pre-training</p>\n\
+         <div class=\"done\"><progress max=\"{total}\" value=\"{done:.2}\" aria-label=\"Epochs done\"></progress>\
+         <span class=\"soft\">{state}</span></div>\n<section>\n{}</section>\n</header>\n",
+        facts("figures", &figures)
+    )
+}
+
+fn curves(config: &RunConfig, points: &[Point], epochs: &[Epoch]) -> String {
+    let end = config.train.epochs as f64;
+    let fine: Vec<_> = points.iter().map(|point| (point.epoch, point.loss)).collect();
+    // An epoch's mean belongs to its middle.
+    let main: Vec<_> = epochs.iter().map(|epoch| (epoch.epoch as f64 - 0.5, epoch.loss)).collect();
+    let loss = Chart {
+        title: "Training loss over the epochs",
+        label: "loss: mean squared error on removed patches",
+        epochs: end,
+        from_zero: false,
+        fine: &fine,
+        main: &main,
+        marked: true,
+    };
+    let mut lr: Vec<_> = points.iter().map(|point| (point.epoch, point.lr)).collect();
+    if lr.is_empty() {
+        lr = epochs.iter().map(|epoch| (epoch.epoch as f64, epoch.lr)).collect();
+    }
+    if !lr.is_empty() && config.train.warmup_epochs > 0.0 {
+        // The warm-up begins at zero.
+        lr.insert(0, (0.0, 0.0));
+    }
+    let rate = Chart {
+        title: "Learning rate over the epochs",
+        label: "learning rate",
+        epochs: end,
+        from_zero: true,
+        fine: &[],
+        main: &lr,
+        marked: false,
+    };
+    let key = "<span class=\"key main\"></span>mean of an epoch &ensp; <span class=\"key fine\"></span>finer, from steps.csv";
+    let above = loss.above().map_or_else(String::new, |most| {
+        format!("<br>The first steps, with losses up to {}, lie above the picture.", number(most))
+    });
+    format!(
+        "<section>\n<h2>Loss</h2>\n<figure>\n{}<figcaption>{key}{above}</figcaption>\n</figure>\n</section>\n\
+         <section>\n<h2>Learning rate</h2>\n<figure>\n{}</figure>\n</section>\n",
+        loss.svg(),
+        rate.svg()
+    )
+}
+
+/// The strips of fixed images, and the final picture if there is one.
+fn reconstructions(run: &Path, config: &RunConfig) -> anyhow::Result<String> {
+    let folder = run.join("pictures");
+    let mut rows = Vec::new();
+    for (file, name, alt) in [
+        (ORIGINALS, "original", "The images themselves"),
+        (VISIBLE, "visible", "The images with their removed patches gray"),
+    ] {
+        if let Some(png) = read_picture(&folder.join(file))? {
+            rows.push((name.to_owned(), picture(&png, alt)));
+        }
+    }
+    let drawn = over_time::list(&folder)?;
+    for (epoch, path) in spread(&drawn, PICTURES) {
+        if let Some(png) = read_picture(path)? {
+            let alt = format!("The same images, their removed patches predicted after {epoch} epochs");
+            rows.push((format!("epoch {epoch}"), picture(&png, &alt)));
+        }
+    }
+    let last = read_picture(&folder.join("reconstruction.png"))?;
+    let mut out = String::from("<section>\n<h2>Reconstructions</h2>\n");
+    if rows.is_empty() && last.is_none() {
+        return Ok(out + "<p class=\"soft\">No pictures yet.</p>\n</section>\n");
+    }
+    if config.model.norm_pix_loss {
+        out += "<p class=\"soft\">Each removed patch is shown with its own mean and deviation, which this model does not \
+                predict.</p>\n";
+    }
+    if !rows.is_empty() {
+        out += "<dl class=\"strips\">\n";
+        for (name, picture) in rows {
+            let _ = writeln!(out, "<dt>{name}</dt><dd>{picture}</dd>");
+        }
+        out += "</dl>\n";
+    }
+    if let Some(png) = last {
+        let alt = "Other images at the end of the training: the original, then for random, block and grid masks the \
+                   visible patches and the reconstruction";
+        let _ = writeln!(
+            out,
+            "<figure class=\"final\">{}<figcaption>At the end: originals, then visible patches and \
+             reconstructions for random, block and grid masks.</figcaption></figure>",
+            picture(&png, alt)
+        );
+    }
+    Ok(out + "</section>\n")
+}
+
+/// At most `count` of `all`, evenly spread, the first and the last among them.
+fn spread<T>(all: &[T], count: usize) -> impl Iterator<Item = &T> {
+    let shown = count.min(all.len());
+    (0..shown).map(move |i| &all[i * (all.len() - 1) / (shown - 1).max(1)])
+}
+
+/// The bytes of a PNG; `None` if there is no such file, or another.
+fn read_picture(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Some(bytes).filter(|bytes| html::png_size(bytes).is_some()))
+}
+
+/// Model and recipe in a few lines.
+fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
+    let (model, train, grid) = (&config.model, &config.train, config.model.grid()?);
+    let data = match &config.data {
+        DataSource::Synthetic => format!("{} images of the embedded generator", grouped(train.synthetic_images)),
+        DataSource::Folder(folder) => folder.display().to_string(),
+    };
+    let (patches, kept) = (grid.patches(), mask::len_keep(grid.patches(), train.mask_ratio));
+    let peak = Schedule::scaled_lr(train.blr, train.batch_size);
+    let lines = [
+        ("Data", data),
+        (
+            "Images",
+            format!(
+                "{} × {} pixels, {} channels; {patches} patches of {p} × {p}",
+                model.image_width,
+                model.image_height,
+                model.channels,
+                p = model.patch_size
+            ),
+        ),
+        ("Encoder", format!("{} wide, {} blocks, {} heads", model.dim, model.depth, model.heads)),
+        (
+            "Decoder",
+            format!("{} wide, {} blocks, {} heads", model.decoder_dim, model.decoder_depth, model.decoder_heads),
+        ),
+        ("Target", if model.norm_pix_loss { "normalised pixels of each patch" } else { "pixels" }.into()),
+        ("Masks", format!("{}, {kept} of {patches} patches visible", format!("{:?}", train.mask).to_lowercase())),
+        (
+            "Recipe",
+            format!(
+                "{} epochs, {} images a step; AdamW, learning rate up to {}, warm-up {} {}, weight decay {}; seed {}",
+                train.epochs,
+                train.batch_size,
+                scientific(peak),
+                number(train.warmup_epochs),
+                if train.warmup_epochs == 1.0 { "epoch" } else { "epochs" },
+                number(train.weight_decay),
+                train.seed
+            ),
+        ),
+        ("Device", config.device.clone()),
+        ("Program", format!("host {}", config.host_version)),
+    ];
+    Ok(lines.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+fn epoch_table(epochs: &[Epoch]) -> String {
+    if epochs.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from(
+        "<section>\n<details>\n<summary>Figures of every epoch (metrics.csv)</summary>\n<div class=\"table\"><table>\n\
+         <thead><tr><th scope=\"col\" class=\"n\">epoch</th><th scope=\"col\" class=\"n\">step</th><th scope=\"col\" \
+         class=\"n\">loss</th><th scope=\"col\" class=\"n\"><abbr title=\"learning rate\">lr</abbr></th><th scope=\"col\" class=\"n\">images/s</th>\
+         </tr></thead>\n<tbody>\n",
+    );
+    for Epoch { epoch, step, loss, lr, images_per_second } in epochs {
+        let _ = writeln!(
+            out,
+            "<tr><th scope=\"row\" class=\"n\">{epoch}</th><td class=\"n\">{}</td><td class=\"n\">{loss:.4}</td>\
+             <td class=\"n\">{lr:.2e}</td><td class=\"n\">{}</td></tr>",
+            grouped(*step),
+            grouped(images_per_second.round().max(0.0) as usize)
+        );
+    }
+    out + "</tbody>\n</table></div>\n</details>\n</section>\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_pictures_are_chosen_with_the_first_and_the_last() {
+        let all: Vec<usize> = (1..=20).collect();
+        let some: Vec<usize> = spread(&all, 8).copied().collect();
+        assert_eq!((some.len(), some[0], some[7]), (8, 1, 20));
+        assert_eq!(spread(&all[..3], 8).count(), 3);
+        assert_eq!(spread(&all[..1], 8).count(), 1);
+        assert_eq!(spread(&all[..0], 8).count(), 0);
+    }
+}

@@ -1,0 +1,46 @@
+"""Checks a run's TensorBoard event files with TensorBoard's own reader, against the run's steps.csv.
+
+usage: check_events.py RUN
+Exits with 1 if a point is missing, doubled or different, or a picture is not there.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+SCALARS = {"loss": "loss", "lr": "lr", "images_per_second": "images_per_second"}
+
+
+def main(run: Path) -> int:
+    with open(run / "steps.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    # 0: keep everything.
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    wrong = []
+    for tag, column in SCALARS.items():
+        found = [(event.step, event.value) for event in events.Scalars(tag)]
+        expected = [(int(row["step"]), float(row[column])) for row in rows]
+        # The file has six decimals, events are f32; speeds have one decimal.
+        near = all(abs(a[1] - b[1]) <= 0.06 if tag == "images_per_second" else abs(a[1] - b[1]) <= 1e-6 + 1e-6 * abs(b[1])
+                   for a, b in zip(found, expected))
+        if [step for step, _ in found] != [step for step, _ in expected] or not near:
+            wrong.append(f"{tag}: {found} instead of {expected}")
+    for tag in ["images/original", "images/visible", "images/reconstruction"]:
+        if tag not in events.Tags()["images"]:
+            wrong.append(f"there is no {tag}")
+            continue
+        for image in events.Images(tag):
+            if not image.encoded_image_string.startswith(b"\x89PNG") or min(image.width, image.height) < 1:
+                wrong.append(f"{tag} at step {image.step} is no picture")
+    print("\n".join(wrong) or f"{len(rows)} points agree")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        print("usage: check_events.py RUN", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(main(Path(sys.argv[1])))
