@@ -1,8 +1,9 @@
-//! `host evaluate`.
+//! `host evaluate knn`.
 
-use super::images::{Prepared, bar, class_numbers, prepared};
+use super::sets::Sets;
 use crate::{
     checkpoint::Tensors,
+    cli::images::{Prepared, bar},
     evaluate::{
         features::{Choice, pooled, with_burn},
         knn::{Labelled, accuracy},
@@ -13,27 +14,11 @@ use crate::{
 use burn::tensor::Device;
 use common::model::{EncoderSpec, Pooling};
 use edge::{exit::misuse, linux::run::Pool, select::Select};
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
-
-/// Options of `host evaluate`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    how: How,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum How {
-    /// Classify by the nearest training images (no training).
-    Knn(KnnArgs),
-}
+use std::path::PathBuf;
 
 /// Options of `host evaluate knn`.
 #[derive(Debug, clap::Args)]
-struct KnnArgs {
+pub struct Args {
     /// A run folder or a model folder.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
@@ -71,28 +56,13 @@ struct KnnArgs {
 /// # Errors
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    match args.how {
-        How::Knn(args) => knn(args),
-    }
-}
-
-fn knn(args: KnnArgs) -> anyhow::Result<()> {
     let choice = Choice::new(args.select, args.keep, 0)?;
     if args.k == 0 || !(args.temperature.is_finite() && args.temperature > 0.0) {
         return Err(misuse("--k must be at least 1 and --temperature positive"));
     }
     let (spec, tensors) = load_encoder(&args.model)?;
     let pooling = args.pool.map_or(spec.pooling, Pooling::from);
-    let (train, test) = (labelled(&args.train, &spec)?, labelled(&args.test, &spec)?);
-    let known: BTreeSet<&String> = train.labels.iter().collect();
-    if let Some(unknown) = test.labels.iter().find(|class| !known.contains(class)) {
-        return Err(misuse(format!(
-            "the class {unknown} of {} has no images in {}: --train and --test need the same class folders",
-            args.test.display(),
-            args.train.display()
-        )));
-    }
-    let (train_labels, test_labels) = class_numbers(&train.labels, &test.labels);
+    let Sets { train, test, train_labels, test_labels, .. } = Sets::read(&args.train, &args.test, &spec, None)?;
 
     let mut rows = Vec::new();
     let mut judge = |name: &'static str, train: Vec<Vec<f32>>, test: Vec<Vec<f32>>| -> anyhow::Result<()> {
@@ -141,17 +111,6 @@ fn knn(args: KnnArgs) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-fn labelled(folder: &Path, spec: &EncoderSpec) -> anyhow::Result<Prepared> {
-    let images = prepared(folder, spec, None)?;
-    if images.labels.len() != images.images.len() {
-        return Err(misuse(format!(
-            "{} has images outside class folders: put each in a folder of its class",
-            folder.display()
-        )));
-    }
-    Ok(images)
 }
 
 /// Normalised pixels, `[H * W * C]`.
