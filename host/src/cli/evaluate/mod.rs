@@ -1,7 +1,11 @@
 //! `host evaluate`: one file a way.
 
+pub mod encoders;
 mod knn;
+mod linear;
+pub mod output;
 pub mod sets;
+mod views;
 
 /// Options of `host evaluate`.
 #[derive(Debug, clap::Args)]
@@ -14,6 +18,8 @@ pub struct Args {
 enum How {
     /// Classify by the nearest training images (no training).
     Knn(knn::Args),
+    /// Train a linear classifier on frozen features.
+    Linear(linear::Args),
 }
 
 /// Prints accuracies.
@@ -23,5 +29,6 @@ enum How {
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.how {
         How::Knn(args) => knn::run(args),
+        How::Linear(args) => linear::run(args),
     }
 }
