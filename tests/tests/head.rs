@@ -39,7 +39,8 @@ fn a_board_names_the_class_that_the_host_would() -> anyhow::Result<()> {
     assert!(text.contains("head.safetensors does not exist") && text.contains("--save-head"), "{text}");
 
     let linear = ["evaluate", "linear", "--model", &model, "--train", &path("train"), "--test", &test];
-    let more = ["--precision", "f32", "--save-head", "--confusion", &path("confusion.png"), "--json"];
+    let more =
+        ["--method", "closed", "--precision", "f32", "--save-head", "--confusion", &path("confusion.png"), "--json"];
     let json: serde_json::Value = serde_json::from_str(&succeed("host", &[&linear[..], &more].concat()))?;
     let accuracy = json["rows"][0]["accuracy"].as_f64().context("accuracy")?;
     let classes = json["classes"].as_array().context("classes")?;
@@ -128,7 +129,7 @@ fn impossible_evaluations_are_refused() {
     refuse("linear", &images, &["--save-head"], &["--save-head", "model folder"]);
     refuse("linear", &model, &["--out-head", "head.bin"], &["--out-head", ".safetensors"]);
     refuse("linear", &model, &["--confusion", "a.jpg"], &["--confusion", ".png"]);
-    refuse("linear", &model, &["--epochs", "3"], &["--method lars"]);
+    refuse("linear", &model, &["--method", "closed", "--epochs", "3"], &["--method lars"]);
     refuse("linear", &model, &["--method", "lars", "--blr", "0"], &["--blr"]);
     refuse("linear", &model, &["--limit", "0"], &["--limit"]);
     refuse("knn", &model, &["--k", "5,0"], &["--k"]);
