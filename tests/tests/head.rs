@@ -50,6 +50,19 @@ fn a_board_names_the_class_that_the_host_would() -> anyhow::Result<()> {
     let picture = image::open(path("confusion.png"))?;
     assert!(picture.width() > 400 && picture.height() > 400);
 
+    // What the 8-bit forms cost in accuracy.
+    let verify = ["verify", "--model", &model, "--images", &test, "--limit", "4", "--train", &path("train")];
+    let json: serde_json::Value =
+        serde_json::from_str(&succeed("host", &[&verify[..], &["--test", &test, "--json"]].concat()))?;
+    let knn: Vec<(&str, f64)> = json["knn"]
+        .as_array()
+        .context("knn")?
+        .iter()
+        .filter_map(|row| Some((row["name"].as_str()?, row["accuracy"].as_f64()?)))
+        .collect();
+    assert_eq!(knn.iter().map(|row| row.0).collect::<Vec<_>>(), ["burn f32", "tract f32", "tract w8", "tract int8"]);
+    assert!(knn.iter().all(|row| (row.1 - knn[0].1).abs() < 0.2), "{knn:?}");
+
     // Over a serial line.
     let line = Line::clean()?;
     let (received, expected) = (path("received.csv"), path("expected.npy"));
