@@ -204,13 +204,14 @@ fn describe(args: &Args, encoders: &Encoders, sets: &Sets, recipe: &Recipe, accu
     };
     let features = encoders.list.first().map(Encoder::name).unwrap_or_default();
     let (version, images) = (env!("CARGO_PKG_VERSION"), sets.train.images.len());
+    let views = if args.views > 0 { format!(" and {} crops of each", args.views) } else { String::new() };
     HeadDescription {
         format: edge::head_file::FORMAT,
         encoder: encoders.spec.hash,
         pooling: encoders.pooling,
         classes: sets.classes.clone(),
         keep: args.encode.keep,
-        made_by: format!("host {version}: {how}, {} views of {images} images, {features}", 1 + args.views),
+        made_by: format!("host {version}: {how}, {images} images{views}, {features}"),
         accuracy,
         sha256: String::new(),
     }
