@@ -1,8 +1,10 @@
 //! `host export`.
 
-use crate::{export, train::run_folder};
+use crate::{checkpoint::atomic, export, train::run_folder};
+use anyhow::Context as _;
 use edge::{
     exit::{called, misuse},
+    head_file::{FILE_NAME, HeadFile},
     model_folder::Precision,
 };
 use std::{
@@ -22,6 +24,9 @@ pub struct Args {
     /// Forms to write.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,w8,int8")]
     forms: Vec<Precision>,
+    /// A head trained on this run's encoder (by `host evaluate linear --out-head`), to go with the model.
+    #[arg(long, value_name = "FILE")]
+    head: Option<PathBuf>,
 }
 
 /// Writes the model folder.
@@ -40,8 +45,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Err(misuse(format!("{out} is there and no model folder: name another --out, or a new folder in it")));
     }
     let (spec, tensors) = run_folder::load_encoder(&args.run)?;
+    // Before anything is written.
+    let head = args.head.as_ref().map(|path| HeadFile::open(path, &spec)).transpose()?;
     let made_by = format!("host {} export of {}", env!("CARGO_PKG_VERSION"), args.run.display());
     let sizes = export::write(&args.out, &spec, &tensors, &args.forms, &made_by)?;
+    if let Some(head) = head {
+        let path = args.out.join(FILE_NAME);
+        atomic::write_file(&path, &head.to_bytes()?).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let out = args.out.display();
     edge::say!("model    {} ({} values a feature)", spec.hash, spec.feature_dim);
     for (form, bytes) in sizes {

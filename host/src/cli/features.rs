@@ -83,7 +83,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let mut encoder = edge::linux::load_encoder(&folder, args.precision)?;
             let images = prepared(&args.images, folder.spec(), None)?;
             let bar = bar(images.images.len(), "encoding");
-            let features = with_tract(&mut encoder, &images.images, choice, |done| bar.set_position(done as u64))?;
+            let features =
+                with_tract(&mut encoder, &images.images, (choice, 0), |done| bar.set_position(done as u64))?;
             bar.finish_and_clear();
             (*folder.spec(), features, images.names)
         }

@@ -3,7 +3,7 @@
 use common::model::EncoderSpec;
 use edge::image_source::{self, prepare};
 use indicatif::ProgressBar;
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 /// Prepared images.
 #[derive(Debug, Default)]
@@ -65,16 +65,4 @@ pub fn bar(length: usize, what: &'static str) -> ProgressBar {
     let style = indicatif::ProgressStyle::with_template("{msg:16} {wide_bar} {pos}/{len}  {eta} left");
     bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()));
     bar
-}
-
-/// Class numbers of two sets by the names in both.
-#[must_use]
-pub fn class_numbers(train: &[String], test: &[String]) -> (Vec<usize>, Vec<usize>) {
-    let mut classes = BTreeMap::new();
-    for name in train.iter().chain(test) {
-        let next = classes.len();
-        classes.entry(name.clone()).or_insert(next);
-    }
-    let numbers = |names: &[String]| names.iter().map(|name| classes[name]).collect();
-    (numbers(train), numbers(test))
 }

@@ -37,7 +37,8 @@ pub fn save(run_or_model_dir: &Path, kind: &str, value: &Value) -> anyhow::Resul
 }
 
 /// This process's command line, in single quotes where a shell needs them.
-fn command() -> String {
+#[must_use]
+pub fn command() -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     let quoted = |arg: String| {
         if !arg.is_empty() && arg.chars().all(plain) { arg } else { format!("'{}'", arg.replace('\'', "'\\''")) }

@@ -1,0 +1,34 @@
+//! `host evaluate`: one file a way.
+
+pub mod encoders;
+mod knn;
+mod linear;
+pub mod output;
+pub mod sets;
+mod views;
+
+/// Options of `host evaluate`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    how: How,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum How {
+    /// Classify by the nearest training images (no training).
+    Knn(knn::Args),
+    /// Train a linear classifier on frozen features.
+    Linear(linear::Args),
+}
+
+/// Prints accuracies.
+///
+/// # Errors
+/// With a message that says what to do.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    match args.how {
+        How::Knn(args) => knn::run(args),
+        How::Linear(args) => linear::run(args),
+    }
+}
