@@ -28,6 +28,9 @@ pub enum Pooling {
     Cls,
     /// The mean of the visible patch tokens after the final norm.
     Mean,
+    /// The mean of the visible patch tokens before the final norm, then that norm, as the reference pools when it
+    /// fine-tunes (`fc_norm`). Such a model has this mean in the place of the other.
+    MeanNorm,
 }
 
 /// First eight bytes of the SHA-256 over a model's parameters: names, shapes and little-endian f32 values.

@@ -25,7 +25,7 @@ Features{frame:u32,name:str64,kept:u32,patches:u32,pooling:Pooling,micros:u32,to
 Statistics{frames:u32,skipped:u32,bytes:u64,encode_micros:u64};\
 Log{level:Error|Warn|Info|Debug,text:str200};\
 Error{code:Damaged|Unsupported|Busy};\
-Pooling=Cls|Mean";
+Pooling=Cls|Mean|MeanNorm";
 
 /// CRC-32/ISO-HDLC (the one of Ethernet and zip).
 #[must_use]

@@ -157,7 +157,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         };
         let feature = match pooling {
             Pooling::Cls => &features.cls,
-            Pooling::Mean => &features.mean,
+            Pooling::Mean | Pooling::MeanNorm => &features.mean,
         };
         link.feature(info, feature).map_err(|error| failed(&args.port, done.frames, error))?;
         done.frames = done.frames.wrapping_add(1);

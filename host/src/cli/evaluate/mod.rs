@@ -1,6 +1,9 @@
 //! `host evaluate`: one file a way.
 
+mod finetune;
 mod knn;
+mod partial;
+mod recipe;
 pub mod sets;
 
 /// Options of `host evaluate`.
@@ -14,6 +17,10 @@ pub struct Args {
 enum How {
     /// Classify by the nearest training images (no training).
     Knn(knn::Args),
+    /// Train the whole encoder with labels, as the paper does (appendix A.1).
+    Finetune(Box<finetune::Args>),
+    /// Train the last blocks with labels, the rest frozen (paper section 4.3).
+    Partial(Box<partial::Args>),
 }
 
 /// Prints accuracies.
@@ -23,5 +30,7 @@ enum How {
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.how {
         How::Knn(args) => knn::run(args),
+        How::Finetune(args) => finetune::run(*args),
+        How::Partial(args) => partial::run(*args),
     }
 }
