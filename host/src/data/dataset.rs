@@ -49,7 +49,7 @@ impl Dataset {
         let files = match image_source::find(root) {
             Ok(files) => files,
             Err(error @ (ImageError::NoImages(_) | ImageError::Io { .. })) => {
-                return Err(edge::exit::misuse(format!("{error}; a folder of images is needed")));
+                return Err(edge::exit::misuse(format!("{error}; --data takes a folder of images")));
             }
             Err(error) => return Err(error.into()),
         };

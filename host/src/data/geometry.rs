@@ -14,7 +14,7 @@ pub fn rotation(degrees: f64, height: usize, width: usize) -> Inverse {
     [cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y]
 }
 
-/// The image under an affine map, bicubic (Catmull-Rom); `fill` where the source has nothing.
+/// The image under an affine map, bicubic as in Pillow; `fill` where the source has nothing.
 #[must_use]
 pub fn affine(image: &Pixels, map: Inverse, fill: [u8; 4]) -> Pixels {
     let Pixels { height, width, channels, ref data } = *image;
@@ -39,24 +39,20 @@ pub fn affine(image: &Pixels, map: Inverse, fill: [u8; 4]) -> Pixels {
                         sum += weight * other * f64::from(data[(row * width + col) * channels + channel]);
                     }
                 }
-                out.push(sum.round().clamp(0.0, 255.0) as u8);
+                // Pillow truncates; what rounding took from a whole number is given back.
+                out.push((sum + 1e-6).clamp(0.0, 255.0) as u8);
             }
         }
     }
     Pixels { data: out, ..*image }
 }
 
-/// The first of the four pixels around a place, and their weights.
+/// The first of the four pixels around a place, and their weights: Keys' cubic with the slope -1, Pillow's.
 fn taps(place: f64) -> (isize, [f64; 4]) {
     let place = place - 0.5;
     let (first, t) = (place.floor(), place - place.floor());
     let (t2, t3) = (t * t, t * t * t);
-    let weights = [
-        -0.5 * t3 + t2 - 0.5 * t,
-        1.5 * t3 - 2.5 * t2 + 1.0,
-        -1.5 * t3 + 2.0 * t2 + 0.5 * t,
-        0.5 * t3 - 0.5 * t2,
-    ];
+    let weights = [-t3 + 2.0 * t2 - t, t3 - 2.0 * t2 + 1.0, -t3 + t2 + t, t3 - t2];
     (first as isize - 1, weights)
 }
 

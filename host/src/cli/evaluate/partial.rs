@@ -1,12 +1,12 @@
 //! `host evaluate partial`.
 
-use super::recipe::{Folders, Found, RecipeArgs, describe, train};
+use super::recipe::{Folders, Found, RecipeArgs, check, describe, train};
 use crate::{
     cli::pretrain::{new_name, stop_on_ctrl_c},
     device,
     train::{
         finetune::{
-            config::FinetuneConfig,
+            config::{FinetuneConfig, Recipe},
             folder::{FILE, FinetuneFolder},
         },
         trainer::Outcome,
@@ -15,6 +15,9 @@ use crate::{
 use edge::exit::misuse;
 use std::path::{Path, PathBuf};
 
+/// Last blocks to train, unless told (figure 9 of the paper).
+const DEFAULT: [f64; 5] = [0.0, 0.5, 1.0, 2.0, 4.0];
+
 /// Options of `host evaluate partial`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -22,9 +25,10 @@ pub struct Args {
     folders: Folders,
     #[command(flatten)]
     recipe: RecipeArgs,
-    /// How many last blocks to train, each in a run of its own: 0 the head alone, 0.5 the last block's MLP, or a number.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "0,0.5,1,2,4")]
-    blocks: Vec<f64>,
+    /// How many last blocks to train, each in a run of its own: 0 the head alone, 0.5 the last block's MLP, or a number
+    /// [default: of 0,0.5,1,2,4 those that the model has].
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    blocks: Option<Vec<f64>>,
     /// The folder for a run a number; runs that are there already are continued [default: runs/partial-DATE-TIME].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -37,18 +41,28 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let (chosen, json) = (device::choose(args.folders.device)?, args.folders.json);
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name("partial")));
-    // Before the first of many trainings, not between them.
-    for blocks in &args.blocks {
-        args.recipe.config(&args.folders, &chosen, Some(*blocks))?;
+    // What is impossible is said before the first of many trainings, not between them.
+    let config = args.recipe.config(&args.folders, &chosen, Some(0.0))?.0;
+    let depth = f64::from(config.encoder.depth);
+    let usual = || DEFAULT.into_iter().filter(|blocks| *blocks <= depth).collect();
+    let all: Vec<f64> = args.blocks.unwrap_or_else(usual);
+    for blocks in &all {
+        let config = FinetuneConfig { recipe: Recipe { blocks: Some(*blocks), ..config.recipe.clone() }, ..config.clone() };
+        check(&config.recipe, &config.encoder)?;
+        begun(&run_path(&out, *blocks), &config)?;
     }
     if !json {
         edge::say!("device   {}", chosen.description);
     }
     let stop = stop_on_ctrl_c()?;
     let mut rows = Vec::new();
-    for blocks in args.blocks {
+    for blocks in all {
         let (config, images, encoder) = args.recipe.config(&args.folders, &chosen, Some(blocks))?;
-        let folder = begun_or_new(&out.join(format!("blocks-{blocks}")), &config)?;
+        let path = run_path(&out, blocks);
+        let folder = match begun(&path, &config)? {
+            Some(folder) => folder,
+            None => FinetuneFolder::create(&path, &config)?,
+        };
         if !json {
             describe(&config, &images, folder.path());
         }
@@ -78,10 +92,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The folder of a run with this configuration, begun before or not.
-fn begun_or_new(path: &Path, config: &FinetuneConfig) -> anyhow::Result<FinetuneFolder> {
+fn run_path(out: &Path, blocks: f64) -> PathBuf {
+    out.join(format!("blocks-{blocks}"))
+}
+
+/// The folder of a run with this configuration, if it was begun before.
+fn begun(path: &Path, config: &FinetuneConfig) -> anyhow::Result<Option<FinetuneFolder>> {
     if !path.join(FILE).exists() {
-        return FinetuneFolder::create(path, config);
+        return Ok(None);
     }
     let (folder, known) = FinetuneFolder::open(path)?;
     let same = known.recipe == config.recipe && known.encoder == config.encoder && known.classes == config.classes;
@@ -89,5 +107,5 @@ fn begun_or_new(path: &Path, config: &FinetuneConfig) -> anyhow::Result<Finetune
         let shown = path.display();
         return Err(misuse(format!("{shown} holds a run with another recipe, model or classes: name another --out")));
     }
-    Ok(folder)
+    Ok(Some(folder))
 }

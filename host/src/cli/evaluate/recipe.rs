@@ -240,7 +240,10 @@ impl Folders {
 }
 
 /// Refuses impossible numbers.
-fn check(recipe: &Recipe, spec: &EncoderSpec) -> anyhow::Result<()> {
+///
+/// # Errors
+/// As misuse.
+pub fn check(recipe: &Recipe, spec: &EncoderSpec) -> anyhow::Result<()> {
     edge::linux::check_keep(recipe.keep)?;
     if recipe.epochs == 0 || recipe.batch_size == 0 {
         return Err(misuse("--epochs and --batch-size must be at least 1"));
@@ -284,6 +287,9 @@ fn check(recipe: &Recipe, spec: &EncoderSpec) -> anyhow::Result<()> {
 fn images(train: &Path, test: &Path, spec: &EncoderSpec, recipe: &Recipe) -> anyhow::Result<Images> {
     let channels = spec.channels as usize;
     let open = |folder: &Path| -> anyhow::Result<Arc<Dataset>> {
+        // Its own message speaks of --data.
+        let found = edge::image_source::find(folder);
+        found.map_err(|error| misuse(format!("{error}; --train and --test take a folder of images a class")))?;
         let dataset = Dataset::folder(folder, channels)?;
         if dataset.classes().is_empty() {
             let shown = folder.display();
