@@ -169,6 +169,17 @@ impl EncoderSpec {
         )
     }
 
+    /// The pooling that this model has for one that was asked for: it has only one kind of mean.
+    #[must_use]
+    pub fn pooling_for(&self, asked: Option<Pooling>) -> Pooling {
+        match (asked, self.pooling) {
+            (Some(Pooling::Mean | Pooling::MeanNorm), Pooling::MeanNorm) => Pooling::MeanNorm,
+            (Some(Pooling::Mean | Pooling::MeanNorm), Pooling::Cls | Pooling::Mean) => Pooling::Mean,
+            (Some(Pooling::Cls), _) => Pooling::Cls,
+            (None, own) => own,
+        }
+    }
+
     /// Width of one head.
     #[must_use]
     pub fn head_dim(&self) -> usize {

@@ -1,17 +1,20 @@
 //! Encodes only the visible patches of an image on a board and sends the features over a serial line.
 //!
-//! Design decision: the core ([`select`], [`pipeline`], [`drivers`]) is `no_std`, works in buffers of its caller and
+//! Design decision: the core ([`select`], [`pipeline`], [`head`], [`drivers`]) is `no_std`, works in buffers of its caller and
 //! knows neither files nor ports; what needs an operating system is behind the features `tract` (the portable
 //! runtime) and `linux` (the program).
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 
 pub mod drivers;
+pub mod head;
 pub mod pipeline;
 pub mod select;
 
 #[cfg(feature = "linux")]
 pub mod exit;
+#[cfg(feature = "std")]
+pub mod head_file;
 #[cfg(feature = "linux")]
 pub mod image_source;
 #[cfg(feature = "linux")]

@@ -73,16 +73,13 @@ fn finetuning_learns_and_its_folder_serves_as_a_model() -> anyhow::Result<()> {
         let (burn, tract) = (features(&run, "burn")?, features(&model, "tract")?);
         close(&burn, &tract, 1e-4)?;
         // The head reads these features: with it they classify as the fine-tuning said.
-        let tensors = newest(&run)?;
-        let (weight, bias) = (&tensors["head.weight"], &tensors["head.bias"]);
+        let spec = *edge::model_folder::ModelFolder::open(model.as_ref())?.spec();
+        let head = edge::head_file::HeadFile::open(model.as_ref(), &spec)?;
+        assert_eq!((head.description().classes.len(), head.description().pooling), (10, spec.pooling));
         let right = tract.rows().into_iter().enumerate().filter(|(index, row)| {
-            let logit = |k: usize| {
-                let weights = &weight.data[k * 48..(k + 1) * 48];
-                weights.iter().zip(row).map(|(w, x)| w * x).sum::<f32>() + bias.data[k]
-            };
-            let best = (0..10).max_by(|a, b| logit(*a).total_cmp(&logit(*b)));
+            let found = head.head().and_then(|head| head.classify(&row.to_vec()));
             // Ten images a class, in the order of their paths.
-            best == Some(index / 10)
+            found.is_ok_and(|found| found.class as usize == index / 10)
         });
         assert_eq!(right.count(), (accuracy * 100.0).round() as usize);
     }

@@ -105,7 +105,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         Some(select) => select,
     };
-    let pooling = args.pool.map_or(spec.pooling, Pooling::from);
+    let pooling = spec.pooling_for(args.pool.map(Pooling::from));
     let mut source = Source::open(&args.source, args.raw)?;
     let mut encoder = load_encoder(&folder, args.precision)?;
     let grid = spec.grid()?;

@@ -83,12 +83,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let mut encoder = edge::linux::load_encoder(&folder, args.precision)?;
             let images = prepared(&args.images, folder.spec(), None)?;
             let bar = bar(images.images.len(), "encoding");
-            let features = with_tract(&mut encoder, &images.images, choice, |done| bar.set_position(done as u64))?;
+            let features =
+                with_tract(&mut encoder, &images.images, (choice, 0), |done| bar.set_position(done as u64))?;
             bar.finish_and_clear();
             (*folder.spec(), features, images.names)
         }
     };
-    let pooling = args.pool.map_or(spec.pooling, Pooling::from);
+    let pooling = spec.pooling_for(args.pool.map(Pooling::from));
     let (rows, dim) = (features.len(), spec.feature_dim as usize);
     let values: Vec<f32> = features.into_iter().flat_map(|features| pooled(features, pooling)).collect();
     let mut bytes = Vec::new();

@@ -96,19 +96,20 @@ pub fn with_burn(
     Ok(features)
 }
 
-/// Encodes images one by one in tract, as a board does.
+/// Encodes images one by one in tract, as a board does. `first` is the number of the first image, from which its random
+/// patches come.
 ///
 /// # Errors
 /// If an image does not fit the encoder, or tract fails.
 pub fn with_tract(
     encoder: &mut TractEncoder,
     images: &[Vec<u8>],
-    choice: Choice,
+    (choice, first): (Choice, u64),
     mut tick: impl FnMut(usize),
 ) -> anyhow::Result<Vec<Features>> {
     let spec = *encoder.spec();
     let mut features = Vec::with_capacity(images.len());
-    for (pixels, frame) in images.iter().zip(0..) {
+    for (pixels, frame) in images.iter().zip(first..) {
         let visible = visible(&spec, pixels, choice, frame)?;
         let edge::tract_runtime::Features { cls, mean, .. } = encoder.encode(&visible.patches, &visible.ids_keep)?;
         features.push(Features { cls, mean });

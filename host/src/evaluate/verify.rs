@@ -46,7 +46,7 @@ pub fn verify(
         .forms()
         .into_iter()
         .map(|form| {
-            let found = with_tract(&mut TractEncoder::load(folder, form)?, images, choice, |_| tick())?;
+            let found = with_tract(&mut TractEncoder::load(folder, form)?, images, (choice, 0), |_| tick())?;
             Ok(compare(form, &found, &expected))
         })
         .collect()

@@ -90,7 +90,7 @@ impl Canvas {
         Ok(bytes.into_inner())
     }
 
-    fn white(height: usize, width: usize) -> Self {
+    pub(super) fn white(height: usize, width: usize) -> Self {
         Self { height, width, rgb: vec![255; height * width * 3] }
     }
 
@@ -110,14 +110,34 @@ impl Canvas {
         }
     }
 
-    fn text(&mut self, left: usize, top: usize, text: &str, scale: usize) {
-        for (place, letter) in text.chars().enumerate() {
-            for (y, bits) in font::glyph(letter).iter().enumerate() {
-                for x in (0..5).filter(|x| bits >> (4 - x) & 1 == 1) {
-                    for dot in 0..scale * scale {
-                        let x = left + (place * font::ADVANCE + x) * scale + dot % scale;
-                        self.put(x, top + y * scale + dot / scale, [40, 40, 40]);
-                    }
+    pub(super) fn rectangle(&mut self, (left, top): (usize, usize), (width, height): (usize, usize), rgb: [u8; 3]) {
+        (0..width * height).for_each(|i| self.put(left + i % width, top + i / width, rgb));
+    }
+
+    pub(super) fn text(&mut self, left: usize, top: usize, text: &str, scale: usize) {
+        self.text_in(left, top, text, scale, INK);
+    }
+
+    pub(super) fn text_in(&mut self, left: usize, top: usize, text: &str, scale: usize, rgb: [u8; 3]) {
+        for_dots(text, scale, |x, y| self.put(left + x, top + y, rgb));
+    }
+
+    /// Text that runs upwards from `bottom`, its letters' tops to the left.
+    pub(super) fn text_upwards(&mut self, left: usize, bottom: usize, text: &str, scale: usize) {
+        for_dots(text, scale, |x, y| self.put(left + y, bottom.saturating_sub(1 + x), INK));
+    }
+}
+
+/// Colour of text.
+pub(super) const INK: [u8; 3] = [40, 40, 40];
+
+/// Calls `dot` for every dark pixel of a text whose upper left corner is at 0, 0.
+fn for_dots(text: &str, scale: usize, mut dot: impl FnMut(usize, usize)) {
+    for (place, letter) in text.chars().enumerate() {
+        for (y, bits) in font::glyph(letter).iter().enumerate() {
+            for x in (0..5).filter(|x| bits >> (4 - x) & 1 == 1) {
+                for i in 0..scale * scale {
+                    dot((place * font::ADVANCE + x) * scale + i % scale, y * scale + i / scale);
                 }
             }
         }

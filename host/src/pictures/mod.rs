@@ -2,6 +2,7 @@
 
 pub mod canvas;
 pub mod font;
+pub mod matrix;
 
 use crate::{
     data::dataset::Dataset,

@@ -1,9 +1,13 @@
 //! `host evaluate finetune`.
 
-use super::recipe::{Folders, Found, RecipeArgs, describe, train};
+use super::{
+    output::{check_png, write_confusion},
+    recipe::{Folders, Found, RecipeArgs, describe, train},
+};
 use crate::{
     cli::pretrain::{new_name, stop_on_ctrl_c},
     device,
+    evaluate::confusion::Confusion,
     train::{
         finetune::folder::{FILE, FinetuneFolder},
         trainer::Outcome,
@@ -25,6 +29,9 @@ pub struct Args {
     /// The folder to make [default: runs/finetune-DATE-TIME].
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
+    /// Draw which class is taken for which after the last epoch, as a PNG picture.
+    #[arg(long, value_name = "FILE")]
+    confusion: Option<PathBuf>,
     /// Continue the fine-tuning in this folder.
     #[arg(long, value_name = "DIR", conflicts_with = "RecipeArgs")]
     resume: Option<PathBuf>,
@@ -35,6 +42,7 @@ pub struct Args {
 /// # Errors
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    check_png(args.confusion.as_deref())?;
     let (chosen, json) = (device::choose(args.folders.device)?, args.folders.json);
     let (folder, config, images, encoder) = match &args.resume {
         Some(path) => {
@@ -59,7 +67,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let (stop, begun) = (stop_on_ctrl_c()?, Instant::now());
     let counts = (images.train.len(), images.test.len(), images.classes.len());
-    let Found { outcome, best, last } = train(&folder, config, images, encoder.as_ref(), &chosen, &stop)?;
+    let classes = config.classes.clone();
+    let Found { outcome, best, last, verdicts } =
+        train(&folder, config, images, encoder.as_ref(), &chosen, &stop, args.confusion.is_some())?;
+    if let (Some(path), Some(verdicts)) = (&args.confusion, verdicts) {
+        let confusion = Confusion::new(&classes, &verdicts.predictions, &verdicts.labels);
+        let title = format!("{:.2} % after fine-tuning", verdicts.accuracy() * 100.0);
+        write_confusion(path, &title, &confusion)?;
+    }
     if json {
         let (accuracy, best_accuracy) = (last.map(|m| m.test_accuracy), best.map(|m| m.test_accuracy));
         edge::say!(

@@ -1,19 +1,23 @@
 //! `host evaluate knn`.
 
-use super::sets::Sets;
-use crate::{
-    checkpoint::Tensors,
-    cli::images::{Prepared, bar},
-    evaluate::{
-        features::{Choice, pooled, with_burn},
-        knn::{Labelled, accuracy},
-    },
-    model::{BurnEncoder, Mae, MaeConfig, weights},
-    train::run_folder::load_encoder,
+use super::{
+    encoders::{EncodeArgs, Encoders},
+    output::{check_png, finish, percent, write_confusion},
+    sets::Sets,
 };
+use crate::{
+    evaluate::{
+        confusion::Confusion,
+        forms::Encoder,
+        knn::{Labelled, Vote, predict},
+        linear::accuracy,
+    },
+    model::{Mae, MaeConfig, weights},
+};
+use anyhow::Context as _;
 use burn::tensor::Device;
-use common::model::{EncoderSpec, Pooling};
-use edge::{exit::misuse, linux::run::Pool, select::Select};
+use common::model::EncoderSpec;
+use edge::exit::misuse;
 use std::path::PathBuf;
 
 /// Options of `host evaluate knn`.
@@ -28,24 +32,20 @@ pub struct Args {
     /// Test images, one folder a class.
     #[arg(long, value_name = "DIR")]
     test: PathBuf,
-    /// Neighbours.
-    #[arg(long, value_name = "K", default_value_t = 20)]
-    k: usize,
-    /// Votes are weighted by exp(cosine / temperature).
-    #[arg(long, value_name = "T", default_value_t = 0.07)]
-    temperature: f32,
-    /// Share of patches to encode.
-    #[arg(long, value_name = "R", default_value_t = 1.0)]
-    keep: f64,
-    /// How patches are chosen [default: all if --keep is 1, else random].
-    #[arg(long, value_enum)]
-    select: Option<Select>,
-    /// Which feature to compare [default: the model's].
-    #[arg(long, value_enum)]
-    pool: Option<Pool>,
+    /// Neighbours; several numbers for a row each.
+    #[arg(long, value_name = "K,K...", default_value = "20", value_delimiter = ',')]
+    k: Vec<usize>,
+    /// Votes are weighted by exp(cosine / temperature); several for a row each.
+    #[arg(long, value_name = "T,T...", default_value = "0.07", value_delimiter = ',')]
+    temperature: Vec<f64>,
+    #[command(flatten)]
+    encode: EncodeArgs,
     /// Also evaluate the same encoder with random weights, and raw pixels.
     #[arg(long)]
     baselines: bool,
+    /// Draw which class is taken for which, of the table's first row.
+    #[arg(long, value_name = "FILE.png")]
+    confusion: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -56,61 +56,78 @@ pub struct Args {
 /// # Errors
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let choice = Choice::new(args.select, args.keep, 0)?;
-    if args.k == 0 || !(args.temperature.is_finite() && args.temperature > 0.0) {
+    if args.k.contains(&0) || !args.temperature.iter().all(|t| t.is_finite() && *t > 0.0) {
         return Err(misuse("--k must be at least 1 and --temperature positive"));
     }
-    let (spec, tensors) = load_encoder(&args.model)?;
-    let pooling = args.pool.map_or(spec.pooling, Pooling::from);
-    let Sets { train, test, train_labels, test_labels, .. } = Sets::read(&args.train, &args.test, &spec, None)?;
-
-    let mut rows = Vec::new();
-    let mut judge = |name: &'static str, train: Vec<Vec<f32>>, test: Vec<Vec<f32>>| -> anyhow::Result<()> {
-        let train = Labelled { rows: train, labels: train_labels.clone() };
-        let test = Labelled { rows: test, labels: test_labels.clone() };
-        let accuracy = accuracy(&train, &test, args.k, args.temperature)?;
-        if !args.json {
-            edge::say!("{name:<16} {:>6.2} %", accuracy * 100.0);
-        }
-        rows.push((name, accuracy));
-        Ok(())
-    };
+    check_png(args.confusion.as_deref())?;
+    let encoders = args.encode.open(&args.model)?;
+    let spec = encoders.spec;
+    let sets = Sets::read(&args.train, &args.test, &spec, args.encode.limit)?;
+    let vote = |k: &usize| args.temperature.iter().map(|t| Vote { k: *k, temperature: *t }).collect::<Vec<_>>();
+    let votes: Vec<Vote> = args.k.iter().flat_map(vote).collect();
     if !args.json {
+        let (train, test) = (sets.train.images.len(), sets.test.images.len());
         edge::say!(
-            "kNN accuracy, k = {}, cosine, {} training and {} test images",
-            args.k,
-            train.images.len(),
-            test.images.len()
+            "kNN accuracy, cosine, {train} training and {test} test images, {} of the patches",
+            args.encode.keep
         );
+        edge::say!("features          k  temperature  accuracy");
     }
-    let encode = |tensors: &Tensors, images: &Prepared| -> anyhow::Result<Vec<Vec<f32>>> {
-        let bar = bar(images.images.len(), "encoding");
-        let encoder = BurnEncoder::new(&spec, tensors)?;
-        let features = with_burn(&encoder, &spec, &images.images, choice, |done| bar.set_position(done as u64))?;
-        bar.finish_and_clear();
-        Ok(features.into_iter().map(|features| pooled(features, pooling)).collect())
-    };
-    judge("trained", encode(&tensors, &train)?, encode(&tensors, &test)?)?;
+    let mut table = Table { votes: &votes, sets: &sets, rows: Vec::new(), first: None, silent: args.json };
+    for encoder in &encoders.list {
+        let encode = |images: &[Vec<u8>]| encoders.encode(encoder, images, 0);
+        table.add(&encoder.name(), encode(&sets.train.images)?, encode(&sets.test.images)?)?;
+    }
     if args.baselines {
         let config = MaeConfig::for_encoder(&spec);
         let random = weights::to_tensors(&Mae::new(&config, 0, &Device::flex())?, &config.grid()?)?;
-        judge("random weights", encode(&random, &train)?, encode(&random, &test)?)?;
-        let pixels = |images: &Prepared| images.images.iter().map(|pixels| raw(&spec, pixels)).collect::<Vec<_>>();
-        judge("raw pixels", pixels(&train), pixels(&test))?;
+        let random = Encoders { list: vec![Encoder::burn(&spec, &random)?], ..encoders };
+        let encode = |images: &[Vec<u8>]| random.encode(&random.list[0], images, 0);
+        table.add("random weights", encode(&sets.train.images)?, encode(&sets.test.images)?)?;
+        let pixels = |images: &[Vec<u8>]| images.iter().map(|pixels| raw(&spec, pixels)).collect::<Vec<_>>();
+        table.add("raw pixels", pixels(&sets.train.images), pixels(&sets.test.images))?;
     }
-    if args.json {
-        let rows: serde_json::Map<_, _> =
-            rows.iter().map(|(name, accuracy)| (name.replace(' ', "_"), (*accuracy).into())).collect();
-        let counts = (train.images.len(), test.images.len());
-        edge::say!(
-            "{}",
-            serde_json::json!({
-                "k": args.k, "temperature": args.temperature, "keep": args.keep, "train_images": counts.0,
-                "test_images": counts.1, "accuracy": rows,
-            })
-        );
+    let Table { rows, first, .. } = table;
+    let first = first.context("nothing was evaluated")?;
+    let confusion = Confusion::new(&sets.classes, &first, &sets.test_labels);
+    if let Some(path) = &args.confusion {
+        let title = format!("kNN, {}", percent(accuracy(&first, &sets.test_labels)));
+        write_confusion(path, &title, &confusion)?;
     }
+    let result = serde_json::json!({
+        "rows": rows, "keep": args.encode.keep, "train_images": sets.train.images.len(),
+        "test_images": sets.test.images.len(), "classes": confusion.per_class(),
+    });
+    finish("knn", &args.model, result, args.json);
     Ok(())
+}
+
+/// Judges features and prints a row for each way to vote.
+struct Table<'a> {
+    votes: &'a [Vote],
+    sets: &'a Sets,
+    rows: Vec<serde_json::Value>,
+    /// Classes found by the first row.
+    first: Option<Vec<usize>>,
+    silent: bool,
+}
+
+impl Table<'_> {
+    fn add(&mut self, name: &str, train: Vec<Vec<f32>>, test: Vec<Vec<f32>>) -> anyhow::Result<()> {
+        let train = Labelled { rows: train, labels: self.sets.train_labels.clone() };
+        let test = Labelled { rows: test, labels: self.sets.test_labels.clone() };
+        for (vote, found) in self.votes.iter().zip(predict(&train, &test, self.votes)?) {
+            let (Vote { k, temperature }, accuracy) = (vote, accuracy(&found, &test.labels));
+            if !self.silent {
+                edge::say!("{name:<14}  {k:>3}  {temperature:>11}  {:>8}", percent(accuracy));
+            }
+            self.rows.push(serde_json::json!({
+                "name": name, "k": k, "temperature": temperature, "accuracy": accuracy,
+            }));
+            self.first.get_or_insert(found);
+        }
+        Ok(())
+    }
 }
 
 /// Normalised pixels, `[H * W * C]`.

@@ -1,10 +1,14 @@
 //! `host evaluate`: one file a way.
 
+pub mod encoders;
 mod finetune;
 mod knn;
+mod linear;
+pub mod output;
 mod partial;
 mod recipe;
 pub mod sets;
+mod views;
 
 /// Options of `host evaluate`.
 #[derive(Debug, clap::Args)]
@@ -17,6 +21,8 @@ pub struct Args {
 enum How {
     /// Classify by the nearest training images (no training).
     Knn(knn::Args),
+    /// Train a linear classifier on frozen features.
+    Linear(linear::Args),
     /// Train the whole encoder with labels, as the paper does (appendix A.1).
     Finetune(Box<finetune::Args>),
     /// Train the last blocks with labels, the rest frozen (paper section 4.3).
@@ -30,6 +36,7 @@ enum How {
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.how {
         How::Knn(args) => knn::run(args),
+        How::Linear(args) => linear::run(args),
         How::Finetune(args) => finetune::run(*args),
         How::Partial(args) => partial::run(*args),
     }

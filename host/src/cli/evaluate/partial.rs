@@ -66,7 +66,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         if !json {
             describe(&config, &images, folder.path());
         }
-        let Found { outcome, best, last } = train(&folder, config, images, encoder.as_ref(), &chosen, &stop)?;
+        let Found { outcome, best, last, .. } =
+            train(&folder, config, images, encoder.as_ref(), &chosen, &stop, false)?;
         if let Outcome::Stopped(checkpoint) = outcome {
             edge::note!("stopped; saved {}; the same command with --out {} goes on", checkpoint.display(), out.display());
             break;

@@ -12,7 +12,7 @@ use crate::{
         finetune::{
             config::{FORMAT, FinetuneConfig, Recipe},
             folder::{FinetuneFolder, Metrics},
-            trainer::Finetuner,
+            trainer::{Finetuner, Verdicts},
         },
         run_folder::load_encoder,
         trainer::Outcome,
@@ -150,6 +150,8 @@ pub struct Found {
     pub best: Option<Metrics>,
     /// The line of the last epoch.
     pub last: Option<Metrics>,
+    /// What the finished classifier says about the test images, if it was asked.
+    pub verdicts: Option<Verdicts>,
 }
 
 impl RecipeArgs {
@@ -334,7 +336,7 @@ pub fn describe(config: &FinetuneConfig, images: &Images, path: &Path) {
     edge::say!("run      {}", path.display());
 }
 
-/// Trains to the end or until `stop`.
+/// Trains to the end or until `stop`, and with `judge` has the finished classifier judge the test images once more.
 ///
 /// # Errors
 /// As [`Finetuner::run`].
@@ -345,6 +347,7 @@ pub fn train(
     encoder: Option<&Tensors>,
     device: &Chosen,
     stop: &AtomicBool,
+    judge: bool,
 ) -> anyhow::Result<Found> {
     let Images { train, test, .. } = images;
     let mut finetuner = Finetuner::new(folder.clone(), config, (train, test), encoder, &device.device)?;
@@ -355,7 +358,8 @@ pub fn train(
         _ => Some(*line),
     };
     let best = metrics.iter().fold(None, better);
-    let found = Found { outcome, best, last: metrics.last().copied() };
+    let verdicts = (judge && outcome == Outcome::Finished).then(|| finetuner.test(|line| edge::note!("{line}")));
+    let found = Found { outcome, best, last: metrics.last().copied(), verdicts: verdicts.transpose()? };
     if found.outcome == Outcome::Finished {
         found.last.context("metrics.csv has lost its lines")?;
     }

@@ -4,7 +4,10 @@ use super::config::{FORMAT, FinetuneConfig};
 use crate::checkpoint::{NamedTensor, Tensors, atomic, encoder_hash, safetensors};
 use anyhow::{Context as _, bail};
 use common::model::EncoderSpec;
-use edge::exit::misuse;
+use edge::{
+    exit::misuse,
+    head_file::{self, HeadDescription, HeadFile},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
@@ -61,10 +64,8 @@ pub struct Finetuned {
     pub spec: EncoderSpec,
     /// The encoder's parameters.
     pub encoder: Tensors,
-    /// `[K, D]`.
-    pub head_weight: NamedTensor,
-    /// `[K]`.
-    pub head_bias: NamedTensor,
+    /// The head, which fits this encoder alone.
+    pub head: HeadFile,
 }
 
 /// A folder on disk.
@@ -182,9 +183,21 @@ impl FinetuneFolder {
         let mut encoder = checkpoint.with_context(none)?.model;
         let mut take =
             |name: &str| encoder.remove(name).with_context(|| format!("the checkpoint in {shown} has no `{name}`"));
-        let (head_weight, head_bias) = (take("head.weight")?, take("head.bias")?);
+        let (weight, bias): (NamedTensor, NamedTensor) = (take("head.weight")?, take("head.bias")?);
         let spec = EncoderSpec { pooling: config.pooling(), hash: encoder_hash(&encoder), ..config.encoder };
-        Ok(Finetuned { spec, encoder, head_weight, head_bias })
+        let description = HeadDescription {
+            format: head_file::FORMAT,
+            encoder: spec.hash,
+            pooling: spec.pooling,
+            classes: config.classes.clone(),
+            keep: config.recipe.keep,
+            made_by: format!("host {} evaluate finetune", env!("CARGO_PKG_VERSION")),
+            accuracy: self.metrics()?.last().map_or(f64::NAN, |metrics| metrics.test_accuracy),
+            sha256: String::new(),
+        };
+        let head = HeadFile::new(description, weight.data, bias.data).map_err(anyhow::Error::msg);
+        let head = head.with_context(|| format!("the head in {shown} is unusable"))?;
+        Ok(Finetuned { spec, encoder, head })
     }
 
     /// Appends a line to `metrics.csv`.

@@ -179,7 +179,7 @@ impl Finetuner {
             let moment = meter.read(self.progressed.epoch, lr)?;
             self.check_finite(&moment, &progress)?;
             progress.epoch_done(self.progressed.step, moment);
-            let test_accuracy = self.test(&progress)?.accuracy();
+            let test_accuracy = self.test(|line| progress.line(line))?.accuracy();
             progress.line(&format!("test accuracy {:.2} %", test_accuracy * 100.0));
             let Progressed { epoch, step, .. } = self.progressed;
             self.folder.write_metrics(&Metrics { epoch, step, train_loss: moment.loss, test_accuracy, lr })?;
@@ -193,11 +193,11 @@ impl Finetuner {
         Ok(Outcome::Finished)
     }
 
-    /// Classifies all test images.
+    /// Classifies all test images; `warn` is told of those that cannot be read.
     ///
     /// # Errors
     /// If none can be read.
-    pub fn test(&self, progress: &Progress) -> anyhow::Result<Verdicts> {
+    pub fn test(&self, warn: impl Fn(&str)) -> anyhow::Result<Verdicts> {
         let (model, recipe) = (self.model()?.valid(), &self.config.recipe);
         let (device, mut verdicts) = (self.device.clone().inner(), Verdicts::default());
         let mut loader = LabelledLoader::test(self.test.clone(), self.loading(recipe.batch_size.max(64)))?;
@@ -219,7 +219,7 @@ impl Finetuner {
             verdicts.predictions.extend(logits.chunks_exact(self.config.classes.len()).map(likeliest));
             verdicts.labels.extend(batch.labels);
         }
-        loader.warnings().iter().for_each(|warning| progress.line(warning));
+        loader.warnings().iter().for_each(|warning| warn(warning));
         if verdicts.labels.is_empty() {
             bail!("none of the test images in {} can be read", self.config.test.display());
         }
