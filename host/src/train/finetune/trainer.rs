@@ -157,7 +157,10 @@ impl Finetuner {
                 meter.add(self.step(batch, lr)?);
                 self.progressed.step += 1;
                 self.progressed.iteration = iteration + 1;
-                let (stopping, due) = (stop.load(Ordering::Relaxed), saved.elapsed() > CHECKPOINT_EVERY);
+                // The last step of an epoch leads to its test and its line of metrics first.
+                let midst = iteration + 1 < steps;
+                let stopping = midst && stop.load(Ordering::Relaxed);
+                let due = midst && saved.elapsed() > CHECKPOINT_EVERY;
                 if meter.due() || stopping || due {
                     let moment = meter.read(epoch, lr)?;
                     // A model that has diverged must not take the place of a good checkpoint.
@@ -183,6 +186,11 @@ impl Finetuner {
             progress.line(&format!("test accuracy {:.2} %", test_accuracy * 100.0));
             let Progressed { epoch, step, .. } = self.progressed;
             self.folder.write_metrics(&Metrics { epoch, step, train_loss: moment.loss, test_accuracy, lr })?;
+            let stopping = epoch < recipe.epochs && stop.load(Ordering::Relaxed);
+            if stopping {
+                progress.finish();
+                return Ok(Outcome::Stopped(self.save()?));
+            }
             // Short epochs of a short training are not worth a checkpoint each.
             if saved.elapsed() > CHECKPOINT_EVERY / 10 || epoch == recipe.epochs {
                 self.save()?;
