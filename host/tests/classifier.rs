@@ -168,7 +168,11 @@ fn fused_and_plain_gradients_agree_with_dropped_branches() {
             assert_eq!(fused.len(), plain.len());
             assert_close(&fused, &plain);
         }
-        assert_ne!(gradients(&fused, 0.5)["head.weight"], gradients(&fused, 0.0)["head.weight"], "branches are dropped");
+        assert_ne!(
+            gradients(&fused, 0.5)["head.weight"],
+            gradients(&fused, 0.0)["head.weight"],
+            "branches are dropped"
+        );
     }
 }
 
@@ -231,8 +235,7 @@ fn speed_of_finetuning() {
     ] {
         let model = Classifier::new(&config, CLASSES, HeadPool::Mean, 1, &device).expect("geometry");
         let mut model = model.with_ops(ops).with_trained(trained);
-        let mut optimizer =
-            Optimizer::new(AdamWHyper { beta1: 0.9, beta2: 0.999, weight_decay: 0.05 }).with_ops(ops);
+        let mut optimizer = Optimizer::new(AdamWHyper { beta1: 0.9, beta2: 0.999, weight_decay: 0.05 }).with_ops(ops);
         let mut times = Vec::new();
         for step in 0..=steps {
             let begun = std::time::Instant::now();

@@ -7,7 +7,24 @@ use std::{
     process::{Command, Stdio},
     sync::OnceLock,
 };
-use tests::{close, parity_model, program, read_features, succeed, write_images};
+use tests::{close, parity_model, program, read_features, succeed};
+
+/// Classes that a small encoder learns in seconds, by their colours.
+const CLASSES: [(&str, [u8; 3]); 4] =
+    [("blue", [30, 60, 220]), ("green", [40, 200, 60]), ("red", [220, 50, 40]), ("yellow", [210, 200, 30])];
+
+/// Generated images, each tinted with the colour of its class.
+fn write_tinted(folder: &Path, count: usize) -> anyhow::Result<()> {
+    for index in 0..count {
+        let (name, tint) = CLASSES[index % CLASSES.len()];
+        let mut pixels = host::data::synthetic::image(7, index, 32, 32).data;
+        pixels.iter_mut().zip(tint.iter().cycle()).for_each(|(v, tint)| *v = (*v / 2).saturating_add(tint / 2));
+        let class = folder.join(name);
+        std::fs::create_dir_all(&class)?;
+        image::RgbImage::from_raw(32, 32, pixels).context("pixels")?.save(class.join(format!("{index:04}.png")))?;
+    }
+    Ok(())
+}
 
 /// Images by class and a small encoder, made once for all tests of this file.
 fn made() -> &'static Path {
@@ -16,8 +33,8 @@ fn made() -> &'static Path {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("finetune");
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).expect("folder");
-        write_images(&folder.join("train"), 400).expect("images");
-        write_images(&folder.join("test"), 100).expect("images");
+        write_tinted(&folder.join("train"), 160).expect("images");
+        write_tinted(&folder.join("test"), 80).expect("images");
         parity_model(&folder.join("model")).expect("model");
         folder
     })
@@ -50,24 +67,28 @@ fn newest(run: &str) -> anyhow::Result<Tensors> {
 
 #[test]
 fn finetuning_learns_and_its_folder_serves_as_a_model() -> anyhow::Result<()> {
-    let plain = ["--mixup", "0", "--cutmix", "0", "--rand-augment", "off", "--random-erasing", "0", "--drop-path", "0"];
+    let plain =
+        ["--mixup", "0", "--cutmix", "0", "--rand-augment", "off", "--random-erasing", "0", "--drop-path", "0"];
     for pool in ["mean", "cls"] {
         let run = path(&format!("learned-{pool}"));
-        let more = ["--epochs", "8", "--batch-size", "20", "--blr", "2e-2", "--pool", pool, "--json"];
+        let more = ["--epochs", "6", "--batch-size", "16", "--blr", "2e-2", "--pool", pool, "--json"];
         let more: Vec<&str> = more.iter().chain(&plain).copied().collect();
         let json: serde_json::Value = serde_json::from_str(&succeed_with(&args("finetune", &run, &more)))?;
-        // Chance is 10 %.
+        // Chance is 25 %.
         let accuracy = json["accuracy"].as_f64().context("accuracy")?;
-        assert!(accuracy > 0.3, "{json}");
+        assert!(accuracy > 0.6, "{json}");
         assert!(json["best_accuracy"].as_f64() >= Some(accuracy) && json["finished"] == true, "{json}");
         let metrics = std::fs::read_to_string(Path::new(&run).join("metrics.csv"))?;
-        assert_eq!(metrics.lines().count(), 9, "{metrics}");
+        assert_eq!(metrics.lines().count(), 7, "{metrics}");
 
         let (model, images) = (path(&format!("exported-{pool}")), path("test"));
         succeed("host", &["export", "--run", &run, "--out", &model]);
         let features = |model: &str, runtime: &str| {
             let out = path(&format!("{pool}-{runtime}.npy"));
-            succeed("host", &["features", "--model", model, "--images", &images, "--runtime", runtime, "--out", &out]);
+            succeed(
+                "host",
+                &["features", "--model", model, "--images", &images, "--runtime", runtime, "--out", &out],
+            );
             read_features(out.as_ref())
         };
         let (burn, tract) = (features(&run, "burn")?, features(&model, "tract")?);
@@ -75,13 +96,13 @@ fn finetuning_learns_and_its_folder_serves_as_a_model() -> anyhow::Result<()> {
         // The head reads these features: with it they classify as the fine-tuning said.
         let spec = *edge::model_folder::ModelFolder::open(model.as_ref())?.spec();
         let head = edge::head_file::HeadFile::open(model.as_ref(), &spec)?;
-        assert_eq!((head.description().classes.len(), head.description().pooling), (10, spec.pooling));
+        assert_eq!((head.description().classes.len(), head.description().pooling), (4, spec.pooling));
         let right = tract.rows().into_iter().enumerate().filter(|(index, row)| {
             let found = head.head().and_then(|head| head.classify(&row.to_vec()));
-            // Ten images a class, in the order of their paths.
-            found.is_ok_and(|found| found.class as usize == index / 10)
+            // Twenty images a class, in the order of their paths.
+            found.is_ok_and(|found| found.class as usize == index / 20)
         });
-        assert_eq!(right.count(), (accuracy * 100.0).round() as usize);
+        assert_eq!(right.count(), (accuracy * 80.0).round() as usize);
     }
     Ok(())
 }
@@ -121,12 +142,14 @@ fn a_stopped_finetuning_goes_on_to_the_same_weights() -> anyhow::Result<()> {
 fn partial_finetuning_changes_exactly_its_part() -> anyhow::Result<()> {
     let (out, (_, before)) = (path("partial"), host::export::read_back(&made().join("model"))?);
     let more = ["--blocks", "0,0.5,1", "--epochs", "1", "--batch-size", "20", "--blr", "1e-2", "--pool", "cls"];
-    let more: Vec<&str> = more.iter().chain(&["--limit", "100", "--test-limit", "50", "--json"]).copied().collect();
+    let more: Vec<&str> = more.iter().chain(&["--limit", "80", "--test-limit", "40", "--json"]).copied().collect();
     let json: serde_json::Value = serde_json::from_str(&succeed_with(&args("partial", &out, &more)))?;
     let blocks: Vec<f64> =
         json["rows"].as_array().context("rows")?.iter().filter_map(|row| row["blocks"].as_f64()).collect();
     assert_eq!(blocks, [0.0, 0.5, 1.0], "{json}");
-    for (blocks, trained) in [("0", &[][..]), ("0.5", &["blocks.1.norm2", "blocks.1.mlp", "norm"]), ("1", &["blocks.1", "norm"])] {
+    for (blocks, trained) in
+        [("0", &[][..]), ("0.5", &["blocks.1.norm2", "blocks.1.mlp", "norm"]), ("1", &["blocks.1", "norm"])]
+    {
         let after = newest(&format!("{out}/blocks-{blocks}"))?;
         for (name, tensor) in &before {
             let expected = trained.iter().any(|part| name.starts_with(&format!("{part}.")));

@@ -132,7 +132,9 @@ fn blend(from: f64, to: u8, factor: f64) -> u8 {
 /// ITU-R 601 luma of RGB; the first channel of anything else.
 fn luma(pixel: &[u8]) -> u8 {
     match pixel {
-        [r, g, b, ..] => ((u32::from(*r) * 19595 + u32::from(*g) * 38470 + u32::from(*b) * 7471 + 0x8000) >> 16) as u8,
+        [r, g, b, ..] => {
+            ((u32::from(*r) * 19595 + u32::from(*g) * 38470 + u32::from(*b) * 7471 + 0x8000) >> 16) as u8
+        }
         [v, ..] => *v,
         [] => 0,
     }

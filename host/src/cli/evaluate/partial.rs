@@ -47,7 +47,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let usual = || DEFAULT.into_iter().filter(|blocks| *blocks <= depth).collect();
     let all: Vec<f64> = args.blocks.unwrap_or_else(usual);
     for blocks in &all {
-        let config = FinetuneConfig { recipe: Recipe { blocks: Some(*blocks), ..config.recipe.clone() }, ..config.clone() };
+        let config =
+            FinetuneConfig { recipe: Recipe { blocks: Some(*blocks), ..config.recipe.clone() }, ..config.clone() };
         check(&config.recipe, &config.encoder)?;
         begun(&run_path(&out, *blocks), &config)?;
     }
@@ -69,7 +70,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let Found { outcome, best, last, .. } =
             train(&folder, config, images, encoder.as_ref(), &chosen, &stop, false)?;
         if let Outcome::Stopped(checkpoint) = outcome {
-            edge::note!("stopped; saved {}; the same command with --out {} goes on", checkpoint.display(), out.display());
+            edge::note!(
+                "stopped; saved {}; the same command with --out {} goes on",
+                checkpoint.display(),
+                out.display()
+            );
             break;
         }
         if let (Some(best), Some(last)) = (best, last) {

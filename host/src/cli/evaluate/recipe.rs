@@ -281,7 +281,9 @@ pub fn check(recipe: &Recipe, spec: &EncoderSpec) -> anyhow::Result<()> {
     let depth = spec.depth as usize;
     if recipe.trained(depth).is_none() {
         let blocks = recipe.blocks.unwrap_or_default();
-        return Err(misuse(format!("--blocks {blocks}: use 0, 0.5 or a whole number up to {depth}, the model's blocks")));
+        return Err(misuse(format!(
+            "--blocks {blocks}: use 0, 0.5 or a whole number up to {depth}, the model's blocks"
+        )));
     }
     Ok(())
 }
@@ -295,7 +297,9 @@ fn images(train: &Path, test: &Path, spec: &EncoderSpec, recipe: &Recipe) -> any
         let dataset = Dataset::folder(folder, channels)?;
         if dataset.classes().is_empty() {
             let shown = folder.display();
-            return Err(misuse(format!("{shown} has images outside class folders: put each in a folder of its class")));
+            return Err(misuse(format!(
+                "{shown} has images outside class folders: put each in a folder of its class"
+            )));
         }
         Ok(Arc::new(dataset))
     };

@@ -85,7 +85,9 @@ impl FinetuneFolder {
             return Err(misuse(format!("{shown} holds a pre-training or a model: name another --out")));
         }
         if path.join(FILE).exists() && !folder.checkpoints()?.is_empty() {
-            return Err(misuse(format!("{shown} holds a fine-tuning already: continue it with --resume {shown}, or name another --out")));
+            return Err(misuse(format!(
+                "{shown} holds a fine-tuning already: continue it with --resume {shown}, or name another --out"
+            )));
         }
         let text = toml::to_string(config).context("writing the configuration")?;
         let cannot = || format!("cannot write the folder {shown}");
@@ -179,7 +181,8 @@ impl FinetuneFolder {
     pub fn finetuned(&self, config: &FinetuneConfig) -> anyhow::Result<Finetuned> {
         let shown = self.path.display();
         let checkpoint = self.load()?;
-        let none = || format!("{shown} has no checkpoint yet: continue it with `host evaluate finetune --resume {shown}`");
+        let none =
+            || format!("{shown} has no checkpoint yet: continue it with `host evaluate finetune --resume {shown}`");
         let mut encoder = checkpoint.with_context(none)?.model;
         let mut take =
             |name: &str| encoder.remove(name).with_context(|| format!("the checkpoint in {shown} has no `{name}`"));

@@ -56,8 +56,10 @@ mod tests {
         assert_eq!(compared, 32, "every parameter of the classifier");
         // The final norm, which the mean's classifier lacks, learns at the full rate, too.
         assert_eq!(groups("norm.weight", 1), Group { lr_scale: 1.0, decayed: false });
-        assert!(["head.weight", "blocks.0.mlp.fc1.weight"].iter().all(|name| {
-            finetuning_groups(2, 1.0)(name, 2) == Group { lr_scale: 1.0, decayed: true }
-        }));
+        assert!(
+            ["head.weight", "blocks.0.mlp.fc1.weight"]
+                .iter()
+                .all(|name| { finetuning_groups(2, 1.0)(name, 2) == Group { lr_scale: 1.0, decayed: true } })
+        );
     }
 }

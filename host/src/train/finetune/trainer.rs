@@ -363,10 +363,15 @@ mod tests {
         let device = Device::flex();
         let upload = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [2, 3]), &device);
         let (logits, targets) = (vec![1.0, 2.0, 0.5, -1.0, 0.0, 3.0], vec![0.2, 0.7, 0.1, 0.0, 0.0, 1.0]);
-        let expected: f64 = logits.chunks(3).zip(targets.chunks(3)).map(|(logits, targets)| {
-            let sum: f64 = logits.iter().map(|l: &f32| f64::from(*l).exp()).sum();
-            logits.iter().zip(targets).map(|(l, t)| -f64::from(*t) * (f64::from(*l) - sum.ln())).sum::<f64>()
-        }).sum::<f64>() / 2.0;
+        let expected: f64 = logits
+            .chunks(3)
+            .zip(targets.chunks(3))
+            .map(|(logits, targets)| {
+                let sum: f64 = logits.iter().map(|l: &f32| f64::from(*l).exp()).sum();
+                logits.iter().zip(targets).map(|(l, t)| -f64::from(*t) * (f64::from(*l) - sum.ln())).sum::<f64>()
+            })
+            .sum::<f64>()
+            / 2.0;
         let found: f32 = cross_entropy(upload(logits), upload(targets)).into_scalar();
         assert!((f64::from(found) - expected).abs() < 1e-6, "{found} {expected}");
     }
