@@ -33,6 +33,15 @@ fn send(sender: &mut Sender, frame: u32, values: &[f32], line: &mut Vec<u8>) {
     }
 }
 
+fn class(frame: u32) -> Message {
+    Message::Class(ClassScore { frame, class: frame % 10, score: 1.0 / (1 + frame) as f32 })
+}
+
+fn classes(total: u32, offset: u32, names: &[String]) -> Message {
+    let names = names.iter().map(|name| class_name_of(name)).collect();
+    Message::Classes(ClassNames { total, offset, names })
+}
+
 fn hello() -> Message {
     Message::Hello(Hello {
         schema: SCHEMA_HASH,
@@ -72,9 +81,14 @@ fn the_worked_example_of_the_specification() {
     let mut out = [0; MAX_FRAME];
     let first = hex(sender.encode(&hello(), &mut out).expect("fits"));
     let second = hex(sender.encode(&part(0, 2, 0, &[1.0, -2.5], "a.jpg"), &mut out).expect("fits"));
+    let third = hex(sender.encode(&classes(2, 0, &["cat".into(), "dog".into()]), &mut out).expect("fits"));
+    let fourth = Message::Class(ClassScore { frame: 1, class: 1, score: 0.75 });
+    let fourth = hex(sender.encode(&fourth, &mut out).expect("fits"));
     let text = include_str!("../../docs/wire.md").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains(&first), "docs/wire.md lacks the greeting: {first}");
     assert!(text.contains(&second), "docs/wire.md lacks the feature: {second}");
+    assert!(text.contains(&third), "docs/wire.md lacks the names: {third}");
+    assert!(text.contains(&fourth), "docs/wire.md lacks the class: {fourth}");
     assert!(text.contains(&format!("{SCHEMA_HASH:#010x}")), "docs/wire.md lacks the hash {SCHEMA_HASH:#010x}");
     let schema = SCHEMA.replace(' ', "");
     assert!(text.replace(' ', "").contains(&schema), "docs/wire.md lacks the schema");
@@ -110,6 +124,36 @@ fn a_feature_with_a_lost_part_is_not_delivered() {
         // The last part of all leaves no trace behind it.
         assert_eq!((damaged, incomplete), (0, u64::from(lost != 5)), "part {lost}");
     }
+}
+
+#[test]
+fn a_class_belongs_to_the_feature_behind_it_and_to_no_other() {
+    let (mut sender, mut line) = (Sender::new(), Vec::new());
+    let one =
+        |sender: &mut Sender, message: &Message| sender.encode(message, &mut [0; MAX_FRAME]).expect("fits").to_vec();
+    for frame in 0..3 {
+        line.push(one(&mut sender, &class(frame)));
+        let mut parts = Vec::new();
+        send(&mut sender, frame, &feature(frame, 10), &mut parts);
+        line.push(parts);
+    }
+    let classes_of = |frames: &[&Vec<u8>]| {
+        let line: Vec<u8> = frames.iter().flat_map(|frame| frame.to_vec()).collect();
+        receive(&line).0.iter().map(|f| f.class.map(|class| (f.frame, class.class))).collect::<Vec<_>>()
+    };
+    let all: Vec<&Vec<u8>> = line.iter().collect();
+    assert_eq!(classes_of(&all), [Some((0, 0)), Some((1, 1)), Some((2, 2))]);
+    let without =
+        |lost: usize| all.iter().enumerate().filter(|(i, _)| *i != lost).map(|(_, f)| *f).collect::<Vec<_>>();
+    // A lost class: the feature comes without one. A lost feature: its class goes with it.
+    assert_eq!(classes_of(&without(2)), [Some((0, 0)), None, Some((2, 2))]);
+    assert_eq!(classes_of(&without(3)), [Some((0, 0)), Some((2, 2))]);
+    // A class for which no feature came, then a restart with the same number and no head.
+    let mut restarted = Sender::new();
+    let greeting = one(&mut restarted, &hello());
+    let mut anew = Vec::new();
+    send(&mut restarted, 0, &feature(0, 10), &mut anew);
+    assert_eq!(classes_of(&[&line[0], &greeting, &anew]), [None]);
 }
 
 #[test]
@@ -192,11 +236,12 @@ fn disturb(line: &[u8], seed: u64, rate: f64) -> Vec<u8> {
 
 #[test]
 fn on_a_noisy_line_no_wrong_feature_is_accepted_and_the_next_whole_one_is() {
-    let (mut accepted, mut rejected) = (0, 0);
+    let (mut accepted, mut rejected, mut classified) = (0, 0, 0);
     for seed in 0..300 {
         let (mut sender, mut line) = (Sender::new(), vec![0]);
         let lengths = [16, 128, 300];
         for frame in 0..40 {
+            line.extend_from_slice(sender.encode(&class(frame), &mut [0; MAX_FRAME]).expect("fits"));
             send(&mut sender, frame, &feature(frame, lengths[seed as usize % 3]), &mut line);
         }
         let clean_from = line.len();
@@ -212,11 +257,17 @@ fn on_a_noisy_line_no_wrong_feature_is_accepted_and_the_next_whole_one_is() {
         let frames: BTreeSet<u32> = features.iter().map(|f| f.frame).collect();
         assert!(features.iter().all(|f| f.values == feature(f.frame, f.values.len())), "seed {seed}");
         assert!(features.iter().all(|f| f.values.len() == lengths[seed as usize % 3]), "seed {seed}");
+        for found in &features {
+            let right = found.class.is_none_or(|found_class| Message::Class(found_class) == class(found.frame));
+            assert!(right, "seed {seed}: {found:?}");
+            classified += usize::from(found.class.is_some());
+        }
         assert!([40, 41, 42].iter().all(|frame| frames.contains(frame)), "seed {seed}: {frames:?}");
         accepted += features.len();
         rejected += damaged;
     }
     assert!(accepted > 1000 && rejected > 1000, "{accepted} accepted, {rejected} rejected");
+    assert!(classified > 1000, "{classified} with a class");
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -243,6 +294,13 @@ fn message() -> impl Strategy<Value = Message> {
         }),
         ".{0,300}".prop_map(|text| Message::Log(Log::new(LogLevel::Warn, &text))),
         Just(Message::Error(ErrorCode::Unsupported)),
+        (any::<[u32; 2]>(), proptest::collection::vec(".{0,80}", 0..=MAX_NAMES))
+            .prop_map(|([total, offset], names)| classes(total, offset, &names)),
+        (any::<[u32; 2]>(), 0.0_f32..=1.0).prop_map(|([frame, class], score)| Message::Class(ClassScore {
+            frame,
+            class,
+            score
+        })),
     ]
 }
 

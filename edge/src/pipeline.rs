@@ -1,9 +1,13 @@
 //! From the pixels of a frame to wire frames, without a heap.
 
+use crate::head::Classified;
 use common::{
     model::{EncoderSpec, Pooling},
     patch::{PatchError, PatchGrid},
-    wire::{FeaturePart, Hello, MAX_FRAME, MAX_VALUES, Message, Sender, Statistics, WireError, name_of},
+    wire::{
+        ClassNames, ClassScore, FeaturePart, Hello, MAX_FRAME, MAX_NAMES, MAX_VALUES, Message, Sender, Statistics,
+        WireError, class_name_of, name_of,
+    },
 };
 use embedded_io::Write;
 
@@ -94,6 +98,29 @@ impl<W: Write> Link<W> {
         Ok(())
     }
 
+    /// Sends the names of the classes, in as many frames as they need.
+    ///
+    /// # Errors
+    /// If the port fails.
+    pub fn classes<N: AsRef<str>>(&mut self, names: &[N]) -> Result<(), SendError<W::Error>> {
+        for (index, part) in names.chunks(MAX_NAMES).enumerate() {
+            self.send(&Message::Classes(ClassNames {
+                total: names.len() as u32,
+                offset: (index * MAX_NAMES) as u32,
+                names: part.iter().map(|name| class_name_of(name.as_ref())).collect(),
+            }))?;
+        }
+        Ok(())
+    }
+
+    /// Sends the class of image `frame`; its feature must be sent next.
+    ///
+    /// # Errors
+    /// If the port fails.
+    pub fn class(&mut self, frame: u32, found: Classified) -> Result<(), SendError<W::Error>> {
+        self.send(&Message::Class(ClassScore { frame, class: found.class, score: found.score }))
+    }
+
     /// Sends a feature (`[D]`), in as many frames as it needs.
     ///
     /// # Errors
@@ -160,6 +187,8 @@ mod tests {
         let hello = Hello::new(&spec(), Pooling::Cls, "test", "test");
         let mut link = Link::open(&mut line, hello).unwrap();
         let info = FeatureInfo { frame: 3, name: "x.png", kept: 2, patches: 6, pooling: Pooling::Cls, micros: 10 };
+        link.classes(&["cat", "dog"]).unwrap();
+        link.class(3, Classified { class: 1, score: 0.75 }).unwrap();
         link.feature(info, &feature).unwrap();
         link.statistics(Statistics { frames: 1, ..Statistics::default() }).unwrap();
         assert_eq!(link.bytes(), line.len() as u64);
@@ -168,6 +197,7 @@ mod tests {
         let features: Vec<_> = received.iter().filter_map(|r| assembler.push(r)).collect();
         assert_eq!((features.len(), features[0].values.len(), features[0].name.as_str()), (1, 500, "x.png"));
         assert_eq!(features[0].values, feature);
+        assert_eq!(features[0].class, Some(ClassScore { frame: 3, class: 1, score: 0.75 }));
     }
 
     fn spec() -> EncoderSpec {

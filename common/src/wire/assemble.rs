@@ -1,6 +1,6 @@
 //! Joins the parts of long features. A feature of which a part is missing is never delivered.
 
-use super::{FeaturePart, Message, Received};
+use super::{ClassScore, FeaturePart, Message, Received};
 use crate::model::Pooling;
 use alloc::{string::String, vec::Vec};
 
@@ -19,6 +19,8 @@ pub struct Feature {
     pub pooling: Pooling,
     /// Time of the encoding, microseconds.
     pub micros: u32,
+    /// Its class, if the board has a head and the message about it arrived.
+    pub class: Option<ClassScore>,
     /// `[D]`.
     pub values: Vec<f32>,
 }
@@ -27,6 +29,8 @@ pub struct Feature {
 #[derive(Debug, Clone, Default)]
 pub struct Assembler {
     open: Option<(Feature, usize)>,
+    /// The class of the feature that comes next.
+    class: Option<ClassScore>,
     /// The feature that was counted as incomplete last; its later parts are not counted again.
     given_up: Option<u32>,
     incomplete: u64,
@@ -44,15 +48,32 @@ impl Assembler {
 
     /// Takes a message; returns a feature when its last part has come.
     pub fn push(&mut self, received: &Received) -> Option<Feature> {
-        let Message::Features(part) = &received.message else { return None };
+        if received.lost_before > 0 {
+            // The class may belong to a feature that never came.
+            self.class = None;
+        }
+        let part = match &received.message {
+            Message::Features(part) => part,
+            Message::Class(class) => {
+                self.class = Some(*class);
+                return None;
+            }
+            Message::Hello(_) => {
+                self.class = None;
+                return None;
+            }
+            _ => return None,
+        };
         if received.lost_before > 0 {
             self.drop_open();
         }
         if part.offset == 0 {
             self.drop_open();
             let FeaturePart { frame, kept, patches, pooling, micros, .. } = *part;
+            let class = self.class.take().filter(|class| class.frame == frame);
             let (name, values) = (part.name.as_str().into(), Vec::new());
-            self.open = Some((Feature { frame, name, kept, patches, pooling, micros, values }, part.total as usize));
+            let feature = Feature { frame, name, kept, patches, pooling, micros, class, values };
+            self.open = Some((feature, part.total as usize));
         }
         let Some((mut feature, total)) = self.open.take() else {
             self.give_up(part.frame);

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Values of a feature in one frame; longer features are split.
 pub const MAX_VALUES: usize = 224;
+/// Names of classes in one frame; more are split.
+pub const MAX_NAMES: usize = 12;
 
 /// One message. All are sent by the board.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,10 @@ pub enum Message {
     Log(Log),
     /// The board could not do something.
     Error(ErrorCode),
+    /// Names of classes, or a part of them; sent once after the greeting by a board that classifies.
+    Classes(ClassNames),
+    /// The class of the feature that is sent next.
+    Class(ClassScore),
 }
 
 /// Who speaks, and what its features are.
@@ -93,6 +99,29 @@ pub struct FeaturePart {
     pub values: Vec<f32, MAX_VALUES>,
 }
 
+/// Names of classes, or a part of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassNames {
+    /// Number of all classes (`K`).
+    pub total: u32,
+    /// Number of the first class of this part.
+    pub offset: u32,
+    /// Names, at most their first 64 bytes.
+    pub names: Vec<String<64>, MAX_NAMES>,
+}
+
+/// The class of one image.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ClassScore {
+    /// Number of the image, as in the feature that follows.
+    pub frame: u32,
+    /// Number of the class.
+    pub class: u32,
+    /// Its softmax score.
+    pub score: f32,
+}
+
 /// Figures about the board's work so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -154,6 +183,12 @@ pub enum ErrorCode {
 #[must_use]
 pub fn name_of(name: &str) -> String<64> {
     cut(name, true)
+}
+
+/// A name for [`ClassNames::names`]: the first 64 bytes, cut between letters.
+#[must_use]
+pub fn class_name_of(name: &str) -> String<64> {
+    cut(name, false)
 }
 
 /// The first (or, `from_end`, the last) `N` bytes of a text, cut between letters.

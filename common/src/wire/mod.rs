@@ -11,20 +11,25 @@ pub mod message;
 #[cfg(feature = "alloc")]
 pub use assemble::{Assembler, Feature};
 pub use frame::{Damage, Decoder, MAX_FRAME, Received, Sender, WireError};
-pub use message::{ErrorCode, FeaturePart, Hello, Log, LogLevel, MAX_VALUES, Message, Statistics, name_of};
+pub use message::{
+    ClassNames, ClassScore, ErrorCode, FeaturePart, Hello, Log, LogLevel, MAX_NAMES, MAX_VALUES, Message, Statistics,
+    class_name_of, name_of,
+};
 
 /// Version of the framing and of the messages.
 pub const PROTOCOL: u8 = 1;
 
 /// The messages in words; its CRC-32 is the schema's hash, which `Hello` carries.
 pub const SCHEMA: &str = "\
-Message=Hello|Features|Statistics|Log|Error;\
+Message=Hello|Features|Statistics|Log|Error|Classes|Class;\
 Hello{schema:u32,model:[u8;8],image_height:u32,image_width:u32,channels:u32,patch_size:u32,patches:u32,\
 feature_dim:u32,pooling:Pooling,runtime:str32,program:str32};\
 Features{frame:u32,name:str64,kept:u32,patches:u32,pooling:Pooling,micros:u32,total:u32,offset:u32,values:[f32]};\
 Statistics{frames:u32,skipped:u32,bytes:u64,encode_micros:u64};\
 Log{level:Error|Warn|Info|Debug,text:str200};\
 Error{code:Damaged|Unsupported|Busy};\
+Classes{total:u32,offset:u32,names:[str64]};\
+Class{frame:u32,class:u32,score:f32};\
 Pooling=Cls|Mean|MeanNorm";
 
 /// CRC-32/ISO-HDLC (the one of Ethernet and zip).
@@ -35,3 +40,6 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 
 /// The hash of [`SCHEMA`].
 pub const SCHEMA_HASH: u32 = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(SCHEMA.as_bytes());
+
+/// Schemas of earlier versions, whose messages are all among today's: a receiver reads them too.
+pub const OLDER_SCHEMAS: [u32; 1] = [0x584e_3723];

@@ -1,6 +1,7 @@
 //! `edge info`.
 
 use super::open_model;
+use crate::head_file::{HeadDescription, HeadFile};
 use std::path::PathBuf;
 
 /// Options of `edge info`.
@@ -45,6 +46,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     for form in folder.forms() {
         let bytes = folder.read(form)?.len();
         crate::say!("{:<8} {} ({:.2} MB)", form.to_string(), form.file_name(), bytes as f64 / 1e6);
+    }
+    if let Ok(head) = HeadFile::open(&args.model, spec) {
+        let HeadDescription { classes, accuracy, made_by, .. } = head.description();
+        crate::say!("head     {} classes, {:.2} % ({made_by})", classes.len(), accuracy * 100.0);
     }
     Ok(())
 }

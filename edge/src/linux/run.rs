@@ -3,13 +3,14 @@
 use super::{check_keep, load_encoder, open_model, port, source::Source};
 use crate::{
     exit::misuse,
+    head_file::{HeadFile, HeadFileError},
     model_folder::Precision,
     pipeline::{FeatureInfo, Link, SendError, visible_patches},
     select::{Select, choose},
 };
 use anyhow::{Context as _, bail};
 use common::{
-    model::Pooling,
+    model::{EncoderSpec, Pooling},
     wire::{Hello, Statistics},
 };
 use embedded_io_adapters::std::FromStd;
@@ -50,6 +51,10 @@ pub struct Args {
     /// Which feature to send [default: the model's].
     #[arg(long, value_enum)]
     pool: Option<Pool>,
+    /// Send each image's class and score too, by a trained head: a file, or a folder with head.safetensors [default:
+    /// the one in the model folder].
+    #[arg(long, value_name = "PATH", num_args = 0..=1)]
+    head: Option<Option<PathBuf>>,
     /// Form of the model [default: f32 if the folder has it, else its most exact].
     #[arg(long, value_enum)]
     precision: Option<Precision>,
@@ -106,6 +111,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Some(select) => select,
     };
     let pooling = spec.pooling_for(args.pool.map(Pooling::from));
+    let head_file = head_file(&args, &spec)?;
+    let head = head_file.as_ref().map(HeadFile::head).transpose()?;
     let mut source = Source::open(&args.source, args.raw)?;
     let mut encoder = load_encoder(&folder, args.precision)?;
     let grid = spec.grid()?;
@@ -120,6 +127,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Hello::new(&spec, pooling, &format!("tract {}", encoder.form()), concat!("edge ", env!("CARGO_PKG_VERSION")));
     let port = FromStd::new(port::open(&args.port, args.baud)?);
     let mut link = Link::open(port, hello).map_err(|error| failed(&args.port, 0, error))?;
+    if let Some(file) = &head_file {
+        link.classes(&file.description().classes).map_err(|error| failed(&args.port, 0, error))?;
+    }
     let mut done = Statistics::default();
     let (mut round, begun) = (1, Instant::now());
     while !stop.load(Ordering::Relaxed) {
@@ -146,6 +156,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let patches = &mut patches[..visible * grid.patch_dim()];
         visible_patches(&spec, &grid, &frame.pixels, &ids[..visible], &mut scratch, patches)?;
         let features = encoder.encode(patches, &ids[..visible])?;
+        let pooled = |pooling| match pooling {
+            Pooling::Cls => features.cls.as_slice(),
+            Pooling::Mean | Pooling::MeanNorm => features.mean.as_slice(),
+        };
+        let class = match (&head, &head_file) {
+            (Some(head), Some(file)) => Some(head.classify(pooled(file.description().pooling))?),
+            _ => None,
+        };
         let micros = begun.elapsed().as_micros();
         let info = FeatureInfo {
             frame: done.frames,
@@ -155,11 +173,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             pooling,
             micros: u32::try_from(micros).unwrap_or(u32::MAX),
         };
-        let feature = match pooling {
-            Pooling::Cls => &features.cls,
-            Pooling::Mean | Pooling::MeanNorm => &features.mean,
-        };
-        link.feature(info, feature).map_err(|error| failed(&args.port, done.frames, error))?;
+        let sent = class.map_or(Ok(()), |class| link.class(done.frames, class));
+        let sent = sent.and_then(|()| link.feature(info, pooled(pooling)));
+        sent.map_err(|error| failed(&args.port, done.frames, error))?;
         done.frames = done.frames.wrapping_add(1);
         done.encode_micros += u64::try_from(micros).unwrap_or(u64::MAX);
     }
@@ -177,6 +193,25 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         done.skipped
     );
     Ok(())
+}
+
+/// The head that is asked for; one that is not there or of another encoder is misuse.
+fn head_file(args: &Args, spec: &EncoderSpec) -> anyhow::Result<Option<HeadFile>> {
+    let Some(path) = &args.head else { return Ok(None) };
+    let file = match HeadFile::open(path.as_deref().unwrap_or(&args.model), spec) {
+        Err(error @ (HeadFileError::Missing(_) | HeadFileError::Encoder { .. })) => {
+            return Err(misuse(error.to_string()));
+        }
+        other => other?,
+    };
+    let trained = file.description().keep;
+    if trained != args.keep {
+        crate::note!(
+            "note     the head was trained on {trained} of the patches, and sees {} of them here",
+            args.keep
+        );
+    }
+    Ok(Some(file))
 }
 
 fn failed(port: &str, sent: u32, error: SendError<io::Error>) -> anyhow::Error {

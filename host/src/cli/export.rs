@@ -14,7 +14,7 @@ use crate::{
 use anyhow::Context as _;
 use edge::{
     exit::{called, misuse},
-    head_file,
+    head_file::{FILE_NAME, HeadFile},
     model_folder::Precision,
 };
 use std::{
@@ -34,6 +34,9 @@ pub struct Args {
     /// Forms to write.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,w8,int8")]
     forms: Vec<Precision>,
+    /// A head trained on this run's encoder (by `host evaluate linear --out-head`), to go with the model.
+    #[arg(long, value_name = "FILE")]
+    head: Option<PathBuf>,
 }
 
 /// Writes the model folder.
@@ -51,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let out = args.out.display();
         return Err(misuse(format!("{out} is there and no model folder: name another --out, or a new folder in it")));
     }
-    let (spec, tensors, head) = match args.run.join(finetune::folder::FILE).exists() {
+    let (spec, tensors, own) = match args.run.join(finetune::folder::FILE).exists() {
         true => {
             let (folder, config) = FinetuneFolder::open(&args.run)?;
             let Finetuned { spec, encoder, head } = folder.finetuned(&config)?;
@@ -62,6 +65,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             (spec, tensors, None)
         }
     };
+    // Before anything is written.
+    let head = args.head.as_ref().map(|path| HeadFile::open(path, &spec)).transpose()?.or(own);
     let made_by = format!("host {} export of {}", env!("CARGO_PKG_VERSION"), args.run.display());
     let sizes = export::write(&args.out, &spec, &tensors, &args.forms, &made_by)?;
     let out = args.out.display();
@@ -70,7 +75,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         edge::say!("{:<8} {out}/{} ({:.2} MB)", form.to_string(), form.file_name(), bytes as f64 / 1e6);
     }
     if let Some(head) = head {
-        let path = args.out.join(head_file::FILE_NAME);
+        let path = args.out.join(FILE_NAME);
         atomic::write_file(&path, &head.to_bytes()?).with_context(|| format!("cannot write {}", path.display()))?;
         edge::say!("head     {} ({} classes)", path.display(), head.description().classes.len());
     }

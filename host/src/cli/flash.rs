@@ -5,7 +5,10 @@ use crate::{
     link::{Ending, Event, Reader},
 };
 use anyhow::{Context as _, bail};
-use edge::exit::{called, misuse};
+use edge::{
+    exit::{called, misuse},
+    head_file::{FILE_NAME as HEAD, HeadFile},
+};
 use std::{
     ffi::OsString,
     fs,
@@ -137,6 +140,10 @@ fn package(args: &Args, model: &edge::model_folder::ModelFolder) -> anyhow::Resu
     for form in model.forms() {
         model.read(form)?;
         copy(&args.model.join(form.file_name()), &format!("model/{}", form.file_name()))?;
+    }
+    if args.model.join(HEAD).exists() {
+        HeadFile::open(&args.model, model.spec())?;
+        copy(&args.model.join(HEAD), &format!("model/{HEAD}"))?;
     }
     let pixels = synthetic::image(0, 0, model.spec().image_height as usize, model.spec().image_width as usize);
     image::RgbImage::from_raw(pixels.width as u32, pixels.height as u32, pixels.data)

@@ -2,7 +2,7 @@
 
 use crate::link::{
     Counts, Ending, Event, Reader, port,
-    sink::{Sink, names_path},
+    sink::{Sink, classes_path, names_path},
 };
 use anyhow::{Context as _, bail};
 use common::wire::{Feature, Hello};
@@ -32,7 +32,8 @@ pub struct Args {
     /// Stop when nothing has come for this many seconds.
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<f64>,
-    /// Where to write the features: FILE.npy (with FILE.names.txt), FILE.csv or FILE.jsonl.
+    /// Where to write the features: FILE.npy (with FILE.names.txt, and FILE.classes.csv from a board with a
+    /// head), FILE.csv or FILE.jsonl.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Print the summary as JSON on standard output.
@@ -65,6 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         // Empty files would pass for a result.
         drop(fs::remove_file(out));
         drop(fs::remove_file(names_path(out)));
+        drop(fs::remove_file(classes_path(out)));
     }
     summary(&args, &ending?, reader.counts())
 }
@@ -93,10 +95,11 @@ fn receive(
             Event::Hello(hello) => display.hello(&hello),
             Event::Feature(feature) => {
                 last = Instant::now();
+                let class = reader.class_of(&feature);
                 if let Some(sink) = &mut sink {
-                    sink.push(&feature)?;
+                    sink.push(&feature, class.as_ref())?;
                 }
-                display.feature(&feature, reader.counts());
+                display.feature(&feature, class.as_ref(), reader.counts());
             }
             Event::Statistics(board) => display.line(&format!(
                 "board    {} images encoded, {} skipped, {} bytes sent, {:.2} ms an image",
@@ -176,11 +179,12 @@ impl Display {
         ));
     }
 
-    fn feature(&mut self, feature: &Feature, counts: Counts) {
+    fn feature(&mut self, feature: &Feature, class: Option<&(String, f32)>, counts: Counts) {
         if counts.features == 1 {
             self.begun = Instant::now();
         }
-        self.name = format!("{} ({} of {} patches)", feature.name, feature.kept, feature.patches);
+        let class = class.map(|(name, score)| format!("  {name} {score:.2}")).unwrap_or_default();
+        self.name = format!("{} ({} of {} patches){class}", feature.name, feature.kept, feature.patches);
         self.tick(counts);
     }
 

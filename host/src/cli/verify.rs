@@ -1,11 +1,20 @@
 //! `host verify`.
 
+use super::evaluate::sets::Sets;
 use super::images::{bar, prepared};
 use crate::{
-    evaluate::{features::Choice, verify},
+    checkpoint::Tensors,
+    evaluate::{
+        features::Choice,
+        forms::Encoder,
+        knn::{Labelled, Vote, predict},
+        linear::accuracy,
+        verify,
+    },
     train::run_folder::load_encoder,
 };
-use edge::select::Select;
+use common::model::EncoderSpec;
+use edge::{model_folder::ModelFolder, select::Select};
 use std::path::PathBuf;
 
 /// Options of `host verify`.
@@ -29,6 +38,15 @@ pub struct Args {
     /// How patches are chosen [default: all if --keep is 1, else random].
     #[arg(long, value_enum)]
     select: Option<Select>,
+    /// Compare the forms' kNN accuracy too: training images, one folder a class.
+    #[arg(long, value_name = "DIR", requires = "test")]
+    train: Option<PathBuf>,
+    /// Test images for kNN, one folder a class.
+    #[arg(long, value_name = "DIR", requires = "train")]
+    test: Option<PathBuf>,
+    /// At most this many training and this many test images for kNN.
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    knn_limit: usize,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -40,8 +58,8 @@ pub struct Args {
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let choice = Choice::new(args.select, args.keep, 0)?;
-    if args.limit == 0 {
-        return Err(edge::exit::misuse("--limit must be at least 1"));
+    if args.limit == 0 || args.knn_limit == 0 {
+        return Err(edge::exit::misuse("--limit and --knn-limit must be at least 1"));
     }
     let folder = edge::linux::open_model(&args.model)?;
     let reference = args.run.as_ref().unwrap_or(&args.model);
@@ -61,8 +79,20 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let bar = bar(images.len() * (folder.forms().len() + 1), "verifying");
     let agreements = verify::verify(&folder, (&spec, &tensors), &images, choice, || bar.inc(1))?;
     bar.finish_and_clear();
+    let knn = match (&args.train, &args.test) {
+        (Some(train), Some(test)) => {
+            let sets = Sets::read(train, test, &spec, Some(args.knn_limit))?;
+            Some(neighbours(&folder, (&spec, &tensors), &sets, choice)?)
+        }
+        _ => None,
+    };
     if args.json {
-        edge::say!("{}", serde_json::json!({ "images": images.len(), "keep": args.keep, "forms": agreements }));
+        let mut json = serde_json::json!({ "images": images.len(), "keep": args.keep, "forms": agreements });
+        if let Some(rows) = &knn {
+            let rows = rows.iter().map(|(name, accuracy)| serde_json::json!({ "name": name, "accuracy": accuracy }));
+            json["knn"] = rows.collect();
+        }
+        edge::say!("{json}");
         return Ok(());
     }
     edge::say!("{} images, {} of the patches, tract against burn in f32", images.len(), args.keep);
@@ -78,5 +108,34 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             row.max_error
         );
     }
+    for (name, accuracy) in knn.iter().flatten() {
+        edge::say!("kNN, {name:<10}  {:>6.2} %", accuracy * 100.0);
+    }
     Ok(())
+}
+
+/// kNN accuracy (20 neighbours, temperature 0.07) by the float encoder and by every form.
+fn neighbours(
+    folder: &ModelFolder,
+    (spec, tensors): (&EncoderSpec, &Tensors),
+    sets: &Sets,
+    choice: Choice,
+) -> anyhow::Result<Vec<(String, f64)>> {
+    let tract = folder.forms().into_iter().map(|form| Encoder::Tract { folder: folder.clone(), form });
+    let encoders = std::iter::once(Encoder::burn(spec, tensors)?).chain(tract);
+    let judge = |encoder: Encoder| -> anyhow::Result<(String, f64)> {
+        let bar = bar(sets.train.images.len() + sets.test.images.len(), "kNN");
+        let labelled = |images: &[Vec<u8>], labels: &[usize]| -> anyhow::Result<Labelled> {
+            let before = bar.position();
+            let tick = |done| bar.set_position(before + done as u64);
+            let rows = encoder.encode(images, choice, spec.pooling, tick)?;
+            Ok(Labelled { rows, labels: labels.to_vec() })
+        };
+        let train = labelled(&sets.train.images, &sets.train_labels)?;
+        let test = labelled(&sets.test.images, &sets.test_labels)?;
+        bar.finish_and_clear();
+        let found = predict(&train, &test, &[Vote { k: 20, temperature: 0.07 }])?;
+        Ok((encoder.name(), accuracy(&found[0], &sets.test_labels)))
+    };
+    encoders.map(judge).collect()
 }

@@ -1,9 +1,13 @@
 //! Reading features from a board: a serial port, a pseudo-terminal, a pipe, a file or standard input.
 
+pub mod classes;
 pub mod port;
 pub mod sink;
 
-use common::wire::{Assembler, Damage, Decoder, Feature, Hello, Log, Message, PROTOCOL, SCHEMA_HASH, Statistics};
+use classes::Classes;
+use common::wire::{
+    Assembler, Damage, Decoder, Feature, Hello, Log, Message, OLDER_SCHEMAS, PROTOCOL, SCHEMA_HASH, Statistics,
+};
 use std::io::{self, Read};
 
 /// What came over the line.
@@ -66,6 +70,7 @@ pub struct Reader<R> {
     source: R,
     decoder: Decoder,
     assembler: Assembler,
+    classes: Classes,
     counts: Counts,
     buffer: Vec<u8>,
     used: usize,
@@ -80,6 +85,7 @@ impl<R: Read> Reader<R> {
             source,
             decoder,
             assembler,
+            classes: Classes::default(),
             counts: Counts::default(),
             buffer: Vec::new(),
             used: 0,
@@ -90,6 +96,11 @@ impl<R: Read> Reader<R> {
     /// Counts so far.
     pub fn counts(&self) -> Counts {
         Counts { incomplete: self.assembler.incomplete(), ..self.counts }
+    }
+
+    /// The name and the score of a feature's class, if it has one.
+    pub fn class_of(&self, feature: &Feature) -> Option<(String, f32)> {
+        feature.class.map(|class| (self.classes.name(&class), class.score))
     }
 
     /// Waits for the next event, at most as long as one read of the source does.
@@ -138,11 +149,20 @@ impl<R: Read> Reader<R> {
             return Ok(Some(Event::Feature(feature)));
         }
         Ok(match received.message {
-            Message::Hello(hello) if hello.schema != SCHEMA_HASH => return Err(LinkError::Schema(hello.schema)),
-            Message::Hello(hello) => Some(Event::Hello(hello)),
+            Message::Hello(hello) if hello.schema != SCHEMA_HASH && !OLDER_SCHEMAS.contains(&hello.schema) => {
+                return Err(LinkError::Schema(hello.schema));
+            }
+            Message::Hello(hello) => {
+                self.classes.clear();
+                Some(Event::Hello(hello))
+            }
+            Message::Classes(part) => {
+                self.classes.add(&part);
+                None
+            }
             Message::Statistics(statistics) => Some(Event::Statistics(statistics)),
             Message::Log(log) => Some(Event::Log(log)),
-            Message::Features(_) | Message::Error(_) => None,
+            Message::Features(_) | Message::Class(_) | Message::Error(_) => None,
         })
     }
 }

@@ -26,6 +26,7 @@ pub struct Sink {
     format: Format,
     file: File,
     names: Option<File>,
+    classes: Option<File>,
     dim: Option<usize>,
     count: usize,
 }
@@ -45,7 +46,7 @@ impl Sink {
         let make = |path: &Path| File::create(path).with_context(|| format!("cannot write {}", path.display()));
         let file = make(path)?;
         let names = (format == Format::Npy).then(|| make(&names_path(path))).transpose()?;
-        Ok(Self { path: path.into(), format, file, names, dim: None, count: 0 })
+        Ok(Self { path: path.into(), format, file, names, classes: None, dim: None, count: 0 })
     }
 
     /// Features written.
@@ -54,20 +55,20 @@ impl Sink {
         self.count
     }
 
-    /// Appends a feature.
+    /// Appends a feature with the name and the score of its class.
     ///
     /// # Errors
     /// If its length differs from the first one's, or the disk is full; the file then keeps what it had.
-    pub fn push(&mut self, feature: &Feature) -> anyhow::Result<()> {
+    pub fn push(&mut self, feature: &Feature, class: Option<&(String, f32)>) -> anyhow::Result<()> {
         let dim = *self.dim.get_or_insert(feature.values.len());
         if dim != feature.values.len() {
             anyhow::bail!("a feature of {} values came after features of {dim}", feature.values.len());
         }
         let shown = self.path.display().to_string();
         let result = match self.format {
-            Format::Npy => self.push_npy(feature, dim),
-            Format::Csv => self.push_text(&csv_row(feature, self.count == 0)),
-            Format::Jsonl => self.push_text(&json_row(feature)),
+            Format::Npy => self.push_npy(feature, class, dim),
+            Format::Csv => self.push_text(&csv_row(feature, class, self.count == 0)),
+            Format::Jsonl => self.push_text(&json_row(feature, class)),
         };
         result.with_context(|| format!("cannot write {shown}; it holds the {} features before", self.count))?;
         self.count += 1;
@@ -75,7 +76,7 @@ impl Sink {
     }
 
     /// Data first, then the header that counts it: a reader never sees half a feature.
-    fn push_npy(&mut self, feature: &Feature, dim: usize) -> std::io::Result<()> {
+    fn push_npy(&mut self, feature: &Feature, class: Option<&(String, f32)>, dim: usize) -> std::io::Result<()> {
         if self.count == 0 {
             self.file.write_all(&npy_header(0, dim))?;
         }
@@ -86,8 +87,23 @@ impl Sink {
         if let Some(names) = &mut self.names {
             writeln!(names, "{}", feature.name)?;
         }
+        self.push_class(feature, class)?;
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(&npy_header(self.count + 1, dim))
+    }
+
+    /// A line in the file of classes, which is made when the first class comes.
+    fn push_class(&mut self, feature: &Feature, class: Option<&(String, f32)>) -> std::io::Result<()> {
+        if self.classes.is_none() && class.is_some() {
+            let mut file = File::create(classes_path(&self.path))?;
+            // One line a feature, also for those that came before without a class.
+            file.write_all(format!("name,class,score\n{}", ",,\n".repeat(self.count)).as_bytes())?;
+            self.classes = Some(file);
+        }
+        match &mut self.classes {
+            Some(file) => file.write_all(format!("{},{}\n", quoted(&feature.name), class_columns(class)).as_bytes()),
+            None => Ok(()),
+        }
     }
 
     fn push_text(&mut self, row: &str) -> std::io::Result<()> {
@@ -106,6 +122,21 @@ pub fn names_path(path: &Path) -> PathBuf {
     path.with_extension("names.txt")
 }
 
+/// The classes beside a `.npy` file.
+#[must_use]
+pub fn classes_path(path: &Path) -> PathBuf {
+    path.with_extension("classes.csv")
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+/// Class and score, empty where there is no class.
+fn class_columns(class: Option<&(String, f32)>) -> String {
+    class.map_or_else(|| ",".into(), |(name, score)| format!("{},{score}", quoted(name)))
+}
+
 /// NumPy's format 1.0 (`numpy.lib.format`), padded to a fixed length so that it can be rewritten in place.
 fn npy_header(rows: usize, dim: usize) -> Vec<u8> {
     let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
@@ -117,18 +148,18 @@ fn npy_header(rows: usize, dim: usize) -> Vec<u8> {
     header
 }
 
-fn csv_row(feature: &Feature, first: bool) -> String {
+fn csv_row(feature: &Feature, class: Option<&(String, f32)>, first: bool) -> String {
     use std::fmt::Write as _;
     let mut row = String::new();
     if first {
-        row.push_str("frame,name,kept,patches,micros");
+        row.push_str("frame,name,kept,patches,micros,class,score");
         for i in 0..feature.values.len() {
             let _ = write!(row, ",f{i}");
         }
         row.push('\n');
     }
-    let name = feature.name.replace('"', "\"\"");
-    let _ = write!(row, "{},\"{name}\",{},{},{}", feature.frame, feature.kept, feature.patches, feature.micros);
+    let Feature { frame, kept, patches, micros, .. } = feature;
+    let _ = write!(row, "{frame},{},{kept},{patches},{micros},{}", quoted(&feature.name), class_columns(class));
     for value in &feature.values {
         let _ = write!(row, ",{value}");
     }
@@ -136,8 +167,8 @@ fn csv_row(feature: &Feature, first: bool) -> String {
     row
 }
 
-fn json_row(feature: &Feature) -> String {
-    let row = serde_json::json!({
+fn json_row(feature: &Feature, class: Option<&(String, f32)>) -> String {
+    let mut row = serde_json::json!({
         "frame": feature.frame,
         "name": feature.name,
         "kept": feature.kept,
@@ -145,6 +176,10 @@ fn json_row(feature: &Feature) -> String {
         "micros": feature.micros,
         "feature": feature.values,
     });
+    if let Some((name, score)) = class {
+        row["class"] = name.as_str().into();
+        row["score"] = (*score).into();
+    }
     format!("{row}\n")
 }
 
@@ -156,7 +191,7 @@ mod tests {
     fn feature(frame: u32) -> Feature {
         let values = vec![frame as f32, -1.5, 0.25];
         let name = format!("a \"{frame}\".jpg");
-        Feature { frame, name, kept: 1, patches: 4, pooling: Pooling::Cls, micros: 9, values }
+        Feature { frame, name, kept: 1, patches: 4, pooling: Pooling::Cls, micros: 9, class: None, values }
     }
 
     #[test]
@@ -166,7 +201,8 @@ mod tests {
             let path = root.path().join(name);
             let mut sink = Sink::create(&path).expect("create");
             for frame in 0..3 {
-                sink.push(&feature(frame)).expect("push");
+                let class = (frame > 0).then(|| ("a \"cat\"".to_owned(), 0.75));
+                sink.push(&feature(frame), class.as_ref()).expect("push");
                 let rows = frame as usize + 1;
                 match name {
                     "f.npy" => {
@@ -175,25 +211,35 @@ mod tests {
                         assert_eq!(array.row(rows - 1).to_vec(), feature(frame).values);
                         let names = std::fs::read_to_string(names_path(&path)).expect("names");
                         assert_eq!(names.lines().count(), rows);
+                        let classes = std::fs::read_to_string(classes_path(&path)).unwrap_or_default();
+                        let line = classes.lines().last().unwrap_or_default();
+                        let wanted = (
+                            if frame > 0 { rows + 1 } else { 0 },
+                            if frame > 0 {
+                                format!("\"a \"\"{frame}\"\".jpg\",\"a \"\"cat\"\"\",0.75")
+                            } else {
+                                String::new()
+                            },
+                        );
+                        assert_eq!((classes.lines().count(), line), (wanted.0, wanted.1.as_str()));
                     }
                     "f.csv" => {
                         let text = std::fs::read_to_string(&path).expect("csv");
                         assert_eq!(text.lines().count(), rows + 1);
-                        assert!(
-                            text.starts_with(
-                                "frame,name,kept,patches,micros,f0,f1,f2\n0,\"a \"\"0\"\".jpg\",1,4,9,0,"
-                            )
-                        );
+                        assert!(text.starts_with(
+                            "frame,name,kept,patches,micros,class,score,f0,f1,f2\n0,\"a \"\"0\"\".jpg\",1,4,9,,,0,"
+                        ));
                     }
                     _ => {
                         let text = std::fs::read_to_string(&path).expect("jsonl");
                         let last: serde_json::Value =
                             serde_json::from_str(text.lines().last().expect("row")).expect("json");
                         assert_eq!(last["feature"][1], -1.5);
+                        assert_eq!(last["score"].as_f64(), (frame > 0).then_some(0.75));
                     }
                 }
             }
-            assert!(sink.push(&Feature { values: vec![1.0], ..feature(9) }).is_err());
+            assert!(sink.push(&Feature { values: vec![1.0], ..feature(9) }, None).is_err());
             assert_eq!(sink.count(), 3);
         }
         assert!(Sink::create(&root.path().join("f.txt")).is_err());

@@ -38,7 +38,7 @@ pub struct Args {
     #[command(flatten)]
     encode: EncodeArgs,
     /// How the classifier is trained; several for a row each.
-    #[arg(long, value_enum, value_name = "METHOD,...", default_value = "closed", value_delimiter = ',')]
+    #[arg(long, value_enum, value_name = "METHOD,...", default_value = "lars", value_delimiter = ',')]
     method: Vec<Method>,
     /// Passes over the images [default: 90 for lars, 30 for adamw].
     #[arg(long, value_name = "N")]
@@ -46,7 +46,8 @@ pub struct Args {
     /// Images a step [default: the largest power of two with 48 steps an epoch, at most 16384 (lars) or 1024 (adamw)].
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// Base learning rate, for a batch of 256 [default: 0.1 for lars, 0.001 for adamw].
+    /// Base learning rate, for a batch of 256 [default: such that the learning rate is 6.4 (lars) or 0.004
+    /// (adamw)].
     #[arg(long, value_name = "X")]
     blr: Option<f64>,
     /// Encode this many random crops (with flips) of each training image too, as the paper's probe sees them.
@@ -167,9 +168,8 @@ fn check(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn recipe(args: &Args, method: Method, images: usize) -> Recipe {
-    let mut recipe = Recipe::new(method, images, args.encode.seed);
+    let mut recipe = Recipe::new(method, images, args.batch_size, args.encode.seed);
     if method != Method::Closed {
-        recipe.batch_size = args.batch_size.unwrap_or(recipe.batch_size).min(images);
         recipe.blr = args.blr.unwrap_or(recipe.blr);
         if let Some(epochs) = args.epochs {
             // A short training warms up for a tenth of it.
