@@ -121,6 +121,20 @@ fn the_exported_pooling_is_the_classifiers() {
     }
 }
 
+#[test]
+fn a_model_has_one_kind_of_mean() {
+    let mut spec = config().encoder_spec(PixelStats::IMAGENET, Default::default());
+    for (own, mean) in
+        [(Pooling::Cls, Pooling::Mean), (Pooling::Mean, Pooling::Mean), (Pooling::MeanNorm, Pooling::MeanNorm)]
+    {
+        spec.pooling = own;
+        assert_eq!(spec.pooling_for(None), own);
+        assert_eq!(spec.pooling_for(Some(Pooling::Cls)), Pooling::Cls);
+        assert_eq!(spec.pooling_for(Some(Pooling::Mean)), mean);
+        assert_eq!(spec.pooling_for(Some(Pooling::MeanNorm)), mean);
+    }
+}
+
 /// Gradients by name; parameters without one are left out.
 fn gradients(model: &Classifier, rate: f64) -> BTreeMap<String, Vec<f32>> {
     struct Collect<'a>(&'a burn::tensor::Gradients, Vec<String>, BTreeMap<String, Vec<f32>>);
