@@ -28,6 +28,9 @@ pub enum Pooling {
     Cls,
     /// The mean of the visible patch tokens after the final norm.
     Mean,
+    /// The mean of the visible patch tokens before the final norm, then that norm, as the reference pools when it
+    /// fine-tunes (`fc_norm`). Such a model has this mean in the place of the other.
+    MeanNorm,
 }
 
 /// First eight bytes of the SHA-256 over a model's parameters: names, shapes and little-endian f32 values.
@@ -164,6 +167,17 @@ impl EncoderSpec {
             self.patch_size as usize,
             self.channels as usize,
         )
+    }
+
+    /// The pooling that this model has for one that was asked for: it has only one kind of mean.
+    #[must_use]
+    pub fn pooling_for(&self, asked: Option<Pooling>) -> Pooling {
+        match (asked, self.pooling) {
+            (Some(Pooling::Mean | Pooling::MeanNorm), Pooling::MeanNorm) => Pooling::MeanNorm,
+            (Some(Pooling::Mean | Pooling::MeanNorm), Pooling::Cls | Pooling::Mean) => Pooling::Mean,
+            (Some(Pooling::Cls), _) => Pooling::Cls,
+            (None, own) => own,
+        }
     }
 
     /// Width of one head.

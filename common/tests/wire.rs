@@ -271,7 +271,7 @@ fn on_a_noisy_line_no_wrong_feature_is_accepted_and_the_next_whole_one_is() {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let pooling = prop_oneof![Just(Pooling::Cls), Just(Pooling::Mean)];
+    let pooling = prop_oneof![Just(Pooling::Cls), Just(Pooling::Mean), Just(Pooling::MeanNorm)];
     let values = proptest::collection::vec(any::<f32>().prop_filter("NaN", |v| !v.is_nan()), 0..=MAX_VALUES);
     let features = (any::<[u32; 6]>(), pooling, ".{0,80}", values).prop_map(|(n, pooling, name, values)| {
         Message::Features(FeaturePart {

@@ -228,3 +228,51 @@ fn a_full_disk_or_a_line_of_noise_leaves_nothing_half_written() {
         assert!(text.contains("failed after 0 features"), "{text}");
     }
 }
+
+#[test]
+fn finetuning_refuses_what_cannot_be_trained() {
+    let root = tempfile::tempdir().expect("folder");
+    let path = |name: &str| root.path().join(name).display().to_string();
+    parity_model(&root.path().join("model")).expect("model");
+    write_images(&root.path().join("images"), 20).expect("images");
+    fs::create_dir_all(path("flat")).expect("folder");
+    fs::copy(root.path().join("images/class-0/0000.png"), root.path().join("flat/a.png")).expect("copy");
+    fs::create_dir_all(path("other/class-x")).expect("folder");
+    fs::copy(root.path().join("images/class-0/0000.png"), root.path().join("other/class-x/a.png")).expect("copy");
+    let (model, images, out) = (path("model"), path("images"), path("run"));
+    let refused = |how: &str, more: &[&str], code, wanted: &[&str]| {
+        let given = |option: &str| more.contains(&option);
+        let mut args = vec!["evaluate", how, "--device", "cpu", "--out", &out];
+        for (option, value) in [("--model", &model), ("--train", &images), ("--test", &images)] {
+            args.extend(if given(option) { vec![] } else { vec![option, value.as_str()] });
+        }
+        args.extend(more);
+        refuse("host", &args, code, wanted);
+        assert!(!Path::new(&out).exists(), "{more:?} left a folder");
+    };
+    let finetune = |more: &[&str], wanted: &[&str]| refused("finetune", more, 2, wanted);
+    finetune(&[], &["20 images", "--batch-size 20"]);
+    finetune(&["--model", &images], &["run.toml", "model.toml"]);
+    finetune(&["--train", &path("none")], &["cannot read", "--train"]);
+    finetune(&["--train", &path("flat")], &["outside class folders"]);
+    finetune(&["--test", &path("other"), "--batch-size", "4"], &["class-x", "same class folders"]);
+    finetune(&["--epochs", "0"], &["--epochs"]);
+    finetune(&["--layer-decay", "0"], &["--layer-decay"]);
+    finetune(&["--layer-decay", "1.5"], &["--layer-decay"]);
+    finetune(&["--drop-path", "1"], &["--drop-path"]);
+    finetune(&["--mixup=-1"], &["--mixup"]);
+    finetune(&["--cutmix", "nan"], &["--cutmix"]);
+    finetune(&["--random-erasing", "2"], &["--random-erasing"]);
+    finetune(&["--label-smoothing", "1"], &["--label-smoothing"]);
+    finetune(&["--keep", "0"], &["--keep"]);
+    finetune(&["--limit", "0"], &["--limit"]);
+    for blocks in ["3", "1.5", "nan"] {
+        refused("partial", &["--batch-size", "4", "--blocks", blocks], 2, &["--blocks", "up to 2"]);
+    }
+    // The last of a list, before anything is trained.
+    refused("partial", &["--batch-size", "4", "--blocks", "0,1,7"], 2, &["--blocks 7"]);
+
+    let none = ["evaluate", "finetune", "--device", "cpu"];
+    refuse("host", &none, 2, &["--model DIR is needed"]);
+    refuse("host", &["evaluate", "finetune", "--resume", &model], 2, &["finetune.toml"]);
+}

@@ -30,7 +30,7 @@ Log{level:Error|Warn|Info|Debug,text:str200};\
 Error{code:Damaged|Unsupported|Busy};\
 Classes{total:u32,offset:u32,names:[str64]};\
 Class{frame:u32,class:u32,score:f32};\
-Pooling=Cls|Mean";
+Pooling=Cls|Mean|MeanNorm";
 
 /// CRC-32/ISO-HDLC (the one of Ethernet and zip).
 #[must_use]

@@ -110,7 +110,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         Some(select) => select,
     };
-    let pooling = args.pool.map_or(spec.pooling, Pooling::from);
+    let pooling = spec.pooling_for(args.pool.map(Pooling::from));
     let head_file = head_file(&args, &spec)?;
     let head = head_file.as_ref().map(HeadFile::head).transpose()?;
     let mut source = Source::open(&args.source, args.raw)?;
@@ -158,7 +158,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let features = encoder.encode(patches, &ids[..visible])?;
         let pooled = |pooling| match pooling {
             Pooling::Cls => features.cls.as_slice(),
-            Pooling::Mean => features.mean.as_slice(),
+            Pooling::Mean | Pooling::MeanNorm => features.mean.as_slice(),
         };
         let class = match (&head, &head_file) {
             (Some(head), Some(file)) => Some(head.classify(pooled(file.description().pooling))?),

@@ -106,11 +106,11 @@ fn blocks() {
         let flops = 2 * block.rows() * (12 * dim * dim + 2 * tokens * dim);
         let size = format!("128x{tokens}x{dim}");
         time(&format!("block forward      {size}"), flops, || {
-            black_box(block.forward(plan, &x, &parameters, true));
+            black_box(block.forward(plan, &x, &parameters, None, true));
         });
-        let (_, Some(saved)) = block.forward(plan, &x, &parameters, true) else { return };
+        let (_, Some(saved)) = block.forward(plan, &x, &parameters, None, true) else { return };
         time(&format!("block backward     {size}"), 2 * flops, || {
-            black_box(block.backward(plan, &x, &x, &parameters, &saved));
+            black_box(block.backward(plan, &x, &x, &parameters, None, &saved));
         });
     }
 }

@@ -137,6 +137,22 @@ impl<T> Parameters<T> {
     }
 }
 
+/// Factors of the two branches of each image, for stochastic depth (Huang et al. 2016): `y = x + a attention(norm(x))`,
+/// `z = y + m mlp(norm(y))`. A dropped branch has 0, a kept one the inverse of the probability to be kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Branches<'a> {
+    /// Of attention, `[B]`.
+    pub attention: &'a [f32],
+    /// Of the MLP, `[B]`.
+    pub mlp: &'a [f32],
+}
+
+impl Branches<'_> {
+    fn images(self, images: Range<usize>) -> Self {
+        Self { attention: &self.attention[images.clone()], mlp: &self.mlp[images] }
+    }
+}
+
 /// What the backward pass needs of the forward pass, beside its input.
 #[derive(Debug)]
 pub struct Saved {
@@ -195,12 +211,15 @@ impl Block {
         Shape { tokens: self.tokens, dim: self.dim, heads: self.heads }
     }
 
-    fn check(&self, x: &[f32], parameters: &Parameters<&[f32]>) {
+    fn check(&self, x: &[f32], parameters: &Parameters<&[f32]>, branches: Option<Branches<'_>>) {
         assert!(self.heads > 0 && self.dim.is_multiple_of(self.heads), "the width is a multiple of the heads");
         assert!(self.dim > 0 && self.hidden > 0 && self.tokens > 0, "a block has a width and tokens");
         assert_eq!(x.len(), self.rows() * self.dim, "x is [B N, D]");
         for (parameter, len) in parameters.into_array().iter().zip(self.parameter_lens().into_array()) {
             assert_eq!(parameter.len(), len, "a parameter has another size");
+        }
+        if let Some(Branches { attention, mlp }) = branches {
+            assert!(attention.len() == self.batch && mlp.len() == self.batch, "a branch has one factor an image");
         }
     }
 
@@ -215,7 +234,8 @@ impl Block {
         (CHUNK_ROWS / self.tokens).max(1)
     }
 
-    /// `x`: `[B N, D]`. Returns the output, `[B N, D]`, and with `save` what [`Self::backward`] needs.
+    /// `x`: `[B N, D]`. Returns the output, `[B N, D]`, and with `save` what [`Self::backward`] needs. Without
+    /// `branches` all factors are 1.
     ///
     /// # Panics
     /// If a slice has another length than the sizes say.
@@ -225,9 +245,10 @@ impl Block {
         plan: Plan,
         x: &[f32],
         parameters: &Parameters<&[f32]>,
+        branches: Option<Branches<'_>>,
         save: bool,
     ) -> (Vec<f32>, Option<Saved>) {
-        self.check(x, parameters);
+        self.check(x, parameters, branches);
         let (size, lanes) = (self.tokens * self.dim, self.lanes(plan));
         let weights = Forward::pack(plan.arch, self, parameters);
         let mut out = vec![0.0; x.len()];
@@ -238,27 +259,31 @@ impl Block {
         let jobs: Vec<_> = split(&mut out, &lanes, size).into_iter().zip(parts).zip(lanes).collect();
         jobs.into_par_iter().for_each(|((out, mut part), images)| {
             let x = &x[images.start * size..images.end * size];
+            let branches = branches.map(|branches| branches.images(images.clone()));
             // Without `save`, every chunk writes over the state of the one before.
             let mut own = part.is_none().then(|| Saved::take(self, self.chunk() * self.tokens));
             let chunk = self.chunk() * size;
-            for (x, out) in x.chunks(chunk).zip(out.chunks_mut(chunk)) {
+            for ((x, out), first) in x.chunks(chunk).zip(out.chunks_mut(chunk)).zip((0..).step_by(self.chunk())) {
                 let rows = x.len() / self.dim;
+                let branches = branches.map(|branches| branches.images(first..first + rows / self.tokens));
                 let state = match (&mut part, &mut own) {
                     (Some(part), _) => part.take(self, rows),
                     (None, own) => own.get_or_insert_with(|| Saved::take(self, rows)).whole().take(self, rows),
                 };
-                self.forward_chunk(plan.arch, x, parameters, &weights, state, out);
+                self.forward_chunk(plan.arch, x, parameters, branches, &weights, state, out);
             }
         });
         (out, saved)
     }
 
     /// One chunk. `x`, `out`: `[R, D]`.
+    #[expect(clippy::too_many_arguments, reason = "inputs, state and output of a chunk")]
     fn forward_chunk(
         &self,
         arch: Arch,
         x: &[f32],
         p: &Parameters<&[f32]>,
+        branches: Option<Branches<'_>>,
         weights: &Forward,
         saved: SavedPart<'_>,
         out: &mut [f32],
@@ -271,21 +296,32 @@ impl Block {
             let (a, b) = (Left::Rows(a, depth), Right::Panels(panels));
             product(arch, rows, columns, depth, a, b, init, c, columns);
         };
+        // The end of a branch: `c = x + factor (a W + bias)`.
+        let residual = |a: &[f32], depth, panels, bias, x: &[f32], factors: Option<&[f32]>, c: &mut [f32]| {
+            let init = if factors.is_some() { Init::Bias(bias) } else { Init::BiasAnd(bias, x) };
+            times(a, depth, panels, d, init, c);
+            if let Some(factors) = factors {
+                let size = self.tokens * d;
+                for ((c, x), factor) in c.chunks_exact_mut(size).zip(x.chunks_exact(size)).zip(factors) {
+                    c.iter_mut().zip(x).for_each(|(c, x)| *c = x + factor * *c);
+                }
+            }
+        };
         times(&normed, d, &weights.qkv, 3 * d, Init::Bias(p.qkv_bias), qkv);
         let mut scratch = Buffer::take(self.shape().forward_scratch());
         for (qkv, out) in qkv.chunks_exact(self.tokens * 3 * d).zip(attended.chunks_exact_mut(self.tokens * d)) {
             attention::forward(arch, self.shape(), qkv, out, &mut scratch);
         }
-        times(attended, d, &weights.proj, d, Init::BiasAnd(p.proj_bias, x), middle);
+        residual(attended, d, &weights.proj, p.proj_bias, x, branches.map(|b| b.attention), middle);
         norm::forward(arch, middle, p.norm2_weight, p.norm2_bias, self.eps, &mut normed, norm2);
         times(&normed, d, &weights.fc1, f, Init::Bias(p.fc1_bias), hidden);
         let mut active = Buffer::take(rows * f);
         gelu::forward(arch, hidden, &mut active);
-        times(&active, f, &weights.fc2, d, Init::BiasAnd(p.fc2_bias, middle), out);
+        residual(&active, f, &weights.fc2, p.fc2_bias, middle, branches.map(|b| b.mlp), out);
     }
 
-    /// The gradients of parameters and input from `grad: [B N, D]`, that of the output. `x` and `saved` are the forward
-    /// pass's.
+    /// The gradients of parameters and input from `grad: [B N, D]`, that of the output. `x`, `branches` and `saved` are
+    /// the forward pass's.
     ///
     /// # Panics
     /// If a slice has another length than the sizes say.
@@ -296,9 +332,10 @@ impl Block {
         grad: &[f32],
         x: &[f32],
         parameters: &Parameters<&[f32]>,
+        branches: Option<Branches<'_>>,
         saved: &Saved,
     ) -> Gradients {
-        self.check(x, parameters);
+        self.check(x, parameters, branches);
         assert!(
             grad.len() == x.len() && saved.norm1.len() == self.rows(),
             "gradient and saved state are of this batch"
@@ -322,6 +359,7 @@ impl Block {
                         &grad[at.clone()],
                         &x[at],
                         parameters,
+                        branches.map(|branches| branches.images(chunk)),
                         &weights,
                         saved.rows(self, rows),
                         &mut sums,
@@ -349,6 +387,7 @@ impl Block {
         grad: &[f32],
         x: &[f32],
         p: &Parameters<&[f32]>,
+        branches: Option<Branches<'_>>,
         weights: &Backward,
         saved: SavedRows<'_>,
         sums: &mut Parameters<Vec<f32>>,
@@ -368,14 +407,24 @@ impl Block {
         let mut normed = Buffer::take(rows * d);
         let mut statistics = vec![[0.0; 2]; rows];
         let mut narrow = Buffer::take(rows * d);
+        // The gradient of a branch's end, where it has factors.
+        let branch = |grad: &[f32], factors: &[f32]| {
+            let (mut scaled, size) = (Buffer::take(grad.len()), self.tokens * d);
+            for ((to, from), factor) in scaled.chunks_exact_mut(size).zip(grad.chunks_exact(size)).zip(factors) {
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = factor * from);
+            }
+            scaled
+        };
 
         // MLP.
         let mut wide = Buffer::take(rows * f);
         let mut active = Buffer::take(rows * f);
-        back(grad, d, &weights.fc2, f, &mut wide);
+        let scaled = branches.map(|branches| branch(grad, branches.mlp));
+        let end = scaled.as_deref().unwrap_or(grad);
+        back(end, d, &weights.fc2, f, &mut wide);
         gelu::backward(arch, saved.hidden, &mut wide, &mut active);
-        weight(&active, f, grad, d, &mut sums.fc2_weight);
-        vector::add_rows(arch, &mut sums.fc2_bias, grad);
+        weight(&active, f, end, d, &mut sums.fc2_weight);
+        vector::add_rows(arch, &mut sums.fc2_bias, end);
         drop(active);
         norm::forward(arch, saved.middle, p.norm2_weight, p.norm2_bias, self.eps, &mut normed, &mut statistics);
         weight(&normed, d, &wide, f, &mut sums.fc1_weight);
@@ -396,9 +445,11 @@ impl Block {
         );
 
         // Attention.
-        weight(saved.attended, d, middle_grad, d, &mut sums.proj_weight);
-        vector::add_rows(arch, &mut sums.proj_bias, middle_grad);
-        back(middle_grad, d, &weights.proj, d, &mut narrow);
+        let scaled = branches.map(|branches| branch(middle_grad, branches.attention));
+        let end = scaled.as_deref().unwrap_or(middle_grad);
+        weight(saved.attended, d, end, d, &mut sums.proj_weight);
+        vector::add_rows(arch, &mut sums.proj_bias, end);
+        back(end, d, &weights.proj, d, &mut narrow);
         let mut qkv_grad = Buffer::take(rows * 3 * d);
         let mut scratch = Buffer::take(self.shape().backward_scratch());
         let images = saved.qkv.chunks_exact(self.tokens * 3 * d).zip(narrow.chunks_exact(self.tokens * d));

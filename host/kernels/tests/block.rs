@@ -1,7 +1,7 @@
 //! The block against the same mathematics in f64, written plainly, on random sizes.
 
 use kernels::{
-    block::{Block, Parameters, Plan},
+    block::{Block, Branches, Parameters, Plan},
     vector::every_arch,
 };
 use proptest::prelude::*;
@@ -60,7 +60,7 @@ fn gelu(x: f64) -> f64 {
     x * (0.5 + integral)
 }
 
-fn block(size: &Block, x: &[f32], p: &Parameters<&[f32]>) -> Matrix {
+fn block(size: &Block, x: &[f32], p: &Parameters<&[f32]>, factors: Option<&[Vec<f32>; 2]>) -> Matrix {
     let (d, eps) = (size.dim, f64::from(size.eps));
     let x = matrix(x, d);
     let qkv = linear(&norm(&x, p.norm1_weight, p.norm1_bias, eps), p.qkv_weight, p.qkv_bias);
@@ -79,13 +79,25 @@ fn block(size: &Block, x: &[f32], p: &Parameters<&[f32]>) -> Matrix {
             }
         }
     }
-    let add = |a: &Matrix, b: Matrix| -> Matrix {
-        a.iter().zip(b).map(|(a, b)| a.iter().zip(b).map(|(a, b)| a + b).collect()).collect()
+    let add = |a: &Matrix, b: Matrix, branch: usize| -> Matrix {
+        let factor = |row: usize| factors.map_or(1.0, |factors| f64::from(factors[branch][row / size.tokens]));
+        let rows = a.iter().zip(b).enumerate();
+        rows.map(|(row, (a, b))| a.iter().zip(b).map(|(a, b)| a + factor(row) * b).collect()).collect()
     };
-    let middle = add(&x, linear(&attended, p.proj_weight, p.proj_bias));
+    let middle = add(&x, linear(&attended, p.proj_weight, p.proj_bias), 0);
     let mut hidden = linear(&norm(&middle, p.norm2_weight, p.norm2_bias, eps), p.fc1_weight, p.fc1_bias);
     hidden.iter_mut().flatten().for_each(|v| *v = gelu(*v));
-    add(&middle, linear(&hidden, p.fc2_weight, p.fc2_bias))
+    add(&middle, linear(&hidden, p.fc2_weight, p.fc2_bias), 1)
+}
+
+/// Nothing, or factors of the branches of which some are 0.
+fn factors(size: &Block, seed: u32, some: bool) -> Option<[Vec<f32>; 2]> {
+    let draw = |seed| values(size.batch, seed, 2.0).iter().map(|v| v.max(0.0)).collect();
+    some.then(|| [draw(seed + 11), draw(seed + 12)])
+}
+
+fn branches(factors: &Option<[Vec<f32>; 2]>) -> Option<Branches<'_>> {
+    factors.as_ref().map(|[attention, mlp]| Branches { attention, mlp })
 }
 
 fn parameters(size: &Block, seed: u32) -> Vec<Vec<f32>> {
@@ -111,13 +123,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn outputs_equal_the_plain_block(size in sizes(), seed in 0..1000_u32, lanes in 1..5_usize, save: bool) {
+    fn outputs_equal_the_plain_block(size in sizes(), seed in 0..1000_u32, lanes in 1..5_usize, save: bool, drop: bool) {
         // A row of one or two numbers is all rounding after its norm.
         prop_assume!(size.dim > 2);
         let (x, all) = (values(size.rows() * size.dim, seed + 77, 1.0), parameters(&size, seed));
-        let expected = block(&size, &x, &slices(&all));
+        let factors = factors(&size, seed, drop);
+        let expected = block(&size, &x, &slices(&all), factors.as_ref());
         for arch in every_arch() {
-            let (found, saved) = size.forward(Plan { arch, lanes }, &x, &slices(&all), save);
+            let (found, saved) = size.forward(Plan { arch, lanes }, &x, &slices(&all), branches(&factors), save);
             prop_assert_eq!(saved.is_some(), save);
             for (found, expected) in found.iter().zip(expected.iter().flatten()) {
                 prop_assert!((f64::from(*found) - expected).abs() < 1e-5 * expected.abs().max(1.0), "{arch:?} {found} {expected}");
@@ -132,12 +145,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn gradients_equal_central_differences(size in sizes(), seed in 0..1000_u32, lanes in 1..5_usize) {
+    fn gradients_equal_central_differences(size in sizes(), seed in 0..1000_u32, lanes in 1..5_usize, drop: bool) {
         prop_assume!(size.dim > 2);
         let (x, all) = (values(size.rows() * size.dim, seed + 77, 1.0), parameters(&size, seed));
-        let weights = values(x.len(), seed + 99, 1.0);
+        let (weights, factors) = (values(x.len(), seed + 99, 1.0), factors(&size, seed, drop));
         let loss = |x: &[f32], all: &[Vec<f32>]| -> f64 {
-            block(&size, x, &slices(all)).iter().flatten().zip(&weights).map(|(z, w)| z * f64::from(*w)).sum()
+            block(&size, x, &slices(all), factors.as_ref()).iter().flatten().zip(&weights).map(|(z, w)| z * f64::from(*w)).sum()
         };
         // A slope by central differences in f64, with two steps, so that the error is of fourth order. The steps are those
         // that f32 really makes.
@@ -150,9 +163,9 @@ proptest! {
         };
         for arch in every_arch() {
             let plan = Plan { arch, lanes };
-            let (_, saved) = size.forward(plan, &x, &slices(&all), true);
+            let (_, saved) = size.forward(plan, &x, &slices(&all), branches(&factors), true);
             let saved = saved.expect("saved");
-            let gradients = size.backward(plan, &weights, &x, &slices(&all), &saved);
+            let gradients = size.backward(plan, &weights, &x, &slices(&all), branches(&factors), &saved);
             let close = |found: f32, exact: f64, scale: f64| (f64::from(found) - exact).abs() < 2e-4 * scale.max(1.0);
             for (which, found) in gradients.parameters.into_array().iter().enumerate() {
                 prop_assert_eq!(found.len(), all[which].len());
@@ -187,8 +200,8 @@ fn the_number_of_threads_changes_nothing_for_the_same_lanes() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
         pool.install(|| {
             let plan = Plan { lanes: 4, ..Plan::detect() };
-            let (out, saved) = size.forward(plan, &x, &slices(&all), true);
-            let gradients = size.backward(plan, &out, &x, &slices(&all), &saved.expect("saved"));
+            let (out, saved) = size.forward(plan, &x, &slices(&all), None, true);
+            let gradients = size.backward(plan, &out, &x, &slices(&all), None, &saved.expect("saved"));
             (out, gradients.x, gradients.parameters)
         })
     };

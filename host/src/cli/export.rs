@@ -1,6 +1,16 @@
 //! `host export`.
 
-use crate::{checkpoint::atomic, export, train::run_folder};
+use crate::{
+    checkpoint::atomic,
+    export,
+    train::{
+        finetune::{
+            self,
+            folder::{FinetuneFolder, Finetuned},
+        },
+        run_folder,
+    },
+};
 use anyhow::Context as _;
 use edge::{
     exit::{called, misuse},
@@ -15,7 +25,7 @@ use std::{
 /// Options of `host export`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run folder of a training.
+    /// The run folder of a training or a fine-tuning.
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
     /// The model folder to make; one that is there is replaced.
@@ -44,19 +54,30 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let out = args.out.display();
         return Err(misuse(format!("{out} is there and no model folder: name another --out, or a new folder in it")));
     }
-    let (spec, tensors) = run_folder::load_encoder(&args.run)?;
+    let (spec, tensors, own) = match args.run.join(finetune::folder::FILE).exists() {
+        true => {
+            let (folder, config) = FinetuneFolder::open(&args.run)?;
+            let Finetuned { spec, encoder, head } = folder.finetuned(&config)?;
+            (spec, encoder, Some(head))
+        }
+        false => {
+            let (spec, tensors) = run_folder::load_encoder(&args.run)?;
+            (spec, tensors, None)
+        }
+    };
     // Before anything is written.
-    let head = args.head.as_ref().map(|path| HeadFile::open(path, &spec)).transpose()?;
+    let head = args.head.as_ref().map(|path| HeadFile::open(path, &spec)).transpose()?.or(own);
     let made_by = format!("host {} export of {}", env!("CARGO_PKG_VERSION"), args.run.display());
     let sizes = export::write(&args.out, &spec, &tensors, &args.forms, &made_by)?;
-    if let Some(head) = head {
-        let path = args.out.join(FILE_NAME);
-        atomic::write_file(&path, &head.to_bytes()?).with_context(|| format!("cannot write {}", path.display()))?;
-    }
     let out = args.out.display();
     edge::say!("model    {} ({} values a feature)", spec.hash, spec.feature_dim);
     for (form, bytes) in sizes {
         edge::say!("{:<8} {out}/{} ({:.2} MB)", form.to_string(), form.file_name(), bytes as f64 / 1e6);
+    }
+    if let Some(head) = head {
+        let path = args.out.join(FILE_NAME);
+        atomic::write_file(&path, &head.to_bytes()?).with_context(|| format!("cannot write {}", path.display()))?;
+        edge::say!("head     {} ({} classes)", path.display(), head.description().classes.len());
     }
     let host = called("host");
     let edge = Path::new(&host).with_file_name("edge");

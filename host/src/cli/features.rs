@@ -89,7 +89,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             (*folder.spec(), features, images.names)
         }
     };
-    let pooling = args.pool.map_or(spec.pooling, Pooling::from);
+    let pooling = spec.pooling_for(args.pool.map(Pooling::from));
     let (rows, dim) = (features.len(), spec.feature_dim as usize);
     let values: Vec<f32> = features.into_iter().flat_map(|features| pooled(features, pooling)).collect();
     let mut bytes = Vec::new();

@@ -145,8 +145,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         None => {
             let (name, preset) = preset(&args, chosen.cuda)?;
-            let path =
-                args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("{name}-{}", clock::stamp())));
+            let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name(&name)));
             let data = args.data.clone().map_or(DataSource::Synthetic, DataSource::Folder);
             let config = RunConfig {
                 format: FORMAT,
@@ -350,7 +349,7 @@ fn describe(config: &RunConfig, trainer: &Trainer, path: &Path) -> anyhow::Resul
 }
 
 /// The first Ctrl-C asks the training to save and stop; the second ends the program at once.
-fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || {
@@ -361,6 +360,11 @@ fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     })
     .context("cannot watch for Ctrl-C")?;
     Ok(stop)
+}
+
+/// A folder name that sorts by time.
+pub(super) fn new_name(preset: &str) -> String {
+    format!("{preset}-{}", clock::stamp())
 }
 
 #[cfg(test)]

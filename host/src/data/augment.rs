@@ -12,10 +12,15 @@ const RATIO: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
 /// A crop whose area is uniform in 0.2..1 and whose aspect is log-uniform in 3/4..4/3; after ten tries that do not
 /// fit, the largest central crop of an allowed aspect.
 pub fn random_crop(height: usize, width: usize, rng: &mut ChaCha8Rng) -> Crop {
+    random_crop_of(SCALE, height, width, rng)
+}
+
+/// As [`random_crop`], with the area uniform in `scale`.
+pub fn random_crop_of(scale: (f64, f64), height: usize, width: usize, rng: &mut ChaCha8Rng) -> Crop {
     let (full_height, full_width) = (height as f64, width as f64);
     let mut between = |low: f64, high: f64| low + (high - low) * f64::from(uniform(rng));
     for _ in 0..10 {
-        let area = full_height * full_width * between(SCALE.0, SCALE.1);
+        let area = full_height * full_width * between(scale.0, scale.1);
         let aspect = between(RATIO.0.ln(), RATIO.1.ln()).exp();
         let (width, height) = ((area * aspect).sqrt().round(), (area / aspect).sqrt().round());
         if (1.0..=full_width).contains(&width) && (1.0..=full_height).contains(&height) {
@@ -49,7 +54,7 @@ pub fn training_view(
 }
 
 /// Mirrors `[H, W, C]` left to right.
-fn flip(view: &mut [u8], width: usize, channels: usize) {
+pub fn flip(view: &mut [u8], width: usize, channels: usize) {
     for row in view.chunks_exact_mut(width * channels) {
         for col in 0..width / 2 {
             let (left, right) = row.split_at_mut((width - 1 - col) * channels);

@@ -2,6 +2,12 @@
 
 pub mod augment;
 pub mod dataset;
+pub mod erasing;
+pub mod geometry;
+pub mod labelled;
 pub mod loader;
+pub mod mixup;
+pub mod rand_augment;
+pub mod random;
 pub mod synthetic;
 pub mod texture;

@@ -123,6 +123,6 @@ pub fn with_tract(
 pub fn pooled(features: Features, pooling: Pooling) -> Vec<f32> {
     match pooling {
         Pooling::Cls => features.cls,
-        Pooling::Mean => features.mean,
+        Pooling::Mean | Pooling::MeanNorm => features.mean,
     }
 }

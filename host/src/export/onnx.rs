@@ -5,7 +5,10 @@
 
 use super::{ExportError, parameter, quantize::quantize_columns};
 use crate::checkpoint::Tensors;
-use common::{model::EncoderSpec, position::sincos_2d_table};
+use common::{
+    model::{EncoderSpec, Pooling},
+    position::sincos_2d_table,
+};
 use edge::model_folder::Precision;
 use prost::Message as _;
 use tract_onnx::pb::{
@@ -72,16 +75,26 @@ impl Graph<'_> {
         for block in 0..self.spec.depth {
             x = self.block(&x, &format!("blocks.{block}"))?;
         }
-        let x = self.layer_norm(&x, "norm")?;
-        self.outputs(&x, dim as i64);
+        let normed = self.layer_norm(&x, "norm")?;
+        self.outputs(&x, &normed, dim as i64);
         Ok(())
     }
 
-    fn outputs(&mut self, x: &str, dim: i64) {
+    /// `x`: tokens before the final norm; `normed`: after it.
+    fn outputs(&mut self, x: &str, normed: &str, dim: i64) {
         let (zero, one, end) = (self.ints(&[0]), self.ints(&[1]), self.ints(&[i64::MAX]));
-        self.named_node("Slice", &[x, &zero, &one, &zero], vec![], "cls");
-        let tokens = self.node("Slice", &[x, &one, &end, &zero], vec![]);
-        self.named_node("ReduceMean", &[&tokens], vec![ints("axes", &[0]), int("keepdims", 1)], "mean");
+        self.named_node("Slice", &[normed, &zero, &one, &zero], vec![], "cls");
+        let tokens = self.node("Slice", &[normed, &one, &end, &zero], vec![]);
+        let mean = vec![ints("axes", &[0]), int("keepdims", 1)];
+        match self.spec.pooling {
+            Pooling::Cls | Pooling::Mean => self.named_node("ReduceMean", &[&tokens], mean, "mean"),
+            Pooling::MeanNorm => {
+                let tokens = self.node("Slice", &[x, &one, &end, &zero], vec![]);
+                let pooled = self.node("ReduceMean", &[&tokens], mean);
+                let attributes = self.norm_attributes();
+                self.named_node("LayerNormalization", &[&pooled, "norm.weight", "norm.bias"], attributes, "mean");
+            }
+        }
         self.named_node("Unsqueeze", &[&tokens, &zero], vec![], "tokens");
         self.proto.output = vec![
             value("cls", DataType::Float, &[1, dim]),
@@ -140,13 +153,18 @@ impl Graph<'_> {
             let data = parameter(self.tensors, name, &[dim])?;
             self.floats(name, &[dim], data);
         }
+        let attributes = self.norm_attributes();
+        Ok(self.node("LayerNormalization", &[x, &names[0], &names[1]], attributes))
+    }
+
+    fn norm_attributes(&self) -> Vec<AttributeProto> {
         let epsilon = AttributeProto {
             name: "epsilon".into(),
             r#type: AttributeType::Float as i32,
             f: self.spec.norm_eps,
             ..AttributeProto::default()
         };
-        Ok(self.node("LayerNormalization", &[x, &names[0], &names[1]], vec![int("axis", -1), epsilon]))
+        vec![int("axis", -1), epsilon]
     }
 
     fn linear(&mut self, x: &str, name: &str, d_in: usize, d_out: usize) -> Result<String, ExportError> {

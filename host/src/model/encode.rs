@@ -4,14 +4,18 @@ use super::{Encoder, MaeConfig, init::Init, weights};
 use crate::checkpoint::Tensors;
 use anyhow::{Context as _, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{model::EncoderSpec, patch::PatchGrid};
+use common::{
+    model::{EncoderSpec, Pooling},
+    patch::PatchGrid,
+};
 
 /// The two pooled features of one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
     /// The class token after the final norm, `[D]`.
     pub cls: Vec<f32>,
-    /// Mean of the visible patch tokens after the final norm, `[D]`.
+    /// Mean of the visible patch tokens after the final norm, or as [`Pooling::MeanNorm`] where the model is meant to be
+    /// read so, `[D]`.
     pub mean: Vec<f32>,
 }
 
@@ -20,6 +24,7 @@ pub struct Features {
 pub struct BurnEncoder {
     encoder: Encoder,
     grid: PatchGrid,
+    pooling: Pooling,
     device: Device,
 }
 
@@ -42,7 +47,7 @@ impl BurnEncoder {
         let grid = config.grid()?;
         let encoder = Encoder::new(&config, &mut Init::new(0), device)?;
         let encoder = weights::load_tensors(encoder, tensors, &grid)?;
-        Ok(Self { encoder, grid, device: device.clone() })
+        Ok(Self { encoder, grid, pooling: spec.pooling, device: device.clone() })
     }
 
     /// The patch grid of an image.
@@ -65,11 +70,17 @@ impl BurnEncoder {
         let patches = Tensor::<2>::from_data(TensorData::new(patches.to_vec(), [rows, values]), &self.device);
         let ids: Vec<i32> = ids_keep.iter().map(|id| *id as i32).collect();
         let positions = Tensor::from_data(TensorData::new(ids, [rows]), &self.device);
-        let tokens = self.encoder.forward(patches, positions, batch);
+        let tokens = self.encoder.forward_blocks(patches, positions, batch);
         let dim = tokens.dims()[1];
-        let tokens = tokens.reshape([batch, 1 + visible, dim]);
-        let cls = tokens.clone().narrow(1, 0, 1);
-        let mean = tokens.narrow(1, 1, visible).mean_dim(1);
+        let normed = self.encoder.norm.forward(tokens.clone()).reshape([batch, 1 + visible, dim]);
+        let cls = normed.clone().narrow(1, 0, 1);
+        let mean = match self.pooling {
+            Pooling::Cls | Pooling::Mean => normed.narrow(1, 1, visible).mean_dim(1),
+            Pooling::MeanNorm => {
+                let mean = tokens.reshape([batch, 1 + visible, dim]).narrow(1, 1, visible).mean_dim(1);
+                self.encoder.norm.forward(mean.reshape([batch, dim])).unsqueeze()
+            }
+        };
         let read = |t: Tensor<3>| t.try_into_vec_as::<f32>().map_err(|e| anyhow::anyhow!("{e}"));
         let (cls, mean) = (read(cls).context("reading features")?, read(mean).context("reading features")?);
         let features = cls.chunks_exact(dim).zip(mean.chunks_exact(dim));

@@ -36,6 +36,13 @@ impl Init {
         Linear { bias: self.uniform([d_out], (d_in as f64).sqrt().recip(), device), ..linear }
     }
 
+    /// A classifier's head, `[D, K]`, N(0, 2e-5) as for fine-tuning (MAE appendix A.1), bias 0.
+    pub fn head(&mut self, dim: usize, classes: usize, device: &Device) -> Linear {
+        let values: Vec<f32> = (0..dim * classes).map(|_| (2e-5 * self.normal()) as f32).collect();
+        let weight = Tensor::from_data(TensorData::new(values, [dim, classes]), device);
+        Linear { weight: Param::from_tensor(weight), bias: zeros(classes, device) }
+    }
+
     /// A learned token, N(0, 0.02), `[1, 1, D]`.
     pub fn token(&mut self, dim: usize, device: &Device) -> Param<Tensor<3>> {
         let values: Vec<f32> = (0..dim).map(|_| (0.02 * self.normal()) as f32).collect();

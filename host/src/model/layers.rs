@@ -3,7 +3,7 @@
 use super::ops::{self, Ops};
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, activation, module},
+    tensor::{Device, Tensor, TensorData, activation, module},
 };
 
 /// LayerNorm's epsilon in every MAE.
@@ -118,6 +118,15 @@ impl Mlp {
     }
 }
 
+/// Factors of a block's two branches, one an image, for stochastic depth (Huang et al. 2016): 0 drops a branch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BranchFactors {
+    /// Of attention, `[B]`.
+    pub attention: Vec<f32>,
+    /// Of the MLP, `[B]`.
+    pub mlp: Vec<f32>,
+}
+
 /// A pre-norm transformer block.
 #[derive(Module, Debug)]
 pub struct Block {
@@ -137,8 +146,13 @@ pub struct Block {
 impl Block {
     /// `x`: `[B * N, D]`. Returns `[B * N, D]`.
     pub fn forward(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
-        let fused = if self.ops == Ops::Fused { ops::block(&x, self, batch) } else { None };
-        fused.unwrap_or_else(|| self.forward_plain(x, batch))
+        self.forward_dropped(x, batch, None)
+    }
+
+    /// As [`Self::forward`], each branch of each image times its factor.
+    pub fn forward_dropped(&self, x: Tensor<2>, batch: usize, factors: Option<&BranchFactors>) -> Tensor<2> {
+        let fused = if self.ops == Ops::Fused { ops::block(&x, self, batch, factors) } else { None };
+        fused.unwrap_or_else(|| self.forward_plain(x, batch, factors))
     }
 
     /// Switches the fused operations on or off.
@@ -148,8 +162,20 @@ impl Block {
     }
 
     /// The same in burn's own operations: what a block is.
-    fn forward_plain(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
-        let x = x.clone() + self.attn.forward(self.norm1.forward(x), batch);
-        x.clone() + self.mlp.forward(self.norm2.forward(x))
+    fn forward_plain(&self, x: Tensor<2>, batch: usize, factors: Option<&BranchFactors>) -> Tensor<2> {
+        let branch = |x: Tensor<2>, factors: Option<&Vec<f32>>| match factors {
+            Some(factors) => times_factors(x, factors),
+            None => x,
+        };
+        let attended = self.attn.forward(self.norm1.forward(x.clone()), batch);
+        let x = x + branch(attended, factors.map(|f| &f.attention));
+        x.clone() + branch(self.mlp.forward(self.norm2.forward(x)), factors.map(|f| &f.mlp))
     }
+}
+
+/// `x: [B * N, D]` times one factor an image, `[B]`.
+fn times_factors(x: Tensor<2>, factors: &[f32]) -> Tensor<2> {
+    let ([rows, dim], batch) = (x.dims(), factors.len());
+    let factors = Tensor::<3>::from_data(TensorData::new(factors.to_vec(), [batch, 1, 1]), &x.device());
+    (x.reshape([batch, rows / batch, dim]) * factors).reshape([rows, dim])
 }

@@ -79,12 +79,37 @@ impl Encoder {
         })
     }
 
+    /// The same encoder with another table of positions, `[1 + L, D]`, as a checkpoint that has learned them holds it; the
+    /// class token's row, the first, is added to the token.
+    #[must_use]
+    pub fn with_positions(mut self, table: &[f32]) -> Self {
+        let ([patches, dim], device) = (self.pos_embed.dims(), self.pos_embed.device());
+        let (cls, rest) = table.split_at(dim);
+        self.pos_embed = constant(rest.to_vec(), [patches, dim], &device);
+        self.cls_token = self.cls_token.map(|token| {
+            let (tracked, row) = (token.is_require_grad(), constant(cls.to_vec(), [1, 1, dim], &token.device()));
+            let token = (token + row).detach();
+            if tracked { token.require_grad() } else { token }
+        });
+        self
+    }
+
     /// Encodes visible patches. `visible`: `[B * V, P]`; `positions`: their patch numbers, `[B * V]`.
     /// Returns the normed tokens `[B * (1 + V), D]`, the class token of each image first.
     pub fn forward(&self, visible: Tensor<2>, positions: Tensor<1, Int>, batch: usize) -> Tensor<2> {
+        self.norm.forward(self.forward_blocks(visible, positions, batch))
+    }
+
+    /// As [`Self::forward`], before the final norm.
+    pub fn forward_blocks(&self, visible: Tensor<2>, positions: Tensor<1, Int>, batch: usize) -> Tensor<2> {
+        let x = self.embed(visible, positions, batch);
+        self.blocks.iter().fold(x, |x, block| block.forward(x, batch))
+    }
+
+    /// The first block's input: projected patches with their positions, behind the class token.
+    pub fn embed(&self, visible: Tensor<2>, positions: Tensor<1, Int>, batch: usize) -> Tensor<2> {
         let x = self.patch_embed.proj.forward(visible) + self.pos_embed.clone().select(0, positions);
-        let x = prepend_cls(x, self.cls_token.val(), batch);
-        self.norm.forward(self.blocks.iter().fold(x, |x, block| block.forward(x, batch)))
+        prepend_cls(x, self.cls_token.val(), batch)
     }
 }
 

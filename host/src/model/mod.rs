@@ -1,5 +1,6 @@
 //! The masked autoencoder in burn. Start with [`mae`].
 
+pub mod classifier;
 pub mod config;
 pub mod encode;
 pub mod init;
@@ -9,6 +10,7 @@ pub mod masks;
 pub mod ops;
 pub mod weights;
 
+pub use classifier::Classifier;
 pub use config::MaeConfig;
 pub use encode::BurnEncoder;
 pub use mae::{Encoder, Mae};

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod events;
+pub mod finetune;
 pub mod history;
 mod meter;
 pub mod optimizer;

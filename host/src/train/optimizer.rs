@@ -16,7 +16,7 @@ use burn::{
     tensor::{Device, Gradients, Tensor, TensorData},
 };
 use kernels::adamw::Step;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Hyper-parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,10 +40,28 @@ struct Moments {
     exp_avg_sq: Tensor<1>,
 }
 
-/// AdamW with weight decay on parameters of two and more axes only, as the reference groups them.
+/// How one parameter is updated.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Group {
+    /// Its learning rate as a multiple of the schedule's.
+    pub lr_scale: f64,
+    /// Whether it has weight decay.
+    pub decayed: bool,
+}
+
+/// The group of a parameter by its name in the reference and its number of axes.
+pub type Groups = Arc<dyn Fn(&str, usize) -> Group + Send + Sync>;
+
+/// The reference's groups for pre-training: weight decay on parameters of two and more axes, tokens included.
+fn pretraining_groups() -> Groups {
+    Arc::new(|_, rank| Group { lr_scale: 1.0, decayed: rank > 1 })
+}
+
+/// AdamW, by default with the groups of pre-training.
 #[derive(Clone)]
 pub struct Optimizer {
     hyper: AdamWHyper,
+    groups: Groups,
     ops: Ops,
     decayed: AdamW,
     plain: AdamW,
@@ -68,6 +86,7 @@ impl Optimizer {
         let config = AdamWConfig::new().with_beta_1(hyper.beta1).with_beta_2(hyper.beta2).with_epsilon(EPSILON);
         Self {
             hyper,
+            groups: pretraining_groups(),
             ops: Ops::default(),
             decayed: config.clone().with_weight_decay(hyper.weight_decay).build(),
             plain: config.with_weight_decay(0.0).build(),
@@ -79,6 +98,12 @@ impl Optimizer {
     #[must_use]
     pub fn with_ops(self, ops: Ops) -> Self {
         Self { ops, ..self }
+    }
+
+    /// The same optimizer with other groups.
+    #[must_use]
+    pub fn with_groups(self, groups: Groups) -> Self {
+        Self { groups, ..self }
     }
 
     /// One update of every parameter that has a gradient.
@@ -209,8 +234,8 @@ impl ModuleMapper for Update<'_> {
         let name = official_name(&self.path);
         let count = gradient.shape().num_elements();
         let moments = self.optimizer.moments.remove(&name).filter(|m| m.exp_avg.dims() == [count]);
-        let decayed = D > 1;
-        let (optimizer, lr) = (&*self.optimizer, self.lr);
+        let Group { lr_scale, decayed } = (self.optimizer.groups)(&name, D);
+        let (optimizer, lr) = (&*self.optimizer, self.lr * lr_scale);
         let mut after = None;
         let param = param.map(|tensor| {
             let tracked = tensor.is_require_grad();

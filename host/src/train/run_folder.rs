@@ -323,6 +323,11 @@ pub fn load_encoder(path: &Path) -> anyhow::Result<(EncoderSpec, Tensors)> {
     if path.join("model.toml").exists() {
         return Ok(crate::export::read_back(path)?);
     }
+    if path.join(super::finetune::folder::FILE).exists() {
+        let (folder, config) = super::finetune::folder::FinetuneFolder::open(path)?;
+        let finetuned = folder.finetuned(&config)?;
+        return Ok((finetuned.spec, finetuned.encoder));
+    }
     if !path.join("run.toml").exists() {
         return Err(edge::exit::misuse(format!(
             "{} is neither a run folder (run.toml) nor a model folder (model.toml)",

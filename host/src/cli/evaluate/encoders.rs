@@ -102,7 +102,7 @@ impl EncodeArgs {
             let (spec, tensors) = load_encoder(model)?;
             (spec, vec![Encoder::burn(&spec, &tensors)?])
         };
-        let pooling = self.pool.map_or(spec.pooling, Pooling::from);
+        let pooling = spec.pooling_for(self.pool.map(Pooling::from));
         Ok(Encoders { spec, list, choice, pooling })
     }
 }

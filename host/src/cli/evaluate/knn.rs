@@ -98,7 +98,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         "rows": rows, "keep": args.encode.keep, "train_images": sets.train.images.len(),
         "test_images": sets.test.images.len(), "classes": confusion.per_class(),
     });
-    finish("knn", &args.model, result, args.json);
+    finish("knn", &args.model, result, args.json)?;
     Ok(())
 }
 

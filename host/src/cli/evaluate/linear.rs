@@ -136,7 +136,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         "rows": rows, "keep": args.encode.keep, "views": args.views, "train_images": images,
         "test_images": sets.test.images.len(), "classes": confusion.per_class(), "heads": heads,
     });
-    finish("linear", &args.model, result, args.json);
+    finish("linear", &args.model, result, args.json)?;
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! `host evaluate`: one file a way.
 
 pub mod encoders;
+mod finetune;
 mod knn;
 mod linear;
 pub mod output;
+mod partial;
+mod recipe;
 pub mod sets;
 mod views;
 
@@ -20,6 +23,10 @@ enum How {
     Knn(knn::Args),
     /// Train a linear classifier on frozen features.
     Linear(linear::Args),
+    /// Train the whole encoder with labels, as the paper does (appendix A.1).
+    Finetune(Box<finetune::Args>),
+    /// Train the last blocks with labels, the rest frozen (paper section 4.3).
+    Partial(Box<partial::Args>),
 }
 
 /// Prints accuracies.
@@ -30,5 +37,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     match args.how {
         How::Knn(args) => knn::run(args),
         How::Linear(args) => linear::run(args),
+        How::Finetune(args) => finetune::run(*args),
+        How::Partial(args) => partial::run(*args),
     }
 }

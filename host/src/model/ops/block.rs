@@ -1,7 +1,7 @@
 //! A transformer block as one operation.
 
 use super::{Cpu, elements, fresh};
-use crate::model::layers::{Block, NORM_EPS};
+use crate::model::layers::{Block, BranchFactors, NORM_EPS};
 use burn::{
     backend::{
         Autodiff, Flex,
@@ -14,7 +14,7 @@ use burn::{
     },
     tensor::Tensor,
 };
-use kernels::block::{Block as Size, PARAMETERS, Parameters, Plan, Saved};
+use kernels::block::{Block as Size, Branches, PARAMETERS, Parameters, Plan, Saved};
 use std::sync::Arc;
 
 /// What the backward pass needs.
@@ -23,7 +23,12 @@ struct State {
     size: Size,
     x: FlexTensor,
     parameters: [FlexTensor; PARAMETERS],
+    factors: Option<BranchFactors>,
     saved: Arc<Saved>,
+}
+
+fn branches(factors: &Option<BranchFactors>) -> Option<Branches<'_>> {
+    factors.as_ref().map(|BranchFactors { attention, mlp }| Branches { attention, mlp })
 }
 
 #[derive(Debug)]
@@ -33,10 +38,10 @@ impl Backward<Flex, { PARAMETERS + 1 }> for BlockBackward {
     type State = State;
 
     fn backward(self, ops: Ops<State, { PARAMETERS + 1 }>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let State { size, x, parameters, saved } = ops.state;
+        let State { size, x, parameters, factors, saved } = ops.state;
         let grad = super::contiguous(grads.consume::<Flex>(&ops.node));
         let values = Parameters::from_array(parameters.each_ref().map(elements));
-        let found = size.backward(Plan::detect(), elements(&grad), elements(&x), &values, &saved);
+        let found = size.backward(Plan::detect(), elements(&grad), elements(&x), &values, branches(&factors), &saved);
         let shapes = parameters.each_ref().map(|parameter| parameter.layout().shape().clone());
         let tensors =
             found.parameters.into_array().into_iter().zip(shapes).map(|(values, shape)| fresh(values, shape));
@@ -49,8 +54,9 @@ impl Backward<Flex, { PARAMETERS + 1 }> for BlockBackward {
     }
 }
 
-/// `block` on `x: [B * N, D]`, tokens attending within their own image. `None` where the plain form must do.
-pub fn block(x: &Tensor<2>, block: &Block, batch: usize) -> Option<Tensor<2>> {
+/// `block` on `x: [B * N, D]`, tokens attending within their own image; without `factors` they are all 1. `None` where
+/// the plain form must do.
+pub fn block(x: &Tensor<2>, block: &Block, batch: usize, factors: Option<&BranchFactors>) -> Option<Tensor<2>> {
     let [rows, dim] = x.dims();
     let Block { norm1, attn, norm2, mlp, .. } = block;
     let hidden = mlp.fc1.bias.val().dims()[0];
@@ -73,18 +79,21 @@ pub fn block(x: &Tensor<2>, block: &Block, batch: usize) -> Option<Tensor<2>> {
     let tensors = inputs.each_ref().map(|input| input.tensor().clone());
     let [x, parameters @ ..] = &tensors;
     let values = Parameters::from_array(parameters.each_ref().map(elements));
+    let factors = factors.cloned();
+    let forward = |save| size.forward(Plan::detect(), elements(x), &values, branches(&factors), save);
     let Some(guards) = super::guards(inputs)? else {
-        let (out, _) = size.forward(Plan::detect(), elements(x), &values, false);
+        let (out, _) = forward(false);
         return Some(Tensor::from_primitive::<Flex>(fresh(out, [rows, dim])));
     };
     let out = match BlockBackward.prepare::<NoCheckpointing>(guards).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
-            let (out, saved) = size.forward(Plan::detect(), elements(x), &values, true);
-            let state = State { size, x: x.clone(), parameters: parameters.clone(), saved: Arc::new(saved?) };
+            let (out, saved) = forward(true);
+            let (x, parameters, saved) = (x.clone(), parameters.clone(), Arc::new(saved?));
+            let state = State { size, x, parameters, factors: factors.clone(), saved };
             prepared.finish(state, fresh(out, [rows, dim]))
         }
         OpsKind::UnTracked(prepared) => {
-            let (out, _) = size.forward(Plan::detect(), elements(x), &values, false);
+            let (out, _) = forward(false);
             prepared.finish(fresh(out, [rows, dim]))
         }
     };

@@ -1,0 +1,285 @@
+//! The classifier against the official implementation's numbers (`tests/parity/mae-32`), fused against plain operations,
+//! and what partial fine-tuning leaves alone.
+
+use burn::{
+    module::{Module as _, ModuleVisitor, Param},
+    tensor::{Device, Int, Tensor, TensorData},
+};
+use common::{model::Pooling, normalize::PixelStats};
+use host::{
+    checkpoint::{Tensors, safetensors},
+    model::{
+        BurnEncoder, Classifier, MaeConfig,
+        classifier::{HeadPool, Trained, drop_path},
+        ops::Ops,
+        weights,
+    },
+};
+use std::{collections::BTreeMap, path::PathBuf};
+
+const CLASSES: usize = 10;
+
+fn config() -> MaeConfig {
+    MaeConfig {
+        image_height: 32,
+        image_width: 32,
+        channels: 3,
+        patch_size: 4,
+        dim: 48,
+        depth: 2,
+        heads: 3,
+        decoder_dim: 4,
+        decoder_depth: 1,
+        decoder_heads: 1,
+        mlp_ratio: 4.0,
+        norm_pix_loss: true,
+    }
+}
+
+/// The numbers of a file, and its weights by this crate's names.
+fn parity(pool: HeadPool) -> (Tensors, Tensors) {
+    let file = match pool {
+        HeadPool::Cls => "classifier_cls_token.safetensors",
+        HeadPool::Mean => "classifier_mean_pool.safetensors",
+    };
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/parity/mae-32"));
+    let numbers = safetensors::read(&folder.join(file)).expect("parity file").0;
+    let weights = numbers.iter().filter_map(|(name, tensor)| {
+        let name = name.strip_prefix("weights.")?;
+        Some((name.replace("fc_norm.", "norm."), tensor.clone()))
+    });
+    let weights = weights.collect();
+    (numbers, weights)
+}
+
+/// `[B, C, H, W]` as patches, `[B * L, P]`.
+fn patches(images: &[f32], device: &Device) -> (Tensor<2>, Tensor<1, Int>, usize) {
+    let grid = config().grid().expect("grid");
+    let (values, batch) = (grid.image_len(), images.len() / grid.image_len());
+    let mut all = vec![0.0; images.len()];
+    for (image, patches) in images.chunks_exact(values).zip(all.chunks_exact_mut(values)) {
+        let area = values / 3;
+        let interleaved: Vec<f32> = (0..values).map(|i| image[i % 3 * area + i / 3]).collect();
+        grid.patchify(&interleaved, patches).expect("patches");
+    }
+    let rows = batch * grid.patches();
+    let ids: Vec<i32> = (0..batch).flat_map(|_| 0..grid.patches() as i32).collect();
+    let visible = Tensor::from_data(TensorData::new(all, [rows, grid.patch_dim()]), device);
+    (visible, Tensor::from_data(TensorData::new(ids, [rows]), device), batch)
+}
+
+fn classifier(pool: HeadPool, weights: &Tensors, device: &Device) -> Classifier {
+    let model = Classifier::new(&config(), CLASSES, pool, 1, device).expect("geometry");
+    weights::load_tensors(model, weights, &config().grid().expect("grid")).expect("weights")
+}
+
+fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as::<f32>().expect("read")
+}
+
+fn worst(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn features_and_logits_equal_the_official_ones_to_1e_5() {
+    let device = Device::flex();
+    for pool in [HeadPool::Cls, HeadPool::Mean] {
+        let (numbers, weights) = parity(pool);
+        for ops in [Ops::Fused, Ops::Plain] {
+            let mut model = classifier(pool, &weights, &device).with_ops(ops);
+            model.encoder = model.encoder.with_positions(&weights["pos_embed"].data);
+            let (visible, positions, batch) = patches(&numbers["images"].data, &device);
+            let output = model.forward(visible, positions, batch, &[]);
+            for (name, found) in [("features", read(output.features)), ("logits", read(output.logits))] {
+                let error = worst(&found, &numbers[name].data);
+                println!("{pool:?} {ops:?} {name}: largest difference {error:e}");
+                assert!(error < 1e-5, "{pool:?} {ops:?} {name}: {error}");
+            }
+        }
+    }
+}
+
+/// The encoder that `export`, `features` and the rest read gives what the head was trained on.
+#[test]
+fn the_exported_pooling_is_the_classifiers() {
+    for (pool, pooling) in [(HeadPool::Cls, Pooling::Cls), (HeadPool::Mean, Pooling::MeanNorm)] {
+        let (numbers, weights) = parity(pool);
+        let mut spec = config().encoder_spec(PixelStats::IMAGENET, Default::default());
+        spec.pooling = pooling;
+        let (visible, positions, batch) = patches(&numbers["images"].data, &Device::flex());
+        let expected =
+            classifier(pool, &weights, &Device::flex()).forward(visible.clone(), positions, batch, &[]).features;
+        let ids: Vec<u32> = (0..batch).flat_map(|_| 0..64).collect();
+        let encoder = BurnEncoder::new(&spec, &weights).expect("encoder");
+        let features = encoder.encode(&read(visible), &ids, 64).expect("encode");
+        for (features, expected) in features.into_iter().zip(read(expected).chunks_exact(48)) {
+            let found = host::evaluate::features::pooled(features, pooling);
+            assert!(worst(&found, expected) < 1e-5, "{pooling:?}");
+        }
+    }
+}
+
+#[test]
+fn a_model_has_one_kind_of_mean() {
+    let mut spec = config().encoder_spec(PixelStats::IMAGENET, Default::default());
+    for (own, mean) in
+        [(Pooling::Cls, Pooling::Mean), (Pooling::Mean, Pooling::Mean), (Pooling::MeanNorm, Pooling::MeanNorm)]
+    {
+        spec.pooling = own;
+        assert_eq!(spec.pooling_for(None), own);
+        assert_eq!(spec.pooling_for(Some(Pooling::Cls)), Pooling::Cls);
+        assert_eq!(spec.pooling_for(Some(Pooling::Mean)), mean);
+        assert_eq!(spec.pooling_for(Some(Pooling::MeanNorm)), mean);
+    }
+}
+
+/// Gradients by name; parameters without one are left out.
+fn gradients(model: &Classifier, rate: f64) -> BTreeMap<String, Vec<f32>> {
+    struct Collect<'a>(&'a burn::tensor::Gradients, Vec<String>, BTreeMap<String, Vec<f32>>);
+    impl ModuleVisitor for Collect<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.1.push(name.into());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.1.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(grad) = param.val().grad(self.0) {
+                self.2.insert(weights::official_name(&self.1), read(grad));
+            }
+        }
+    }
+    let device = Device::flex().autodiff();
+    let numbers = parity(HeadPool::Cls).0;
+    let (visible, positions, batch) = patches(&numbers["images"].data, &device);
+    let factors = drop_path(2, batch, rate, 5, 6);
+    let logits = model.forward(visible, positions, batch, &factors).logits;
+    let gradients = logits.powi_scalar(2).mean().backward();
+    let mut collect = Collect(&gradients, Vec::new(), BTreeMap::new());
+    model.visit(&mut collect);
+    collect.2
+}
+
+fn assert_close(found: &BTreeMap<String, Vec<f32>>, expected: &BTreeMap<String, Vec<f32>>) {
+    let largest = expected.values().flatten().fold(0.0_f32, |m, v| m.max(v.abs()));
+    for (name, found) in found {
+        let expected = &expected[name];
+        let scale = expected.iter().fold(largest * 1e-2, |m, v| m.max(v.abs()));
+        assert!(worst(found, expected) < 1e-4 * scale, "{name}: {} of {scale}", worst(found, expected));
+    }
+}
+
+#[test]
+fn fused_and_plain_gradients_agree_with_dropped_branches() {
+    let device = Device::flex().autodiff();
+    for pool in [HeadPool::Cls, HeadPool::Mean] {
+        let model = classifier(pool, &parity(pool).1, &device);
+        let (fused, plain) = (model.clone().with_ops(Ops::Fused), model.with_ops(Ops::Plain));
+        for rate in [0.0, 0.5] {
+            let (fused, plain) = (gradients(&fused, rate), gradients(&plain, rate));
+            assert_eq!(fused.len(), plain.len());
+            assert_close(&fused, &plain);
+        }
+        assert_ne!(
+            gradients(&fused, 0.5)["head.weight"],
+            gradients(&fused, 0.0)["head.weight"],
+            "branches are dropped"
+        );
+    }
+}
+
+#[test]
+fn partial_training_has_the_gradients_of_its_part_and_no_others() {
+    let device = Device::flex().autodiff();
+    let pool = HeadPool::Cls;
+    for ops in [Ops::Fused, Ops::Plain] {
+        let model = classifier(pool, &parity(pool).1, &device).with_ops(ops);
+        let all = gradients(&model, 0.0);
+        assert_eq!(all.len(), 31);
+        let names = |trained| -> Vec<String> {
+            let some = gradients(&model.clone().with_trained(trained), 0.0);
+            assert_close(&some, &all);
+            some.into_keys().collect()
+        };
+        assert_eq!(names(Trained::Head), ["head.bias", "head.weight"]);
+        let half = names(Trained::HalfBlock);
+        assert_eq!(
+            half,
+            [
+                "blocks.1.mlp.fc1.bias",
+                "blocks.1.mlp.fc1.weight",
+                "blocks.1.mlp.fc2.bias",
+                "blocks.1.mlp.fc2.weight",
+                "blocks.1.norm2.bias",
+                "blocks.1.norm2.weight",
+                "head.bias",
+                "head.weight",
+                "norm.bias",
+                "norm.weight",
+            ]
+        );
+        let one = names(Trained::Blocks(1));
+        assert_eq!(one.len(), 12 + 4);
+        assert!(half.iter().all(|name| one.contains(name)));
+        // All blocks are not all parameters: tokens and patch projection stay frozen.
+        assert_eq!(names(Trained::Blocks(2)).len(), 24 + 4);
+    }
+}
+
+/// Measures training alone, without augmentation: `cargo test -p host --test classifier -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn speed_of_finetuning() {
+    use host::train::optimizer::{AdamWHyper, Optimizer};
+    let device = Device::flex().autodiff();
+    let config = host::train::config::Preset::named("pico-32").expect("preset").model;
+    let grid = config.grid().expect("grid");
+    let (batch, steps) = (128, 6);
+    let rows = batch * grid.patches();
+    let ids: Vec<i32> = (0..batch).flat_map(|_| 0..grid.patches() as i32).collect();
+    let values: Vec<f32> = (0..rows * grid.patch_dim()).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
+    for (ops, trained) in [
+        (Ops::Fused, Trained::All),
+        (Ops::Plain, Trained::All),
+        (Ops::Fused, Trained::Blocks(1)),
+        (Ops::Fused, Trained::HalfBlock),
+        (Ops::Fused, Trained::Head),
+    ] {
+        let model = Classifier::new(&config, CLASSES, HeadPool::Mean, 1, &device).expect("geometry");
+        let mut model = model.with_ops(ops).with_trained(trained);
+        let mut optimizer = Optimizer::new(AdamWHyper { beta1: 0.9, beta2: 0.999, weight_decay: 0.05 }).with_ops(ops);
+        let (mut times, mut cpu) = (Vec::new(), 0.0);
+        for step in 0..=steps {
+            let begun = std::time::Instant::now();
+            let visible = Tensor::from_data(TensorData::new(values.clone(), [rows, grid.patch_dim()]), &device);
+            let positions = Tensor::from_data(TensorData::new(ids.clone(), [rows]), &device);
+            let factors = drop_path(config.depth, batch, 0.1, 1, step);
+            let logits = model.forward(visible, positions, batch, &factors).logits;
+            let gradients = logits.powi_scalar(2).mean().backward();
+            model = optimizer.step(model, gradients, 1e-4);
+            times.push(begun.elapsed().as_secs_f64());
+            // The first step makes what the others use again.
+            cpu = if step == 0 { cpu_seconds() } else { cpu };
+        }
+        times.remove(0);
+        let cpu = (cpu_seconds() - cpu) / steps as f64;
+        times.sort_by(f64::total_cmp);
+        let median = times[times.len() / 2];
+        println!(
+            "{ops:?} {trained:?}: {:.0} ms a step, {:.0} images/s; {:.0} images a CPU second",
+            median * 1e3,
+            batch as f64 / median,
+            batch as f64 / cpu
+        );
+    }
+}
+
+/// Processor time of this process, which other processes do not change; 0 where there is no /proc.
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = text.rsplit(')').next().unwrap_or_default();
+    // utime and stime, in ticks of 10 ms.
+    after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
