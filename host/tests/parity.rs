@@ -28,6 +28,7 @@ fn config(norm_pix_loss: bool) -> MaeConfig {
         decoder_heads: 4,
         mlp_ratio: 4.0,
         norm_pix_loss,
+        position: common::model::PositionKind::SinCos2d,
     }
 }
 

@@ -141,6 +141,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 pixels: pixel_stats(preset.model.channels),
                 model: preset.model,
                 train: preset.train,
+                imported: None,
             };
             (path, config, false)
         }
@@ -275,7 +276,8 @@ fn describe(config: &RunConfig, trainer: &Trainer, path: &Path) -> anyhow::Resul
     let kept = mask::len_keep(grid.patches(), train.mask_ratio);
     let count = |encoder: bool| -> anyhow::Result<f64> {
         let tensors = trainer.tensors()?;
-        let wanted = tensors.iter().filter(|(name, _)| crate::checkpoint::is_encoder(name) == encoder);
+        let trained = tensors.iter().filter(|(name, _)| !name.ends_with("pos_embed"));
+        let wanted = trained.filter(|(name, _)| crate::checkpoint::is_encoder(name) == encoder);
         Ok(wanted.map(|(_, tensor)| tensor.data.len()).sum::<usize>() as f64 / 1e6)
     };
     edge::say!(

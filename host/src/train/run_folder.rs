@@ -2,8 +2,8 @@
 
 use super::config::TrainConfig;
 use crate::{
-    checkpoint::{Tensors, atomic, encoder_hash, safetensors},
-    model::MaeConfig,
+    checkpoint::{Tensors, atomic, encoder_hash_with, safetensors},
+    model::{MaeConfig, weights::WeightsError},
 };
 use anyhow::{Context as _, bail};
 use common::{model::EncoderSpec, normalize::PixelStats};
@@ -45,6 +45,35 @@ pub struct RunConfig {
     pub model: MaeConfig,
     /// Recipe.
     pub train: TrainConfig,
+    /// Where the parameters come from, if not from a training of this program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Origin>,
+}
+
+/// The checkpoint of another program that `host import` made a run of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The file.
+    pub file: PathBuf,
+    /// Whose names it has: `official` or `huggingface`.
+    pub names: String,
+    /// Whether it has a decoder.
+    pub decoder: bool,
+}
+
+impl RunConfig {
+    /// Adds to an error of loading all parameters, if it is so, that there never was a decoder.
+    #[must_use]
+    pub fn explain(&self, error: WeightsError) -> anyhow::Error {
+        match &self.imported {
+            Some(Origin { file, decoder: false, .. }) => anyhow::anyhow!(
+                "{error}: the run was imported from {}, which holds an encoder only; evaluate, features and export \
+                 do without a decoder",
+                file.display()
+            ),
+            _ => error.into(),
+        }
+    }
 }
 
 /// How far a training is.
@@ -210,7 +239,8 @@ impl RunFolder {
     /// If there is no whole checkpoint.
     pub fn load_encoder(&self, config: &RunConfig) -> anyhow::Result<(EncoderSpec, Tensors)> {
         let Checkpoint { model, .. } = self.load()?;
-        Ok((config.model.encoder_spec(config.pixels, encoder_hash(&model)), model))
+        let hash = encoder_hash_with(&model, config.model.position);
+        Ok((config.model.encoder_spec(config.pixels, hash), model))
     }
 
     /// Checkpoint folders, oldest first.

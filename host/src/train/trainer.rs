@@ -70,7 +70,7 @@ impl Trainer {
         let mut position = Position { epoch: 0, iteration: 0, step: 0 };
         if resume {
             let checkpoint = run.load()?;
-            model = weights::load_tensors(model, &checkpoint.model, &grid)?;
+            model = weights::load_tensors(model, &checkpoint.model, &grid).map_err(|error| config.explain(error))?;
             optimizer.load_tensors(&checkpoint.optimizer, &device)?;
             position = checkpoint.position;
             run.forget_metrics_after(position.step)?;
