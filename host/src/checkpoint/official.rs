@@ -6,7 +6,7 @@ use crate::model::MaeConfig;
 /// Prefixes that wrappers put in front of every name: data-parallel training, compiled models, Lightning.
 const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
 /// What classifiers have besides the encoder.
-const HEADS: [&str; 5] = ["head.", "head_dist.", "fc_norm.", "classifier.", "pooler."];
+const HEADS: [&str; 6] = ["head.", "head_dist.", "fc_norm.", "classifier.", "pooler.", "vit.pooler."];
 
 /// Every parameter of a model in the reference's order, with its shape; `decoder` adds the decoder's.
 #[must_use]

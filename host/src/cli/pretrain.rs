@@ -46,6 +46,9 @@ pub struct Args {
     /// Continue the run in this folder.
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
+    /// Start from the weights of this run, which also sets the geometry; a decoder that it lacks starts anew.
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    init: Option<PathBuf>,
     /// Passes over the data.
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -121,6 +124,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let (path, config, resumed) = match &args.resume {
         Some(path) => {
             let mut config = RunFolder::open(path)?.1;
+            if config.imported.is_some() {
+                let (shown, host) = (path.display(), called("host"));
+                return Err(misuse(format!(
+                    "{shown} was imported, so there is no training to continue: start one from its weights with \
+                     `{host} pretrain --init {shown}`"
+                )));
+            }
             if let Some(data) = &args.data {
                 config.data = DataSource::Folder(data.clone());
             }
@@ -130,7 +140,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             (path.clone(), config, true)
         }
         None => {
-            let (name, preset) = preset(&args, chosen.description.starts_with("CUDA"))?;
+            let (name, mut preset) = preset(&args, chosen.description.starts_with("CUDA"))?;
+            let init = init_config(&args, &mut preset)?;
             let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name(&name)));
             let data = args.data.clone().map_or(DataSource::Synthetic, DataSource::Folder);
             let config = RunConfig {
@@ -138,7 +149,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 host_version: env!("CARGO_PKG_VERSION").into(),
                 device: chosen.description.clone(),
                 data,
-                pixels: pixel_stats(preset.model.channels),
+                pixels: init.map_or_else(|| pixel_stats(preset.model.channels), |init| init.pixels),
                 model: preset.model,
                 train: preset.train,
                 imported: None,
@@ -155,6 +166,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let run = if resumed { RunFolder::open(&path)?.0 } else { RunFolder::create(&path, &config)? };
     let mut trainer = Trainer::new(run.clone(), config.clone(), dataset.clone(), &chosen.device, resumed)?;
+    if let Some(init) = &args.init {
+        trainer.start_from(&RunFolder::open(init)?.0.load()?.model)?;
+    }
     describe(&config, &trainer, &path)?;
     let stop = stop_on_ctrl_c()?;
     let begun = Instant::now();
@@ -231,6 +245,15 @@ fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
         train.warmup_epochs = train.warmup_epochs.min(train.epochs as f64 / 10.0);
     }
     Ok((name, preset))
+}
+
+/// The run of `--init`, whose geometry the new one takes.
+fn init_config(args: &Args, preset: &mut Preset) -> anyhow::Result<Option<RunConfig>> {
+    let Some(init) = &args.init else { return Ok(None) };
+    let config = RunFolder::open(init)?.1;
+    preset.model = config.model.clone();
+    set(&mut preset.model.norm_pix_loss, args.norm_pix_loss);
+    Ok(Some(config))
 }
 
 fn set<T>(value: &mut T, given: Option<T>) {

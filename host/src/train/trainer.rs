@@ -78,6 +78,20 @@ impl Trainer {
         Ok(Self { run, config, dataset, grid, device, model, optimizer, position })
     }
 
+    /// Takes up the weights of another run. Of an encoder alone the decoder stays as it is.
+    ///
+    /// # Errors
+    /// Names the first parameter that is missing or has another shape.
+    pub fn start_from(&mut self, tensors: &Tensors) -> anyhow::Result<()> {
+        let (model, grid) = (self.model.clone(), &self.grid);
+        if tensors.contains_key("decoder_embed.weight") {
+            self.model = weights::load_tensors(model, tensors, grid)?;
+        } else {
+            self.model.encoder = weights::load_tensors(model.encoder, tensors, grid)?;
+        }
+        Ok(())
+    }
+
     /// Steps of one epoch; a rest smaller than a batch is dropped.
     #[must_use]
     pub fn steps_an_epoch(&self) -> usize {
