@@ -200,6 +200,33 @@ fn wrapped_and_fine_tuned_files_are_read() {
     assert_eq!(encoder_hash(&found.tensors), encoder_hash(&original.tensors));
 }
 
+#[test]
+fn a_norm_after_pooling_becomes_the_last_norm_with_a_note() {
+    let mut source = source::open(&parity("checkpoint.pth")).expect("file");
+    for part in ["weight", "bias"] {
+        let tensor = source.tensors.remove(&format!("norm.{part}")).expect("a norm");
+        source.tensors.insert(format!("fc_norm.{part}"), tensor);
+    }
+    let found = import(source, Given::default()).expect("a model");
+    assert_eq!(found.tensors, read(&parity("checkpoint.pth"), Given::default()).tensors);
+    assert!(found.notes.len() == 1 && found.notes[0].contains("`fc_norm`"), "{:?}", found.notes);
+}
+
+#[test]
+fn other_operations_are_refused_and_the_published_epsilon_is_told() {
+    let with = |name: &str, value: serde_json::Value| {
+        let mut source = source::open(&parity("huggingface")).expect("folder");
+        source.facts.iter_mut().for_each(|facts| drop(facts.values.insert(name.into(), value.clone())));
+        import(source, Given::default())
+    };
+    let error = with("hidden_act", "relu".into()).expect_err("relu").to_string();
+    assert!(error.contains("activation relu (hidden_act in") && error.contains("gelu"), "{error}");
+    let error = with("layer_norm_eps", 1e-3.into()).expect_err("1e-3").to_string();
+    assert!(error.contains("epsilon 1e-3 (layer_norm_eps in"), "{error}");
+    let told = with("layer_norm_eps", 1e-12.into()).expect("the published value");
+    assert!(origin(&told, "norm_eps").ends_with("is 1e-12"), "{}", origin(&told, "norm_eps"));
+}
+
 fn learned(imported: &mut Imported) {
     let config = &mut imported.config;
     config.position = PositionKind::Stored;

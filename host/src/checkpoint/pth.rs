@@ -355,15 +355,8 @@ fn pickled(tensors: &[(&String, &NamedTensor)], arguments: &Map<String, Json>) -
         int(&mut out, tensor.data.len() as i64);
         out.extend(b"tQ");
         int(&mut out, 0);
-        let mut stride = tensor.data.len().max(1);
-        let strides: Vec<usize> = tensor
-            .shape
-            .iter()
-            .map(|extent| {
-                stride /= (*extent).max(1);
-                stride
-            })
-            .collect();
+        let inner = |axis: usize| tensor.shape[axis + 1..].iter().product();
+        let strides: Vec<usize> = (0..tensor.shape.len()).map(inner).collect();
         for extents in [&tensor.shape, &strides] {
             out.push(b'(');
             extents.iter().for_each(|extent| int(&mut out, *extent as i64));

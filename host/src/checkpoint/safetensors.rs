@@ -83,6 +83,21 @@ pub fn write(path: &Path, tensors: &Tensors, metadata: Metadata) -> Result<(), T
         .map(|(name, bytes, tensor)| Ok((name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(format)?;
-    let file = safetensors::serialize(views, Some(metadata)).map_err(format)?;
+    // Of an empty map and no tensors safetensors 0.8 makes a header that it cannot read.
+    let metadata = Some(metadata).filter(|metadata| !metadata.is_empty());
+    let file = safetensors::serialize(views, metadata).map_err(format)?;
     atomic::write_file(path, &file).map_err(|source| TensorFileError::Io { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_tensors_are_written_and_read_too() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("empty.safetensors");
+        write(&path, &Tensors::new(), Metadata::new()).expect("written");
+        assert_eq!(read(&path).expect("read"), (Tensors::new(), Metadata::new()));
+    }
 }

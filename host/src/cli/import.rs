@@ -14,7 +14,7 @@ use crate::{
 use anyhow::Context as _;
 use clap::ArgAction;
 use edge::exit::{called, misuse};
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 /// Options of `host import`.
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,8 @@ pub struct Args {
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
     // Before a large file is read.
-    if args.out.join("run.toml").exists() {
+    let checkpoints = fs::read_dir(args.out.join("checkpoints"));
+    if args.out.join("run.toml").exists() && checkpoints.is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(misuse(format!("{} holds a run already: name another --out", args.out.display())));
     }
     let given = Given {
@@ -88,16 +89,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         edge::say!("{json}");
         return Ok(());
     }
-    edge::say!("read     {} ({count} tensors, {names} names, {parts})", file.display());
+    edge::say!("read          {} ({count} tensors, {names} names, {parts})", file.display());
     for finding in &findings {
-        edge::say!("{:<13} {:<40} {}", finding.name, finding.value, finding.origin);
+        edge::say!("{:<13} {} ({})", finding.name, finding.value, finding.origin);
     }
     for note in &notes {
-        edge::say!("note     {note}");
+        edge::say!("note          {note}");
     }
     let (out, host) = (args.out.display(), called("host"));
-    edge::say!("run      {out} (model {})", encoder.hash);
-    edge::say!("next     {host} evaluate knn --model {out} --train DIR --test DIR");
-    edge::say!("         {host} export --run {out} --out models/NAME");
+    edge::say!("run           {out} (model {})", encoder.hash);
+    edge::say!("next          {host} evaluate knn --model {out} --train DIR --test DIR");
+    edge::say!("              {host} export --run {out} --out models/NAME");
     Ok(())
 }
