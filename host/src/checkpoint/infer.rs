@@ -218,7 +218,6 @@ pub fn infer(tensors: &Tensors, facts: &[Facts], given: Given) -> Result<Inferre
         norm_pix_loss,
         // That the description can hold any width; the table's values decide later.
         position: PositionKind::Stored,
-        ..paper.model
     };
     config.validate()?;
     Ok(Inferred { config, decoder, mask_ratio, pixels, findings: search.findings })
