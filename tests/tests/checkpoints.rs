@@ -1,5 +1,6 @@
 //! `host import` and `host export --format`: from a checkpoint of another program to a run that every command takes.
 
+use host::train::run_folder::RunFolder;
 use std::{fs, path::Path};
 use tests::{close, read_features, run, succeed, write_images};
 
@@ -56,5 +57,33 @@ fn an_imported_checkpoint_is_a_run_like_any_other() -> anyhow::Result<()> {
     }
     // The missing decoder starts anew.
     succeed("host", &[&["pretrain", "--init", &path("timm-run"), "--out", &path("anew")], &small[..]].concat());
+    Ok(())
+}
+
+#[test]
+fn a_stored_table_is_used_and_stays_as_it_is_in_training() -> anyhow::Result<()> {
+    let root = tempfile::tempdir()?;
+    let path = |name: &str| root.path().join(name).display().to_string();
+    let larger = ["--checkpoint", &parity("checkpoint.pth"), "--image-size", "48"];
+    let text = succeed("host", &[&["import", "--out", &path("run")], &larger[..]].concat());
+    assert!(text.contains("interpolated (bicubic) from 8x8 patches"), "{text}");
+    let small =
+        ["--synthetic-images", "16", "--batch-size", "16", "--epochs", "2", "--device", "cpu", "--blr", "0.1"];
+    succeed("host", &[&["pretrain", "--init", &path("run"), "--out", &path("next")], &small[..]].concat());
+    let tensors = |run: &str| -> anyhow::Result<_> { Ok(RunFolder::open(&root.path().join(run))?.0.load()?.model) };
+    let (before, after) = (tensors("run")?, tensors("next")?);
+    for table in ["pos_embed", "decoder_pos_embed"] {
+        assert_eq!(before[table], after[table]);
+    }
+    assert_ne!(before["cls_token"], after["cls_token"]);
+    // Out again with the table, and on to a board's runtime.
+    succeed("host", &["export", "--run", &path("next"), "--format", "official", "--out", &path("next.pth")]);
+    succeed("host", &["import", "--checkpoint", &path("next.pth"), "--out", &path("again")]);
+    assert_eq!(tensors("again")?, after);
+    succeed("host", &["export", "--run", &path("next"), "--out", &path("model")]);
+    write_images(&root.path().join("images"), 4)?;
+    let verify = ["verify", "--model", &path("model"), "--run", &path("next"), "--images", &path("images"), "--json"];
+    let json: serde_json::Value = serde_json::from_str(&succeed("host", &verify))?;
+    assert!(json.to_string().contains("max_error"), "{json}");
     Ok(())
 }

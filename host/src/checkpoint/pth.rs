@@ -1,7 +1,7 @@
 //! PyTorch's files (`torch.save` since version 1.6): a zip archive of a pickle and of the tensors' bytes.
 //!
 //! Reading executes nothing: of all calls in the pickle only those that make a tensor from stored bytes mean
-//! something here, see [`tensor`]. Writing makes a file that `torch.load(weights_only=True)` accepts.
+//! something here. Writing makes a file that `torch.load(weights_only=True)` accepts.
 
 use super::{
     NamedTensor, Tensors,
