@@ -17,6 +17,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub enum PositionKind {
     /// The fixed 2-D sine-cosine table of [`crate::position`] (MAE, appendix A.1).
     SinCos2d,
+    /// A table that is one of the encoder's tensors: learned, or interpolated from another image size.
+    Stored,
 }
 
 /// Which vector stands for the whole image.
@@ -218,7 +220,7 @@ impl EncoderSpec {
         if !self.dim.is_multiple_of(self.heads) {
             return Err(SpecError::Heads { heads: self.heads, dim: self.dim });
         }
-        if !self.dim.is_multiple_of(4) {
+        if self.position == PositionKind::SinCos2d && !self.dim.is_multiple_of(4) {
             return Err(SpecError::Width(self.dim));
         }
         let (dim, depth) = (f64::from(self.dim), f64::from(self.depth));

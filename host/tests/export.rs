@@ -31,6 +31,7 @@ fn encoder() -> (EncoderSpec, Tensors) {
         decoder_heads: 4,
         mlp_ratio: 4.0,
         norm_pix_loss: true,
+        position: common::model::PositionKind::SinCos2d,
     };
     let tensors = parity("checkpoint.safetensors");
     (config.encoder_spec(PixelStats::IMAGENET, encoder_hash(&tensors)), tensors)

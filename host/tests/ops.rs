@@ -65,6 +65,7 @@ proptest! {
             decoder_heads,
             mlp_ratio: ratio,
             norm_pix_loss: norm_pix_loss && patch * channels > 1,
+            position: common::model::PositionKind::SinCos2d,
         };
         let kept = (rows * columns / 2).max(1);
         let (pred, loss, gradients) = run(&config, Ops::Fused, batch, kept, seed);

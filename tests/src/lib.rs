@@ -118,6 +118,7 @@ pub fn parity_model(folder: &Path) -> anyhow::Result<()> {
         decoder_heads: 4,
         mlp_ratio: 4.0,
         norm_pix_loss: true,
+        position: common::model::PositionKind::SinCos2d,
     };
     let hash = host::checkpoint::encoder_hash(&tensors);
     let spec = config.encoder_spec(common::normalize::PixelStats::IMAGENET, hash);

@@ -135,6 +135,61 @@ fn run_folders_are_protected_and_checked() {
 }
 
 #[test]
+fn import_refuses_what_is_no_masked_autoencoder() {
+    let root = tempfile::tempdir().expect("folder");
+    let path = |name: &str| root.path().join(name).display().to_string();
+    let parity = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity/mae-32");
+    let shown = |name: &str| parity.join(name).display().to_string();
+    let import = |checkpoint: &str, more: &[&str], code, wanted: &[&str]| {
+        let out = path("run");
+        let args = [&["import", "--checkpoint", checkpoint, "--out", &out], more].concat();
+        refuse("host", &args, code, wanted);
+        assert!(!Path::new(&out).exists(), "{checkpoint} left a run folder");
+    };
+    import(&path("none.pth"), &[], 2, &["cannot read", "none.pth"]);
+    fs::write(path("text.pth"), "these are no weights").expect("file");
+    import(&path("text.pth"), &[], 1, &["text.pth is neither a PyTorch checkpoint", "safetensors"]);
+    fs::create_dir(path("empty")).expect("folder");
+    import(&path("empty"), &[], 2, &["has no weights", "model.safetensors"]);
+    import(&shown("../../checkpoints/legacy.pth"), &[], 1, &["before 1.6", "torch.save(torch.load("]);
+    import(&shown("../../checkpoints/odd.pth"), &[], 1, &["odd.pth", "`patch_embed.proj.weight` is missing"]);
+    import(&shown("checkpoint.pth"), &["--num-heads", "5"], 1, &["5 heads (--num-heads)", "the width 48"]);
+    import(&shown("checkpoint.pth"), &["--image-size", "30"], 1, &["--image-size", "30x30"]);
+
+    let bytes = fs::read(shown("checkpoint.pth")).expect("file");
+    fs::write(path("cut.pth"), &bytes[..bytes.len() / 2]).expect("file");
+    import(&path("cut.pth"), &[], 1, &["cannot read", "cut.pth", "no whole PyTorch file"]);
+    let bytes = fs::read(shown("checkpoint.safetensors")).expect("file");
+    fs::write(path("cut.safetensors"), &bytes[..bytes.len() / 2]).expect("file");
+    import(&path("cut.safetensors"), &[], 1, &["cut.safetensors is not a whole safetensors file"]);
+
+    let (mut tensors, _) = host::checkpoint::safetensors::read(&parity.join("checkpoint.safetensors")).expect("file");
+    let one = tensors.remove("blocks.1.norm2.bias").expect("a tensor");
+    let write = |tensors: &host::checkpoint::Tensors| {
+        let file = root.path().join("wrong.safetensors");
+        host::checkpoint::safetensors::write(&file, tensors, Default::default()).expect("file");
+    };
+    write(&tensors);
+    import(&path("wrong.safetensors"), &[], 1, &["the number of heads", "48", "give --num-heads"]);
+    let heads = ["--num-heads", "3", "--decoder-num-heads", "4"];
+    import(&path("wrong.safetensors"), &heads, 1, &["wrong.safetensors", "`blocks.1.norm2.bias` is missing"]);
+    let longer = host::checkpoint::NamedTensor { shape: vec![49], data: [&one.data[..], &[0.0]].concat() };
+    tensors.insert("blocks.1.norm2.bias".into(), longer);
+    write(&tensors);
+    import(&path("wrong.safetensors"), &heads, 1, &["`blocks.1.norm2.bias` is [49] where [48] is needed"]);
+
+    tests::succeed("host", &["import", "--checkpoint", &shown("checkpoint.pth"), "--out", &path("good")]);
+    let again = ["import", "--checkpoint", &shown("checkpoint.pth"), "--out", &path("good")];
+    refuse("host", &again, 2, &["holds a run already"]);
+    let export = |out: &str, format: &str, wanted: &[&str]| {
+        let args = ["export", "--run", &path("good"), "--format", format, "--out", out];
+        refuse("host", &args, 2, wanted);
+    };
+    export(&path("weights"), "official", &["ends in .pth or .safetensors"]);
+    export(&path("good"), "huggingface", &["no exported folder", "name another --out"]);
+}
+
+#[test]
 fn edge_refuses_bad_models_sources_and_ports() {
     let root = tempfile::tempdir().expect("folder");
     let path = |name: &str| root.path().join(name).display().to_string();

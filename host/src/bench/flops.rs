@@ -64,6 +64,7 @@ mod tests {
             decoder_heads: 1,
             mlp_ratio: 4.0,
             norm_pix_loss: true,
+            position: common::model::PositionKind::SinCos2d,
         };
         // Multiply-adds, product by product.
         let projection = 16 * 8;

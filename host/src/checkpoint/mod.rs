@@ -1,9 +1,19 @@
 //! Parameters as plain named tensors, and their files.
 
 pub mod atomic;
+pub mod export;
+pub mod huggingface;
+pub mod import;
+pub mod infer;
+pub mod interpolate;
+pub mod official;
+pub mod pickle;
+pub mod pth;
 pub mod safetensors;
+pub mod source;
+pub mod timm;
 
-use common::model::ModelHash;
+use common::model::{ModelHash, PositionKind};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
@@ -17,14 +27,23 @@ pub struct NamedTensor {
 }
 
 /// Parameters by the reference implementation's names and layouts (`blocks.0.attn.qkv.weight` is `[3D, D]`,
-/// `patch_embed.proj.weight` is `[D, C, p, p]`). Position tables are not parameters and never stored.
+/// `patch_embed.proj.weight` is `[D, C, p, p]`). Fixed position tables are not parameters and never stored; others are
+/// `pos_embed`, `[1, 1 + L, D]`, and `decoder_pos_embed`, `[1, 1 + L, E]`.
 pub type Tensors = BTreeMap<String, NamedTensor>;
 
-/// The content hash of an encoder's parameters: of names, shapes and values, without the decoder's.
+/// The content hash of the parameters of an encoder with fixed positions: of names, shapes and values, without the
+/// decoder's.
 #[must_use]
 pub fn encoder_hash(tensors: &Tensors) -> ModelHash {
+    encoder_hash_with(tensors, PositionKind::SinCos2d)
+}
+
+/// As [`encoder_hash`]; a stored table of positions counts as one of the parameters.
+#[must_use]
+pub fn encoder_hash_with(tensors: &Tensors, position: PositionKind) -> ModelHash {
     let mut sha = Sha256::new();
-    for (name, tensor) in tensors.iter().filter(|(name, _)| is_encoder(name)) {
+    let counts = |name: &str| is_encoder(name) || (position == PositionKind::Stored && name == "pos_embed");
+    for (name, tensor) in tensors.iter().filter(|(name, _)| counts(name)) {
         sha.update(name.as_bytes());
         sha.update([0]);
         tensor.shape.iter().for_each(|extent| sha.update((*extent as u64).to_le_bytes()));

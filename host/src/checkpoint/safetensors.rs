@@ -1,6 +1,6 @@
 //! Named tensors in safetensors files.
 
-use super::{NamedTensor, Tensors, atomic};
+use super::{NamedTensor, Tensors, atomic, pth::Kind};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{
     collections::HashMap,
@@ -27,8 +27,8 @@ pub enum TensorFileError {
         /// The cause.
         source: safetensors::SafeTensorError,
     },
-    /// A tensor that is neither f32 nor i64.
-    #[error("{path}: the tensor `{name}` has type {dtype:?}; f32 is needed")]
+    /// A tensor of numbers that are not read.
+    #[error("{path}: the tensor `{name}` has type {dtype:?}; f32, f64, f16, bf16 and i64 are read")]
     Dtype {
         /// The file.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum TensorFileError {
 /// Free text beside the tensors.
 pub type Metadata = HashMap<String, String>;
 
-/// Reads all tensors; integers (i64) become f32.
+/// Reads all tensors; f64, f16, bf16 and i64 become f32.
 ///
 /// # Errors
 /// If the file cannot be read, is truncated or foreign, or holds other types.
@@ -56,8 +56,11 @@ pub fn read(path: &Path) -> Result<(Tensors, Metadata), TensorFileError> {
     let mut tensors = Tensors::new();
     for (name, view) in file.tensors() {
         let data = match view.dtype() {
-            Dtype::F32 => view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::I64 => view.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
+            Dtype::F32 => Kind::F32.to_f32(view.data()),
+            Dtype::F64 => Kind::F64.to_f32(view.data()),
+            Dtype::F16 => Kind::F16.to_f32(view.data()),
+            Dtype::BF16 => Kind::Bf16.to_f32(view.data()),
+            Dtype::I64 => Kind::I64.to_f32(view.data()),
             dtype => return Err(TensorFileError::Dtype { path: path.into(), name, dtype }),
         };
         tensors.insert(name, NamedTensor { shape: view.shape().to_vec(), data });
@@ -80,6 +83,21 @@ pub fn write(path: &Path, tensors: &Tensors, metadata: Metadata) -> Result<(), T
         .map(|(name, bytes, tensor)| Ok((name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(format)?;
-    let file = safetensors::serialize(views, Some(metadata)).map_err(format)?;
+    // Of an empty map and no tensors safetensors 0.8 makes a header that it cannot read.
+    let metadata = Some(metadata).filter(|metadata| !metadata.is_empty());
+    let file = safetensors::serialize(views, metadata).map_err(format)?;
     atomic::write_file(path, &file).map_err(|source| TensorFileError::Io { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_tensors_are_written_and_read_too() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("empty.safetensors");
+        write(&path, &Tensors::new(), Metadata::new()).expect("written");
+        assert_eq!(read(&path).expect("read"), (Tensors::new(), Metadata::new()));
+    }
 }

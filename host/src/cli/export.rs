@@ -1,14 +1,14 @@
 //! `host export`.
 
 use crate::{
-    checkpoint::atomic,
+    checkpoint::{atomic, export::Exported},
     export,
     train::{
         finetune::{
             self,
             folder::{FinetuneFolder, Finetuned},
         },
-        run_folder,
+        run_folder::{self, RunFolder},
     },
 };
 use anyhow::Context as _;
@@ -28,10 +28,13 @@ pub struct Args {
     /// The run folder of a training or a fine-tuning.
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
-    /// The model folder to make; one that is there is replaced.
-    #[arg(long, value_name = "DIR")]
+    /// The model folder to make, or with --format official the file; one that is there is replaced.
+    #[arg(long, value_name = "DIR|FILE")]
     out: PathBuf,
-    /// Forms to write.
+    /// What to write.
+    #[arg(long, value_enum, default_value = "onnx")]
+    format: Format,
+    /// Forms of a model folder to write.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,w8,int8")]
     forms: Vec<Precision>,
     /// A head trained on this run's encoder (by `host evaluate linear --out-head`), to go with the model.
@@ -39,11 +42,46 @@ pub struct Args {
     head: Option<PathBuf>,
 }
 
-/// Writes the model folder.
+/// `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A model folder for boards: the encoder as ONNX.
+    Onnx,
+    /// A file with the names of the official PyTorch code: .pth or .safetensors.
+    Official,
+    /// A folder for Hugging Face's ViTMAE.
+    Huggingface,
+    /// A folder for timm: the encoder.
+    Timm,
+}
+
+/// Writes the model folder or the checkpoint.
 ///
 /// # Errors
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    match args.format {
+        Format::Onnx => model_folder(args),
+        Format::Official | Format::Huggingface | Format::Timm => checkpoint(&args),
+    }
+}
+
+/// Writes the newest checkpoint of a run for other programs.
+fn checkpoint(args: &Args) -> anyhow::Result<()> {
+    let (run, config) = RunFolder::open(&args.run)?;
+    let tensors = run.load()?.model;
+    let (config, pixels, mask_ratio) = (&config.model, &config.pixels, config.train.mask_ratio);
+    let exported = Exported { config, pixels, mask_ratio, tensors: &tensors };
+    match args.format {
+        Format::Huggingface => exported.huggingface(&args.out)?,
+        Format::Timm => exported.timm(&args.out)?,
+        Format::Official | Format::Onnx => exported.official(&args.out)?,
+    }
+    edge::say!("written  {}", args.out.display());
+    Ok(())
+}
+
+fn model_folder(args: Args) -> anyhow::Result<()> {
     if args.out.join("run.toml").exists() {
         let out = args.out.display();
         return Err(misuse(format!("{out} is a run folder: export into another folder")));

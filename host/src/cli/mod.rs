@@ -10,6 +10,7 @@ pub mod export;
 pub mod features;
 pub mod flash;
 pub mod images;
+pub mod import;
 pub mod listen;
 pub mod pretrain;
 pub mod reconstruct;
@@ -37,7 +38,9 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Write the features of a folder of images.
     Features(features::Args),
-    /// Write a trained encoder as ONNX, in float and quantised.
+    /// Make a run of a checkpoint of PyTorch, timm or Hugging Face.
+    Import(import::Args),
+    /// Write a trained encoder as ONNX, in float and quantised, or a checkpoint for PyTorch.
     Export(export::Args),
     /// Compare every runtime and quantised form with the float encoder on real images.
     Verify(verify::Args),
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Features(args) => features::run(args),
+        Command::Import(args) => import::run(args),
         Command::Export(args) => export::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Listen(args) => listen::run(args),

@@ -50,6 +50,9 @@ pub struct Args {
     /// Continue the run in this folder.
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
+    /// Start from the weights of this run, which also sets the geometry; a decoder that it lacks starts anew.
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    init: Option<PathBuf>,
     /// Passes over the data.
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -134,6 +137,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let (path, mut config, resumed) = match &args.resume {
         Some(path) => {
             let mut config = RunFolder::open(path)?.1;
+            if config.imported.is_some() {
+                let (shown, host) = (path.display(), called("host"));
+                return Err(misuse(format!(
+                    "{shown} was imported, so there is no training to continue: start one from its weights with \
+                     `{host} pretrain --init {shown}`"
+                )));
+            }
             if let Some(data) = &args.data {
                 config.data = DataSource::Folder(data.clone());
             }
@@ -144,7 +154,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             (path.clone(), config, true)
         }
         None => {
-            let (name, preset) = preset(&args, chosen.cuda)?;
+            let (name, mut preset) = preset(&args, chosen.cuda)?;
+            let init = init_config(&args, &mut preset)?;
             let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name(&name)));
             let data = args.data.clone().map_or(DataSource::Synthetic, DataSource::Folder);
             let config = RunConfig {
@@ -152,11 +163,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 host_version: env!("CARGO_PKG_VERSION").into(),
                 device: chosen.description.clone(),
                 data,
-                pixels: pixel_stats(preset.model.channels),
+                pixels: init.map_or_else(|| pixel_stats(preset.model.channels), |init| init.pixels),
                 model: preset.model,
                 train: preset.train,
                 checkpoints: CheckpointPolicy::default(),
                 precision: args.precision.on(&chosen)?,
+                imported: None,
             };
             (path, config, false)
         }
@@ -169,6 +181,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     check_images(&config.train, dataset.len())?;
     let run = if resumed { reopen(&path, &config)? } else { RunFolder::create(&path, &config)? };
     let mut trainer = Trainer::new(run.clone(), config.clone(), dataset.clone(), &chosen.device, resumed)?;
+    if let Some(init) = &args.init {
+        trainer.start_from(&RunFolder::open(init)?.0.load()?.model)?;
+    }
     describe(&config, &trainer, &path)?;
     let stop = stop_on_ctrl_c()?;
     let begun = Instant::now();
@@ -276,6 +291,15 @@ fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     Ok((name, preset))
 }
 
+/// The run of `--init`, whose geometry the new one takes.
+fn init_config(args: &Args, preset: &mut Preset) -> anyhow::Result<Option<RunConfig>> {
+    let Some(init) = &args.init else { return Ok(None) };
+    let config = RunFolder::open(init)?.1;
+    preset.model = config.model.clone();
+    set(&mut preset.model.norm_pix_loss, args.norm_pix_loss);
+    Ok(Some(config))
+}
+
 fn set<T>(value: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *value = given;
@@ -322,7 +346,8 @@ fn describe(config: &RunConfig, trainer: &Trainer, path: &Path) -> anyhow::Resul
     let kept = mask::len_keep(grid.patches(), train.mask_ratio);
     let count = |encoder: bool| -> anyhow::Result<f64> {
         let tensors = trainer.tensors()?;
-        let wanted = tensors.iter().filter(|(name, _)| crate::checkpoint::is_encoder(name) == encoder);
+        let trained = tensors.iter().filter(|(name, _)| !name.ends_with("pos_embed"));
+        let wanted = trained.filter(|(name, _)| crate::checkpoint::is_encoder(name) == encoder);
         Ok(wanted.map(|(_, tensor)| tensor.data.len()).sum::<usize>() as f64 / 1e6)
     };
     edge::say!(

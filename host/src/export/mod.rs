@@ -4,7 +4,10 @@ pub mod onnx;
 pub mod quantize;
 
 use crate::checkpoint::{NamedTensor, Tensors, atomic};
-use common::{model::EncoderSpec, patch::PatchError};
+use common::{
+    model::{EncoderSpec, PositionKind},
+    patch::PatchError,
+};
 use edge::model_folder::{FORMAT, ModelDescription, ModelError, ModelFolder, Precision, sha256};
 use prost::Message as _;
 use std::{collections::BTreeMap, fs, io, path::Path};
@@ -127,6 +130,12 @@ pub fn read_back(folder: &Path) -> Result<(EncoderSpec, Tensors), ExportError> {
             _ => NamedTensor { shape, data },
         };
         tensors.insert(name.to_owned(), tensor);
+    }
+    if spec.position == PositionKind::Stored {
+        let part = |name: &str| found.get(name).map(|proto| floats(proto)).ok_or_else(foreign);
+        let data = [part(onnx::CLS_POSITION)?, part("pos_embed")?].concat();
+        let shape = vec![1, 1 + grid.patches(), spec.dim as usize];
+        tensors.insert("pos_embed".into(), NamedTensor { shape, data });
     }
     Ok((spec, tensors))
 }

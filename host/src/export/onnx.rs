@@ -6,7 +6,7 @@
 use super::{ExportError, parameter, quantize::quantize_columns};
 use crate::checkpoint::Tensors;
 use common::{
-    model::{EncoderSpec, Pooling},
+    model::{EncoderSpec, Pooling, PositionKind},
     position::sincos_2d_table,
 };
 use edge::model_folder::Precision;
@@ -23,6 +23,8 @@ const IR_VERSION: i64 = 8;
 
 /// Suffixes of a quantised matrix and of its scales, one a column.
 pub const QUANTIZED: &str = ".int8";
+/// Position of the class token, `[1, D]`, in an encoder with a stored table.
+pub const CLS_POSITION: &str = "pos_embed_cls";
 /// See [`QUANTIZED`].
 pub const SCALE: &str = ".scale";
 
@@ -61,7 +63,11 @@ impl Graph<'_> {
             value("patches", DataType::Float, &[1, -1, values as i64]),
             value("ids_keep", DataType::Int64, &[1, -1]),
         ];
-        let table = sincos_2d_table(&grid, dim, false);
+        let stored = match self.spec.position {
+            PositionKind::SinCos2d => None,
+            PositionKind::Stored => Some(parameter(self.tensors, "pos_embed", &[1, 1 + grid.patches(), dim])?),
+        };
+        let table = stored.map_or_else(|| sincos_2d_table(&grid, dim, false), |table| table[dim..].to_vec());
         self.floats("pos_embed", &[grid.patches(), dim], &table);
 
         let x = self.reshape("patches", &[-1, values as i64]);
@@ -71,7 +77,12 @@ impl Graph<'_> {
         let x = self.node("Add", &[&x, &positions], vec![]);
         let cls_token = parameter(self.tensors, "cls_token", &[1, 1, dim])?;
         self.floats("cls_token", &[1, dim], cls_token);
-        let mut x = self.node("Concat", &["cls_token", &x], vec![int("axis", 0)]);
+        let mut cls = "cls_token".to_owned();
+        if let Some(table) = stored {
+            self.floats(CLS_POSITION, &[1, dim], &table[..dim]);
+            cls = self.node("Add", &["cls_token", CLS_POSITION], vec![]);
+        }
+        let mut x = self.node("Concat", &[&cls, &x], vec![int("axis", 0)]);
         for block in 0..self.spec.depth {
             x = self.block(&x, &format!("blocks.{block}"))?;
         }

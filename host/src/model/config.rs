@@ -38,6 +38,9 @@ pub struct MaeConfig {
     /// Whether the target is each patch normalised by its own mean and deviation (§4.1).
     #[serde(default = "yes")]
     pub norm_pix_loss: bool,
+    /// How positions enter encoder and decoder; a stored table has a row for the class token too.
+    #[serde(default = "sincos")]
+    pub position: PositionKind,
 }
 
 fn three() -> usize {
@@ -50,6 +53,10 @@ fn four() -> f64 {
 
 fn yes() -> bool {
     true
+}
+
+fn sincos() -> PositionKind {
+    PositionKind::SinCos2d
 }
 
 impl MaeConfig {
@@ -74,7 +81,7 @@ impl MaeConfig {
             heads: self.heads as u32,
             mlp_ratio: self.mlp_ratio as f32,
             norm_eps: super::layers::NORM_EPS as f32,
-            position: PositionKind::SinCos2d,
+            position: self.position,
             pooling: Pooling::Mean,
             feature_dim: self.dim as u32,
             pixels,
@@ -98,6 +105,7 @@ impl MaeConfig {
             decoder_heads: 1,
             mlp_ratio: f64::from(spec.mlp_ratio),
             norm_pix_loss: true,
+            position: spec.position,
         }
     }
 

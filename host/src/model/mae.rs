@@ -8,7 +8,12 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Int, Tensor, TensorData},
 };
-use common::{normalize::NORM_PIX_EPS, patch::PatchError, position::sincos_2d_table};
+use common::{
+    model::PositionKind,
+    normalize::NORM_PIX_EPS,
+    patch::{PatchError, PatchGrid},
+    position::sincos_2d_table,
+};
 
 /// The encoder: a ViT that sees only the visible patches.
 #[derive(Module, Debug)]
@@ -21,8 +26,10 @@ pub struct Encoder {
     pub blocks: Vec<Block>,
     /// Final norm.
     pub norm: LayerNorm,
-    /// Fixed positions of the patches, `[L, D]`.
-    pos_embed: Tensor<2>,
+    /// A stored table of positions, class token first, `[1, 1 + L, D]`; never trained.
+    pos_embed: Option<Param<Tensor<3>>>,
+    /// Fixed positions of the patches, `[L, D]`, where none is stored.
+    sincos: Tensor<2>,
 }
 
 /// The projection of patches, named as in the reference.
@@ -47,8 +54,10 @@ pub struct Mae {
     pub decoder_norm: LayerNorm,
     /// From tokens to patch vectors, `[E, P]`.
     pub decoder_pred: Linear,
-    /// Fixed positions with a leading zero row for the class token, `[1 + L, E]`.
-    decoder_pos_embed: Tensor<2>,
+    /// A stored table of positions, class token first, `[1, 1 + L, E]`; never trained.
+    decoder_pos_embed: Option<Param<Tensor<3>>>,
+    /// Fixed positions with a leading zero row for the class token, `[1 + L, E]`, where none is stored.
+    decoder_sincos: Tensor<2>,
     #[module(skip)]
     norm_pix_loss: bool,
 }
@@ -71,27 +80,13 @@ impl Encoder {
         let grid = config.grid()?;
         let (dim, table) = (config.dim, sincos_2d_table(&grid, config.dim, false));
         Ok(Self {
+            pos_embed: stored_table(config, &grid, dim, device),
             patch_embed: PatchEmbed { proj: init.patch_projection(grid.patch_dim(), dim, device) },
             cls_token: init.token(dim, device),
             blocks: init.blocks(config.depth, dim, config.heads, config.mlp_ratio, device),
             norm: LayerNorm::new(dim, device),
-            pos_embed: constant(table, [grid.patches(), dim], device),
+            sincos: constant(table, [grid.patches(), dim], device),
         })
-    }
-
-    /// The same encoder with another table of positions, `[1 + L, D]`, as a checkpoint that has learned them holds it; the
-    /// class token's row, the first, is added to the token.
-    #[must_use]
-    pub fn with_positions(mut self, table: &[f32]) -> Self {
-        let ([patches, dim], device) = (self.pos_embed.dims(), self.pos_embed.device());
-        let (cls, rest) = table.split_at(dim);
-        self.pos_embed = constant(rest.to_vec(), [patches, dim], &device);
-        self.cls_token = self.cls_token.map(|token| {
-            let (tracked, row) = (token.is_require_grad(), constant(cls.to_vec(), [1, 1, dim], &token.device()));
-            let token = (token + row).detach();
-            if tracked { token.require_grad() } else { token }
-        });
-        self
     }
 
     /// Encodes visible patches. `visible`: `[B * V, P]`; `positions`: their patch numbers, `[B * V]`.
@@ -108,8 +103,14 @@ impl Encoder {
 
     /// The first block's input: projected patches with their positions, behind the class token.
     pub fn embed(&self, visible: Tensor<2>, positions: Tensor<1, Int>, batch: usize) -> Tensor<2> {
-        let x = self.patch_embed.proj.forward(visible) + self.pos_embed.clone().select(0, positions);
-        prepend_cls(x, self.cls_token.val(), batch)
+        let (mut cls, mut patches) = (self.cls_token.val(), self.sincos.clone());
+        if let Some(table) = &self.pos_embed {
+            let length = patches.dims()[0];
+            cls = cls + table.val().narrow(1, 0, 1);
+            patches = table.val().narrow(1, 1, length).squeeze_dim(0);
+        }
+        let x = self.patch_embed.proj.forward(visible) + patches.select(0, positions);
+        prepend_cls(x, cls, batch)
     }
 }
 
@@ -128,7 +129,8 @@ impl Mae {
             decoder_blocks: init.blocks(config.decoder_depth, dim, config.decoder_heads, config.mlp_ratio, device),
             decoder_norm: LayerNorm::new(dim, device),
             decoder_pred: init.linear(dim, grid.patch_dim(), device),
-            decoder_pos_embed: constant(table, [1 + grid.patches(), dim], device),
+            decoder_pos_embed: stored_table(config, &grid, dim, device),
+            decoder_sincos: constant(table, [1 + grid.patches(), dim], device),
             norm_pix_loss: config.norm_pix_loss,
         })
     }
@@ -180,7 +182,11 @@ impl Mae {
         // One more row, the mask token; then every place names the row that belongs there, class tokens first.
         let x = Tensor::cat(vec![x, self.mask_token.val().reshape([1, dim])], 0);
         let x = x.select(0, masks.restore_rows(&device));
-        let x = x.reshape([batch, 1 + length, dim]) + self.decoder_pos_embed.clone().unsqueeze::<3>();
+        let positions = match &self.decoder_pos_embed {
+            Some(table) => table.val(),
+            None => self.decoder_sincos.clone().unsqueeze::<3>(),
+        };
+        let x = x.reshape([batch, 1 + length, dim]) + positions;
         let x = x.reshape([batch * (1 + length), dim]);
         self.decoder_blocks.iter().fold(x, |x, block| block.forward(x, batch))
     }
@@ -236,6 +242,12 @@ fn prepend_cls(x: Tensor<2>, cls_token: Tensor<3>, batch: usize) -> Tensor<2> {
     let visible = rows / batch;
     let cls = cls_token.expand([batch, 1, dim]);
     Tensor::cat(vec![cls, x.reshape([batch, visible, dim])], 1).reshape([batch * (1 + visible), dim])
+}
+
+/// The stored table, `[1, 1 + L, dim]`, if the model has one; until it is loaded it is the fixed one.
+fn stored_table(config: &MaeConfig, grid: &PatchGrid, dim: usize, device: &Device) -> Option<Param<Tensor<3>>> {
+    let table = || constant(sincos_2d_table(grid, dim, true), [1, 1 + grid.patches(), dim], device);
+    (config.position == PositionKind::Stored).then(|| Param::from_tensor(table()).set_require_grad(false))
 }
 
 fn constant<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {

@@ -54,7 +54,7 @@ pub fn reconstruct(
     let device = Device::flex();
     let grid = config.model.grid()?;
     let model = Mae::new(&config.model, 0, &device)?;
-    let model = weights::load_tensors(model, &run.load()?.model, &grid)?;
+    let model = weights::load_tensors(model, &run.load()?.model, &grid).map_err(|error| config.explain(error))?;
     let kinds: Vec<_> = KINDS.into_iter().filter(|(kind, _)| only.is_none_or(|only| only == *kind)).collect();
 
     let views: Vec<Vec<u8>> = images.iter().map(|image| whole(image, &grid)).collect::<Result<_, _>>()?;

@@ -3,9 +3,9 @@
 pub use super::position::Position;
 use super::{config::TrainConfig, policy::CheckpointPolicy, position};
 use crate::{
-    checkpoint::{Tensors, atomic, encoder_hash, safetensors},
+    checkpoint::{Tensors, atomic, encoder_hash_with, safetensors},
     device::precision::Precision,
-    model::MaeConfig,
+    model::{MaeConfig, weights::WeightsError},
 };
 use anyhow::{Context as _, bail};
 use common::{model::EncoderSpec, normalize::PixelStats};
@@ -54,6 +54,35 @@ pub struct RunConfig {
     /// When it is saved.
     #[serde(default)]
     pub checkpoints: CheckpointPolicy,
+    /// Where the parameters come from, if not from a training of this program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Origin>,
+}
+
+/// The checkpoint of another program that `host import` made a run of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The file.
+    pub file: PathBuf,
+    /// Whose names it has: `official` or `huggingface`.
+    pub names: String,
+    /// Whether it has a decoder.
+    pub decoder: bool,
+}
+
+impl RunConfig {
+    /// Adds to an error of loading all parameters, if it is so, that there never was a decoder.
+    #[must_use]
+    pub fn explain(&self, error: WeightsError) -> anyhow::Error {
+        match &self.imported {
+            Some(Origin { file, decoder: false, .. }) => anyhow::anyhow!(
+                "{error}: the run was imported from {}, which holds an encoder only; evaluate, features and export \
+                 do without a decoder",
+                file.display()
+            ),
+            _ => error.into(),
+        }
+    }
 }
 
 /// A run folder on disk.
@@ -290,7 +319,8 @@ impl RunFolder {
     /// If there is no whole checkpoint.
     pub fn load_encoder(&self, config: &RunConfig) -> anyhow::Result<(EncoderSpec, Tensors)> {
         let Checkpoint { model, .. } = self.load()?;
-        Ok((config.model.encoder_spec(config.pixels, encoder_hash(&model)), model))
+        let hash = encoder_hash_with(&model, config.model.position);
+        Ok((config.model.encoder_spec(config.pixels, hash), model))
     }
 
     /// The folder of the newest checkpoint, if there is one.

@@ -82,7 +82,7 @@ impl Trainer {
         let mut position = Position::default();
         if resume && run.has_checkpoint()? {
             let checkpoint = run.load()?;
-            model = weights::load_tensors(model, &checkpoint.model, &grid)?;
+            model = weights::load_tensors(model, &checkpoint.model, &grid).map_err(|error| config.explain(error))?;
             optimizer.load_tensors(&checkpoint.optimizer, &device)?;
             position = checkpoint.position;
             run.set_aside_after(position.step)?;
@@ -100,6 +100,21 @@ impl Trainer {
         }
         (position.images, position.threads) = (Some(dataset.len()), threads);
         Ok(Self { run, config, dataset, grid, device, model: Some(model), optimizer, target, position })
+    }
+
+    /// Takes up the weights of another run. Of an encoder alone the decoder stays as it is.
+    ///
+    /// # Errors
+    /// Names the first parameter that is missing or has another shape.
+    pub fn start_from(&mut self, tensors: &Tensors) -> anyhow::Result<()> {
+        let (mut model, grid) = (self.model()?.clone(), &self.grid);
+        if tensors.contains_key("decoder_embed.weight") {
+            model = weights::load_tensors(model, tensors, grid)?;
+        } else {
+            model.encoder = weights::load_tensors(model.encoder, tensors, grid)?;
+        }
+        self.model = Some(model);
+        Ok(())
     }
 
     /// Optimizer steps of one epoch; images that are too few for one more are dropped.

@@ -1,0 +1,218 @@
+//! A reader of pickles, protocols 2 to 5, that executes nothing: a call in the file stays a record of a call.
+//!
+//! It is the stack machine of Python's pickle module, for the operations that `torch.save` writes. Whoever reads the
+//! result decides which calls mean something (see [`super::pth`]); the others are never looked at.
+
+mod machine;
+
+use machine::Machine;
+
+/// Largest pickle that is read: that of a ViT-H with its optimizer's state has less than 1 MiB.
+const LIMIT: usize = 16 << 20;
+
+/// Why bytes are no pickle that this reader knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PickleError {
+    /// The bytes end too early.
+    #[error("it ends in the middle of an operation")]
+    Truncated,
+    /// More than `LIMIT`.
+    #[error("its {0} bytes are more than a checkpoint's description needs")]
+    TooLarge(usize),
+    /// Another version.
+    #[error("it has pickle protocol {0}; 2 to 5 are read")]
+    Protocol(u8),
+    /// An operation that `torch.save` does not write.
+    #[error("operation {code:#04x} at byte {at} is none that torch.save writes")]
+    Operation {
+        /// The operation.
+        code: u8,
+        /// Its place.
+        at: usize,
+    },
+    /// An operation without its operands.
+    #[error("the operation before byte {0} lacks its operands")]
+    Operands(usize),
+    /// Text that is not UTF-8.
+    #[error("the text before byte {0} is not UTF-8")]
+    Text(usize),
+}
+
+/// A value, small enough to copy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value {
+    /// `None`.
+    None,
+    /// A truth value.
+    Bool(bool),
+    /// A number of at most 64 bits.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// Anything else: its place in [`Pickle`].
+    Node(usize),
+}
+
+#[derive(Debug)]
+enum Node {
+    Text(String),
+    Tuple(Vec<Value>),
+    List(Vec<Value>),
+    Dict(Vec<(Value, Value)>),
+    /// A class or function, by name only.
+    Global(String, String),
+    /// Something kept outside of the pickle.
+    Persistent(Value),
+    /// A call that is not made.
+    Call {
+        callable: Value,
+        arguments: Value,
+        items: Vec<(Value, Value)>,
+        state: Option<Value>,
+    },
+    /// Bytes, large numbers.
+    Opaque,
+}
+
+/// A parsed pickle.
+#[derive(Debug)]
+pub struct Pickle {
+    nodes: Vec<Node>,
+    root: Value,
+}
+
+impl Pickle {
+    /// Parses a whole pickle.
+    ///
+    /// # Errors
+    /// If it is truncated or has operations that `torch.save` does not write.
+    pub fn parse(bytes: &[u8]) -> Result<Self, PickleError> {
+        if bytes.len() > LIMIT {
+            return Err(PickleError::TooLarge(bytes.len()));
+        }
+        let mut machine = Machine::new(bytes);
+        let root = machine.run()?;
+        Ok(Self { nodes: machine.nodes, root })
+    }
+
+    /// What was pickled.
+    #[must_use]
+    pub fn root(&self) -> Value {
+        self.root
+    }
+
+    fn node(&self, value: Value) -> Option<&Node> {
+        if let Value::Node(index) = value { self.nodes.get(index) } else { None }
+    }
+
+    /// A text.
+    #[must_use]
+    pub fn text(&self, value: Value) -> Option<&str> {
+        if let Node::Text(text) = self.node(value)? { Some(text) } else { None }
+    }
+
+    /// The members of a tuple or list.
+    #[must_use]
+    pub fn sequence(&self, value: Value) -> Option<&[Value]> {
+        if let Node::Tuple(values) | Node::List(values) = self.node(value)? { Some(values) } else { None }
+    }
+
+    /// The entries of a `dict` or `collections.OrderedDict`.
+    #[must_use]
+    pub fn entries(&self, value: Value) -> Option<&[(Value, Value)]> {
+        match self.node(value)? {
+            Node::Dict(entries) => Some(entries),
+            Node::Call { callable, items, .. } if self.global(*callable)? == ("collections", "OrderedDict") => {
+                Some(items)
+            }
+            _ => None,
+        }
+    }
+
+    /// The entry `key` of a dictionary.
+    #[must_use]
+    pub fn entry(&self, value: Value, key: &str) -> Option<Value> {
+        let mut entries = self.entries(value)?.iter().rev();
+        entries.find(|(name, _)| self.text(*name) == Some(key)).map(|(_, value)| *value)
+    }
+
+    /// The attributes of an `argparse.Namespace`, or the entries of a dictionary.
+    #[must_use]
+    pub fn attributes(&self, value: Value) -> Option<&[(Value, Value)]> {
+        match self.node(value)? {
+            Node::Call { callable, state, .. } if self.global(*callable)? == ("argparse", "Namespace") => {
+                self.entries((*state)?)
+            }
+            _ => self.entries(value),
+        }
+    }
+
+    /// Module and name of a class or function.
+    #[must_use]
+    pub fn global(&self, value: Value) -> Option<(&str, &str)> {
+        if let Node::Global(module, name) = self.node(value)? { Some((module, name)) } else { None }
+    }
+
+    /// A call: module and name of what would be called, and with what.
+    #[must_use]
+    pub fn call(&self, value: Value) -> Option<((&str, &str), &[Value])> {
+        let Node::Call { callable, arguments, .. } = self.node(value)? else { return None };
+        Some((self.global(*callable)?, self.sequence(*arguments)?))
+    }
+
+    /// The identification of something that is kept outside of the pickle.
+    #[must_use]
+    pub fn persistent(&self, value: Value) -> Option<&[Value]> {
+        let Node::Persistent(id) = self.node(value)? else { return None };
+        self.sequence(*id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn calls_stay_data() {
+        // pickle.dumps of an object whose __reduce__ is (os.system, ("echo",)), protocol 2.
+        let bytes = b"\x80\x02cposix\nsystem\nq\x00X\x04\x00\x00\x00echoq\x01\x85q\x02Rq\x03.";
+        let pickle = Pickle::parse(bytes).expect("a pickle");
+        let (function, arguments) = pickle.call(pickle.root()).expect("a call");
+        assert_eq!(function, ("posix", "system"));
+        assert_eq!(pickle.text(arguments[0]), Some("echo"));
+        assert!(pickle.entries(pickle.root()).is_none() && pickle.sequence(pickle.root()).is_none());
+    }
+
+    #[test]
+    fn numbers_have_their_sign() {
+        let int = |bytes: &[u8]| Pickle::parse(bytes).expect("a pickle").root();
+        assert_eq!(int(b"\x80\x02J\xff\xff\xff\xff."), Value::Int(-1));
+        assert_eq!(int(b"\x80\x02\x8a\x02\x00\xff."), Value::Int(-256));
+        assert_eq!(int(b"\x80\x02\x8a\x05\x00\x00\x00\x00\x01."), Value::Int(1 << 32));
+        assert_eq!(int(b"\x80\x02\x8a\x00."), Value::Int(0));
+        assert_eq!(int(b"\x80\x02G\x3f\xe0\x00\x00\x00\x00\x00\x00."), Value::Float(0.5));
+    }
+
+    #[test]
+    fn what_torch_does_not_write_is_refused() {
+        assert_eq!(Pickle::parse(b"").err(), Some(PickleError::Truncated));
+        assert_eq!(Pickle::parse(b"\x80\x09.").err(), Some(PickleError::Protocol(9)));
+        assert_eq!(Pickle::parse(b"\x80\x02i").err(), Some(PickleError::Operation { code: b'i', at: 2 }));
+        assert_eq!(Pickle::parse(b"\x80\x02(0.").err(), Some(PickleError::Operands(4)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Pickle::parse(&bytes);
+        }
+
+        // Mostly operations, so that the machine gets further than into random bytes.
+        #[test]
+        fn no_operations_panic(codes in prop::collection::vec(
+            prop::sample::select(b"(012N)t]}aesul dRbqh\x85\x86\x87\x81\x92\x93\x94\x88K\x01c\nQ".to_vec()), 0..200)) {
+            let _ = Pickle::parse(&[b"\x80\x02", &codes[..], b"."].concat());
+        }
+    }
+}

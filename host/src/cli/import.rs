@@ -1,0 +1,104 @@
+//! `host import`.
+
+use crate::{
+    checkpoint::{
+        import::{Imported, import},
+        infer::Given,
+        source,
+    },
+    train::{
+        config::Preset,
+        run_folder::{DataSource, FORMAT, Origin, Position, RunConfig, RunFolder},
+    },
+};
+use anyhow::Context as _;
+use clap::ArgAction;
+use edge::exit::{called, misuse};
+use std::{fs, path::PathBuf};
+
+/// Options of `host import`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A .pth, .bin or .safetensors file, or a folder of timm or Hugging Face.
+    #[arg(long, value_name = "FILE|DIR")]
+    checkpoint: PathBuf,
+    /// The run folder to make.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Attention heads of the encoder [default: as the files say, else heads 64 wide].
+    #[arg(long, value_name = "N")]
+    num_heads: Option<usize>,
+    /// Attention heads of the decoder [default: as the files say, else heads 32 wide].
+    #[arg(long, value_name = "N")]
+    decoder_num_heads: Option<usize>,
+    /// Use the model with square images of this side; positions are interpolated.
+    #[arg(long, value_name = "N")]
+    image_size: Option<usize>,
+    /// Whether the model predicts normalised patches [default: as the files say, else true].
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
+    norm_pix_loss: Option<bool>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Makes a run folder of a checkpoint of another program.
+///
+/// # Errors
+/// With a message that says what to do.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    // Before a large file is read.
+    let checkpoints = fs::read_dir(args.out.join("checkpoints"));
+    if args.out.join("run.toml").exists() && checkpoints.is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(misuse(format!("{} holds a run already: name another --out", args.out.display())));
+    }
+    let given = Given {
+        heads: args.num_heads,
+        decoder_heads: args.decoder_num_heads,
+        norm_pix_loss: args.norm_pix_loss,
+        image_size: args.image_size,
+    };
+    let source = source::open(&args.checkpoint)?;
+    let file = source.file.clone();
+    let count = source.tensors.len();
+    let imported = import(source, given).with_context(|| format!("cannot use {}", file.display()))?;
+    let Imported { names, config, pixels, mask_ratio, tensors, decoder, findings, notes } = imported;
+    let mut train = Preset::named("base-224")?.train;
+    train.mask_ratio = mask_ratio;
+    let run_config = RunConfig {
+        format: FORMAT,
+        host_version: env!("CARGO_PKG_VERSION").into(),
+        device: "none: imported".into(),
+        data: DataSource::Synthetic,
+        pixels,
+        model: config,
+        train,
+        imported: Some(Origin { file: file.clone(), names: names.into(), decoder }),
+    };
+    let run = RunFolder::create(&args.out, &run_config)?;
+    let start = Position { epoch: 0, iteration: 0, step: 0 };
+    run.save(&tensors, &Default::default(), start)?;
+    let encoder = run.load_encoder(&run_config)?.0;
+
+    let parts = if decoder { "encoder and decoder" } else { "encoder only" };
+    if args.json {
+        let json = serde_json::json!({
+            "file": file, "names": names, "tensors": count, "decoder": decoder, "findings": findings, "notes": notes,
+            "run": args.out, "model": encoder.hash.to_string(),
+        });
+        edge::say!("{json}");
+        return Ok(());
+    }
+    edge::say!("read          {} ({count} tensors, {names} names, {parts})", file.display());
+    for finding in &findings {
+        edge::say!("{:<13} {} ({})", finding.name, finding.value, finding.origin);
+    }
+    for note in &notes {
+        edge::say!("note          {note}");
+    }
+    let (out, host) = (args.out.display(), called("host"));
+    edge::say!("run           {out} (model {})", encoder.hash);
+    edge::say!("next          {host} evaluate knn --model {out} --train DIR --test DIR");
+    edge::say!("              {host} export --run {out} --out models/NAME");
+    Ok(())
+}
