@@ -5,7 +5,10 @@ use burn::{
     module::{Module as _, ModuleVisitor, Param},
     tensor::{Device, Int, Tensor, TensorData},
 };
-use common::{model::Pooling, normalize::PixelStats};
+use common::{
+    model::{Pooling, PositionKind},
+    normalize::PixelStats,
+};
 use host::{
     checkpoint::{Tensors, safetensors},
     model::{
@@ -33,6 +36,7 @@ fn config() -> MaeConfig {
         decoder_heads: 1,
         mlp_ratio: 4.0,
         norm_pix_loss: true,
+        position: PositionKind::SinCos2d,
     }
 }
 
@@ -88,8 +92,10 @@ fn features_and_logits_equal_the_official_ones_to_1e_5() {
     for pool in [HeadPool::Cls, HeadPool::Mean] {
         let (numbers, weights) = parity(pool);
         for ops in [Ops::Fused, Ops::Plain] {
-            let mut model = classifier(pool, &weights, &device).with_ops(ops);
-            model.encoder = model.encoder.with_positions(&weights["pos_embed"].data);
+            // The table of these files has been trained.
+            let config = MaeConfig { position: PositionKind::Stored, ..config() };
+            let model = Classifier::new(&config, CLASSES, pool, 1, &device).expect("geometry").with_ops(ops);
+            let model = weights::load_tensors(model, &weights, &config.grid().expect("grid")).expect("weights");
             let (visible, positions, batch) = patches(&numbers["images"].data, &device);
             let output = model.forward(visible, positions, batch, &[]);
             for (name, found) in [("features", read(output.features)), ("logits", read(output.logits))] {

@@ -6,8 +6,10 @@ use crate::{
         infer::Given,
         source,
     },
+    device::precision::Precision,
     train::{
         config::Preset,
+        policy::CheckpointPolicy,
         run_folder::{DataSource, FORMAT, Origin, Position, RunConfig, RunFolder},
     },
 };
@@ -73,11 +75,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         pixels,
         model: config,
         train,
+        checkpoints: CheckpointPolicy::default(),
+        precision: Precision::default(),
         imported: Some(Origin { file: file.clone(), names: names.into(), decoder }),
     };
     let run = RunFolder::create(&args.out, &run_config)?;
-    let start = Position { epoch: 0, iteration: 0, step: 0 };
-    run.save(&tensors, &Default::default(), start)?;
+    run.save(&tensors, &Default::default(), Position::default(), 1)?;
     let encoder = run.load_encoder(&run_config)?.0;
 
     let parts = if decoder { "encoder and decoder" } else { "encoder only" };

@@ -40,7 +40,7 @@ impl Init {
     pub fn head(&mut self, dim: usize, classes: usize, device: &Device) -> Linear {
         let values: Vec<f32> = (0..dim * classes).map(|_| (2e-5 * self.normal()) as f32).collect();
         let weight = Tensor::from_data(TensorData::new(values, [dim, classes]), device);
-        Linear { weight: Param::from_tensor(weight), bias: zeros(classes, device) }
+        Linear { weight: Param::from_tensor(weight), bias: zeros(classes, device), ops: Ops::default() }
     }
 
     /// A learned token, N(0, 0.02), `[1, 1, D]`.

@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{
     mask::{Mask, len_keep},
+    model::PositionKind,
     patch::PatchGrid,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -76,6 +77,7 @@ impl Parity {
             decoder_heads: description.decoder_num_heads,
             mlp_ratio: description.mlp_ratio,
             norm_pix_loss: true,
+            position: PositionKind::SinCos2d,
         };
         let unusable = || format!("{} is not usable", folder.join("config.json").display());
         config.validate().with_context(unusable)?;

@@ -350,7 +350,7 @@ impl Meter {
             self.since = Instant::now();
         }
         let loss = self.sum / self.count.max(1) as f64;
-        Ok(Moment { epoch, loss, lr, images_per_second: self.images_per_second })
+        Ok(Moment { epoch, loss, steps: self.count, lr, images_per_second: self.images_per_second })
     }
 }
 
