@@ -8,7 +8,10 @@ pub mod over_time;
 use crate::{
     data::dataset::Dataset,
     model::{Mae, MaskBatch, weights},
-    train::run_folder::{RunConfig, RunFolder},
+    train::{
+        run_folder::{RunConfig, RunFolder},
+        target::FittedTarget,
+    },
 };
 use anyhow::Context as _;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -55,7 +58,8 @@ pub fn reconstruct(
     let grid = config.model.grid()?;
     let model = Mae::new(&config.model, 0, &device)?;
     let model = weights::load_tensors(model, &run.load()?.model, &grid).map_err(|error| config.explain(error))?;
-    let kinds: Vec<_> = KINDS.into_iter().filter(|(kind, _)| only.is_none_or(|only| only == *kind)).collect();
+    let target = FittedTarget::load(config.train.target, run.path(), &grid)?;
+    let kinds = only.map_or_else(|| KINDS.to_vec(), |kind| vec![(kind, kind.name())]);
 
     let views: Vec<Vec<u8>> = images.iter().map(|image| whole(image, &grid)).collect::<Result<_, _>>()?;
     let patches = patchify(&views, &grid, config)?;
@@ -71,7 +75,8 @@ pub fn reconstruct(
         let images = views.iter().zip(patches.chunks_exact(grid.image_len()));
         for ((view, patches), (pred, mask)) in images.zip(pred.chunks_exact(grid.image_len()).zip(masks.masks())) {
             let removed = mask.removed();
-            let (hidden, shown) = (hide(view, &removed, &grid)?, paste(view, patches, pred, &removed, config)?);
+            let (hidden, shown) =
+                (hide(view, &removed, &grid)?, paste(view, patches, pred, &removed, (config, &target))?);
             masked.push(tile(&hidden, &grid));
             filled.push(tile(&shown, &grid));
         }
@@ -107,15 +112,27 @@ fn hide(view: &[u8], removed: &[u8], grid: &PatchGrid) -> anyhow::Result<Vec<u8>
     Ok(hidden)
 }
 
-/// The view with removed patches predicted; a normalised prediction gets the patch's own mean and deviation back.
-fn paste(view: &[u8], patches: &[f32], pred: &[f32], removed: &[u8], config: &RunConfig) -> anyhow::Result<Vec<u8>> {
+/// The view with removed patches predicted; a normalised prediction gets the patch's own mean and deviation back, and what
+/// the target leaves out of the image comes from the original.
+fn paste(
+    view: &[u8],
+    patches: &[f32],
+    pred: &[f32],
+    removed: &[u8],
+    (config, target): (&RunConfig, &FittedTarget),
+) -> anyhow::Result<Vec<u8>> {
     let grid = config.model.grid()?;
+    let aim = target.apply(patches, &grid);
     let (mut shown, mut pixels) = (view.to_vec(), vec![0; grid.patch_dim()]);
     for (index, _) in removed.iter().enumerate().filter(|(_, removed)| **removed == 1) {
         let range = index * grid.patch_dim()..(index + 1) * grid.patch_dim();
         let mut patch = pred[range.clone()].to_vec();
         if config.model.norm_pix_loss {
-            PatchStats::of(&patches[range]).denormalize(&mut patch);
+            PatchStats::of(&aim.as_deref().unwrap_or(patches)[range.clone()]).denormalize(&mut patch);
+        }
+        if let Some(aim) = &aim {
+            let rest = patches[range.clone()].iter().zip(&aim[range]).map(|(value, aim)| value - aim);
+            patch.iter_mut().zip(rest).for_each(|(value, rest)| *value += rest);
         }
         for (i, (pixel, value)) in pixels.iter_mut().zip(patch).enumerate() {
             *pixel = config.pixels.denormalize(value, i % grid.channels());

@@ -5,7 +5,7 @@ use crate::{
     checkpoint::atomic,
     data::dataset::Dataset,
     model::{Mae, MaskBatch},
-    train::run_folder::RunConfig,
+    train::{run_folder::RunConfig, target::FittedTarget},
 };
 use anyhow::Context as _;
 use burn::{
@@ -126,6 +126,7 @@ pub struct FixedImages {
     /// Normalised, `[B, L, P]`.
     patches: Vec<f32>,
     masks: MaskBatch,
+    target: FittedTarget,
 }
 
 impl FixedImages {
@@ -133,7 +134,12 @@ impl FixedImages {
     ///
     /// # Errors
     /// If the model's geometry is impossible.
-    pub fn new(dataset: &Dataset, config: &RunConfig, count: usize) -> anyhow::Result<Option<Self>> {
+    pub fn new(
+        dataset: &Dataset,
+        config: &RunConfig,
+        target: FittedTarget,
+        count: usize,
+    ) -> anyhow::Result<Option<Self>> {
         let (grid, train) = (config.model.grid()?, &config.train);
         let views: Vec<Vec<u8>> =
             samples(dataset, count).iter().map(|image| whole(image, &grid)).collect::<Result<_, _>>()?;
@@ -143,7 +149,7 @@ impl FixedImages {
         let patches = patchify(&views, &grid, config)?;
         let kept = mask::len_keep(grid.patches(), train.mask_ratio);
         let masks = MaskBatch::draw(train.mask, &grid, kept, train.seed, 0, views.len());
-        Ok(Some(Self { grid, views, patches, masks }))
+        Ok(Some(Self { grid, views, patches, masks, target }))
     }
 
     /// Writes the images and their visible patches into `pictures`. Pictures of other images that are there, of a run
@@ -181,7 +187,9 @@ impl FixedImages {
         let images = self.views.iter().zip(self.patches.chunks_exact(grid.image_len()));
         let parts = images.zip(pred.chunks_exact(grid.image_len()).zip(self.masks.masks()));
         let shown: Vec<_> = parts
-            .map(|((view, patches), (pred, mask))| paste(view, patches, pred, &mask.removed(), config))
+            .map(|((view, patches), (pred, mask))| {
+                paste(view, patches, pred, &mask.removed(), (config, &self.target))
+            })
             .collect::<Result<_, _>>()?;
         Strip::of(&shown, grid)
     }

@@ -241,8 +241,8 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
             "Decoder",
             format!("{} wide, {} blocks, {} heads", model.decoder_dim, model.decoder_depth, model.decoder_heads),
         ),
-        ("Target", if model.norm_pix_loss { "normalised pixels of each patch" } else { "pixels" }.into()),
-        ("Masks", format!("{}, {kept} of {patches} patches visible", format!("{:?}", train.mask).to_lowercase())),
+        ("Target", format!("{}{}", train.target, if model.norm_pix_loss { ", each patch normalised" } else { "" })),
+        ("Masks", format!("{}, {kept} of {patches} patches visible", train.mask.name())),
         (
             "Recipe",
             format!(

@@ -6,6 +6,7 @@ use super::{
     progress::Moment,
     run_folder::{Position, RunConfig, RunFolder},
     schedule::Schedule,
+    target::FittedTarget,
 };
 use crate::{
     data::dataset::Dataset,
@@ -73,7 +74,13 @@ impl Recorder {
         over_time::forget_after(&run.pictures(), position.epoch)?;
         let drawings: Vec<usize> =
             moments(epochs, PICTURES).into_iter().filter(|epoch| *epoch > position.epoch).collect();
-        let images = if drawings.is_empty() { None } else { FixedImages::new(dataset, config, IMAGES)? };
+        let images = match drawings.is_empty() {
+            true => None,
+            false => {
+                let target = FittedTarget::load(config.train.target, run.path(), &config.model.grid()?)?;
+                FixedImages::new(dataset, config, target, IMAGES)?
+            }
+        };
         if let Some(images) = &images {
             let (originals, visible) = images.write(&run.pictures())?;
             if position.step == 0 {
