@@ -45,7 +45,7 @@ fn red_noise_clumps_most_then_green_and_blue_keeps_apart() {
     let pairs = |kind| statistics(kind).0 as f64;
     let random = pairs(MaskKind::Random);
     let (red, green, blue) = (pairs(MaskKind::Red), pairs(MaskKind::Green), pairs(MaskKind::Blue));
-    assert!(red > 1.2 * green && green > 1.3 * random && blue < 0.6 * random, "{red} {green} {random} {blue}");
+    assert!(red > 1.2 * green && green > 1.3 * random && blue < 0.75 * random, "{red} {green} {random} {blue}");
 }
 
 #[test]

@@ -235,6 +235,7 @@ fn where_nothing_can_be_written_the_checkpoints_stay_and_the_training_goes_on_la
     let text = String::from_utf8_lossy(&limited.stderr);
     let last = text.lines().last().unwrap_or_default();
     ensure!(limited.status.code() == Some(1) && !text.contains("panicked"), "{text}");
+    ensure!(text.contains("warning: no more curves, pictures and reports of this training"), "{text}");
     for wanted in ["host: cannot write the checkpoint", "those before it are kept", "--resume", "too large"] {
         ensure!(last.contains(wanted), "{last:?} lacks {wanted:?}");
     }

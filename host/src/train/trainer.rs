@@ -146,7 +146,8 @@ impl Trainer {
         };
         let images = train.images_a_step();
         let mut progress = Progress::new(train.epochs, train.epochs * steps, self.position.step, images);
-        let mut recorder = Recorder::start(&self.run, &self.config, &self.dataset, schedule, steps, self.position)?;
+        let recorder = Recorder::start(&self.run, &self.config, &self.dataset, schedule, steps, self.position);
+        let mut recorder = recorder.map_err(|error| no_record(&progress, &error)).ok();
         let mut saved = (Instant::now(), self.position.step);
         while self.position.epoch < train.epochs {
             let mut meter = Meter::new(images, &self.position);
@@ -163,7 +164,7 @@ impl Trainer {
                 if meter.due() {
                     let moment = meter.read(self.position.epoch, lr)?;
                     self.check_finite(&moment, &progress)?;
-                    recorder.point(self.position, &moment)?;
+                    record(&mut recorder, &progress, |recorder| recorder.point(self.position, &moment));
                     progress.update(self.position.step, moment);
                 }
                 let stopping = stop.load(Ordering::Relaxed);
@@ -171,13 +172,13 @@ impl Trainer {
                     // A model that has diverged must not take the place of a good checkpoint.
                     let moment = meter.read(self.position.epoch, lr)?;
                     self.check_finite(&moment, &progress)?;
-                    recorder.point(self.position, &moment)?;
+                    record(&mut recorder, &progress, |recorder| recorder.point(self.position, &moment));
                     (self.position.loss_sum, self.position.losses) = meter.sum();
                     let checkpoint = self.save()?;
                     saved = (Instant::now(), self.position.step);
                     if stopping {
                         progress.finish();
-                        recorder.stop()?;
+                        record(&mut recorder, &progress, Recorder::stop);
                         return Ok(Outcome::Stopped(checkpoint));
                     }
                 }
@@ -191,7 +192,8 @@ impl Trainer {
             let moment = meter.whole(self.position.epoch, lr)?;
             self.check_finite(&moment, &progress)?;
             self.write_metrics(&moment)?;
-            recorder.epoch_done(self.position, &moment, self.model()?)?;
+            let model = self.model()?;
+            record(&mut recorder, &progress, |recorder| recorder.epoch_done(self.position, &moment, model));
             progress.epoch_done(self.position.step, moment);
             let (finished, stopping) = (epoch == train.epochs, stop.load(Ordering::Relaxed));
             if finished || stopping || policy.due_after_epoch(saved.0.elapsed(), self.position.step - saved.1) {
@@ -199,7 +201,7 @@ impl Trainer {
                 saved = (Instant::now(), self.position.step);
                 if stopping && !finished {
                     progress.finish();
-                    recorder.stop()?;
+                    record(&mut recorder, &progress, Recorder::stop);
                     return Ok(Outcome::Stopped(checkpoint));
                 }
             }
@@ -305,4 +307,20 @@ impl Trainer {
         // In one piece, and on the disk before a checkpoint that lies behind it.
         file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).with_context(cannot)
     }
+}
+
+/// What people look at must not end a training: on a failure it is left out from there on, with a warning.
+fn record(
+    recorder: &mut Option<Recorder>,
+    progress: &Progress,
+    work: impl FnOnce(&mut Recorder) -> anyhow::Result<()>,
+) {
+    if let Some(Err(error)) = recorder.as_mut().map(work) {
+        no_record(progress, &error);
+        *recorder = None;
+    }
+}
+
+fn no_record(progress: &Progress, error: &anyhow::Error) {
+    progress.line(&format!("warning: no more curves, pictures and reports of this training: {error:#}"));
 }
