@@ -64,6 +64,14 @@ pub struct Crop {
     pub height: f64,
 }
 
+impl Crop {
+    /// The whole image.
+    #[must_use]
+    pub fn whole(image: &Pixels) -> Self {
+        Self { left: 0.0, top: 0.0, width: image.width as f64, height: image.height as f64 }
+    }
+}
+
 const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 
 /// Whether the file's name is that of an image.
@@ -138,8 +146,7 @@ pub fn pixels(image: DynamicImage, channels: usize) -> Pixels {
 /// # Errors
 /// If a side is 0 or the crop lies outside the image.
 pub fn resize(from: &Pixels, crop: Crop, height: usize, width: usize) -> Result<Vec<u8>, ImageError> {
-    let whole = Crop { left: 0.0, top: 0.0, width: from.width as f64, height: from.height as f64 };
-    if crop == whole && (height, width) == (from.height, from.width) {
+    if crop == Crop::whole(from) && (height, width) == (from.height, from.width) {
         return Ok(from.data.clone());
     }
     let kind = match from.channels {
@@ -165,8 +172,7 @@ pub fn resize(from: &Pixels, crop: Crop, height: usize, width: usize) -> Result<
 /// If it cannot be resized.
 pub fn prepare(image: DynamicImage, spec: &EncoderSpec) -> Result<Vec<u8>, ImageError> {
     let pixels = pixels(image, spec.channels as usize);
-    let whole = Crop { left: 0.0, top: 0.0, width: pixels.width as f64, height: pixels.height as f64 };
-    resize(&pixels, whole, spec.image_height as usize, spec.image_width as usize)
+    resize(&pixels, Crop::whole(&pixels), spec.image_height as usize, spec.image_width as usize)
 }
 
 #[cfg(test)]

@@ -43,6 +43,16 @@ pub fn program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// A Python that can run `imports`: the one that the variable `given` names, the project's own, or the system's.
+#[must_use]
+pub fn python(given: &str, imports: &str) -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
+    let candidates = [std::env::var_os(given).map(PathBuf::from), Some(own), Some(PathBuf::from("python3"))];
+    candidates.into_iter().flatten().find(|python| {
+        Command::new(python).args(["-c", imports]).output().is_ok_and(|output| output.status.success())
+    })
+}
+
 /// Runs a program to its end.
 ///
 /// # Panics

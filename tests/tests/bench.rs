@@ -154,19 +154,7 @@ fn the_bench_refuses_what_cannot_be_measured() {
 /// A Python that has PyTorch; looked for once, because to load it takes seconds.
 fn python() -> Option<&'static Path> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PYTHON.get_or_init(find_python).as_deref()
-}
-
-fn find_python() -> Option<PathBuf> {
-    let candidates = [
-        std::env::var_os("MAE_TORCH_PYTHON").map(PathBuf::from),
-        Some(root().join(".venv/bin/python")),
-        Some(PathBuf::from("python3")),
-    ];
-    candidates.into_iter().flatten().find(|python| {
-        let check = Command::new(python).args(["-c", "import torch, safetensors"]).output();
-        check.is_ok_and(|output| output.status.success())
-    })
+    PYTHON.get_or_init(|| tests::python("MAE_TORCH_PYTHON", "import torch, safetensors")).as_deref()
 }
 
 fn text(output: &Output) -> String {

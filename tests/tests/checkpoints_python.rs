@@ -11,25 +11,8 @@ use host::{
 };
 use ndarray::{Array1, Array2, Array3, ArrayD};
 use ndarray_npy::{read_npy, write_npy};
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
-use tests::{skip, succeed};
-
-/// A Python that has the packages.
-fn python() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let candidates = [
-        std::env::var_os("MAE_PYTHON").map(PathBuf::from),
-        Some(root.join(".venv/bin/python")),
-        Some(PathBuf::from("python3")),
-    ];
-    candidates.into_iter().flatten().find(|python| {
-        let check = Command::new(python).args(["-c", "import safetensors, timm, torch, transformers"]).output();
-        check.is_ok_and(|output| output.status.success())
-    })
-}
+use std::{path::Path, process::Command};
+use tests::{python, skip, succeed};
 
 fn script(python: &Path, args: &[&Path]) -> anyhow::Result<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/check_checkpoints.py");
@@ -71,7 +54,7 @@ fn values(path: &Path) -> anyhow::Result<(Vec<f32>, Vec<usize>)> {
 
 #[test]
 fn python_reads_what_is_exported() -> anyhow::Result<()> {
-    let Some(python) = python() else {
+    let Some(python) = python("MAE_PYTHON", "import safetensors, timm, torch, transformers") else {
         skip("no Python with torch, transformers and timm (pip install -r tests/python/requirements.txt)");
         return Ok(());
     };
@@ -104,7 +87,7 @@ fn python_reads_what_is_exported() -> anyhow::Result<()> {
 
 #[test]
 fn what_python_writes_computes_the_same_here() -> anyhow::Result<()> {
-    let Some(python) = python() else {
+    let Some(python) = python("MAE_PYTHON", "import safetensors, timm, torch, transformers") else {
         skip("no Python with torch, transformers and timm (pip install -r tests/python/requirements.txt)");
         return Ok(());
     };

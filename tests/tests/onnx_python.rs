@@ -7,28 +7,14 @@ use edge::{
 use ndarray::{Array2, Array3};
 use ndarray_npy::write_npy;
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
 };
-use tests::{parity_model, skip};
-
-/// A Python that has the packages.
-fn python() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let candidates = [
-        std::env::var_os("MAE_PYTHON").map(PathBuf::from),
-        Some(root.join(".venv/bin/python")),
-        Some(PathBuf::from("python3")),
-    ];
-    candidates.into_iter().flatten().find(|python| {
-        let check = Command::new(python).args(["-c", "import numpy, onnx, onnxruntime"]).output();
-        check.is_ok_and(|output| output.status.success())
-    })
-}
+use tests::{parity_model, python, skip};
 
 #[test]
 fn the_checker_accepts_and_onnxruntime_agrees() -> anyhow::Result<()> {
-    let Some(python) = python() else {
+    let Some(python) = python("MAE_PYTHON", "import numpy, onnx, onnxruntime") else {
         skip("no Python with onnx and onnxruntime (pip install -r tests/python/requirements.txt)");
         return Ok(());
     };

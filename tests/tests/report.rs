@@ -1,12 +1,8 @@
 //! What a training leaves for people to look at: `report.html`, `steps.csv`, TensorBoard events, kept evaluations.
 
 use anyhow::{Context as _, ensure};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
-use tests::{run, skip, succeed, write_images};
+use std::{fs, path::Path, process::Command};
+use tests::{python, run, skip, succeed, write_images};
 
 /// A name that a careless page would take for a tag.
 const NAME: &str = "tiny <b> & \"more\"";
@@ -55,20 +51,9 @@ fn check_page(page: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A Python that has the tensorboard package.
-fn python() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let given = std::env::var_os("MAE_PYTHON").map(PathBuf::from);
-    let candidates = [given, Some(root.join(".venv/bin/python")), Some("python3".into())];
-    candidates.into_iter().flatten().find(|python| {
-        let check = Command::new(python).args(["-c", "import tensorboard"]).output();
-        check.is_ok_and(|output| output.status.success())
-    })
-}
-
 /// Reads the events of a run back with TensorBoard's own reader; compares them with `steps.csv`.
 fn check_events(folder: &Path) -> anyhow::Result<()> {
-    let Some(python) = python() else {
+    let Some(python) = python("MAE_PYTHON", "import tensorboard") else {
         skip("no Python with tensorboard (pip install -r tests/python/requirements.txt)");
         return Ok(());
     };

@@ -1,6 +1,7 @@
 //! Labelled batches for fine-tuning and its evaluation, prepared ahead on a thread of their own.
 
 use super::{
+    ahead::{Broken, prepare, shuffled},
     augment::{flip, random_crop_of},
     dataset::Dataset,
     erasing::erase,
@@ -9,22 +10,11 @@ use super::{
     random::{below, chance},
 };
 use anyhow::{Context as _, bail};
-use common::{
-    mask::{argsort, generator, uniform},
-    normalize::PixelStats,
-    patch::PatchGrid,
-};
+use common::{mask::generator, normalize::PixelStats, patch::PatchGrid};
 use edge::image_source::{Crop, Pixels, resize};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, sync_channel},
-    },
-    thread,
-};
+use std::sync::{Arc, mpsc::Receiver};
 
 /// Area of a resized crop relative to the image's.
 const SCALE: (f64, f64) = (0.08, 1.0);
@@ -84,7 +74,7 @@ pub struct LabelledBatch {
 #[derive(Debug)]
 pub struct LabelledLoader {
     batches: Receiver<anyhow::Result<LabelledBatch>>,
-    broken: Arc<Mutex<BTreeSet<String>>>,
+    broken: Broken,
 }
 
 impl Labelled {
@@ -151,10 +141,7 @@ impl LabelledLoader {
         if set.len() < config.batch_size || config.batch_size == 0 {
             bail!("{} images are fewer than one batch of {}", set.len(), config.batch_size);
         }
-        let rng = &mut generator(config.seed ^ SEEDS[0], epoch as u64);
-        let noise: Vec<f32> = (0..set.len()).map(|_| uniform(rng)).collect();
-        let mut order = vec![0; noise.len()];
-        argsort(&noise, &mut order);
+        let mut order = shuffled(set.len(), config.seed ^ SEEDS[0], epoch);
         order.truncate(set.len() / config.batch_size * config.batch_size);
         let order = order.into_iter().map(|place| place as usize).collect();
         Self::start(set, config, Some((augmentation, epoch)), order, iteration)
@@ -177,19 +164,12 @@ impl LabelledLoader {
         order: Vec<usize>,
         skip: usize,
     ) -> anyhow::Result<Self> {
-        let (sender, batches) = sync_channel(PREFETCH);
-        let broken = Arc::new(Mutex::new(BTreeSet::new()));
+        let broken = Broken::default();
         let maker = Maker { set, config, training, broken: broken.clone() };
-        let work = move || {
-            for (number, places) in order.chunks(maker.config.batch_size).enumerate().skip(skip) {
-                let batch = maker.batch(places, number);
-                let failed = batch.is_err();
-                if sender.send(batch).is_err() || failed {
-                    return;
-                }
-            }
-        };
-        thread::Builder::new().name("loader".into()).spawn(work).context("cannot start the loader's thread")?;
+        let batches = prepare(PREFETCH, move || {
+            let order: Vec<_> = order.chunks(maker.config.batch_size).map(<[usize]>::to_vec).enumerate().collect();
+            order.into_iter().skip(skip).map(move |(number, places)| maker.batch(&places, number))
+        })?;
         Ok(Self { batches, broken })
     }
 
@@ -204,12 +184,7 @@ impl LabelledLoader {
     /// A line about each image that could not be read so far (ten at most), and one with their number.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lines: Vec<String> = broken.iter().take(10).map(|text| format!("warning: skipped {text}")).collect();
-        if broken.len() > lines.len() {
-            lines.push(format!("warning: {} images skipped in all", broken.len()));
-        }
-        lines
+        self.broken.warnings()
     }
 }
 
@@ -217,7 +192,7 @@ struct Maker {
     set: Labelled,
     config: LabelledConfig,
     training: Option<(Augmentation, usize)>,
-    broken: Arc<Mutex<BTreeSet<String>>>,
+    broken: Broken,
 }
 
 impl Maker {
@@ -269,7 +244,7 @@ impl Maker {
                 CropKind::Resized => {
                     resize(&image, random_crop_of(SCALE, image.height, image.width, rng), height, width)?
                 }
-                CropKind::Padded => moved(&resize(&image, entire(&image), height, width)?, (height, width), rng),
+                CropKind::Padded => moved(&resize(&image, Crop::whole(&image), height, width)?, (height, width), rng),
             };
             if chance(0.5, rng) {
                 flip(&mut data, width, channels);
@@ -289,15 +264,12 @@ impl Maker {
     /// The whole image at `place`, normalised, `[H, W, C]`; `None` if it cannot be read.
     fn whole(&self, place: usize) -> anyhow::Result<Option<Vec<f32>>> {
         let Some(image) = self.image(place) else { return Ok(None) };
-        let view = resize(&image, entire(&image), self.config.grid.height(), self.config.grid.width())?;
+        let view = resize(&image, Crop::whole(&image), self.config.grid.height(), self.config.grid.width())?;
         Ok(Some(self.normalized(&view)))
     }
 
     fn image(&self, place: usize) -> Option<Arc<Pixels>> {
-        let record = |error: anyhow::Error| {
-            self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{error:#}"));
-        };
-        self.set.dataset.image(self.set.items[place].0).map_err(record).ok()
+        self.set.dataset.image(self.set.items[place].0).map_err(|error| self.broken.add(&error)).ok()
     }
 
     fn normalized(&self, view: &[u8]) -> Vec<f32> {
@@ -305,10 +277,6 @@ impl Maker {
         self.config.pixels.normalize_image(view, self.config.grid.channels(), &mut image);
         image
     }
-}
-
-fn entire(image: &Pixels) -> Crop {
-    Crop { left: 0.0, top: 0.0, width: image.width as f64, height: image.height as f64 }
 }
 
 /// `[H, W, C]` moved by up to an eighth of each side; what comes in is black.
@@ -332,6 +300,7 @@ fn moved(view: &[u8], (height, width): (usize, usize), rng: &mut ChaCha8Rng) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     const OFF: Augmentation = Augmentation {
         crop: CropKind::Padded,

@@ -1,20 +1,14 @@
 //! Batches of augmented, normalised patches, prepared ahead on a thread of their own.
 
-use super::{augment, dataset::Dataset};
+use super::{
+    ahead::{Broken, prepare, shuffled},
+    augment,
+    dataset::Dataset,
+};
 use anyhow::{Context as _, bail};
-use common::{
-    mask::{argsort, generator, uniform},
-    normalize::PixelStats,
-    patch::PatchGrid,
-};
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, sync_channel},
-    },
-    thread,
-};
+use common::{mask::generator, normalize::PixelStats, patch::PatchGrid};
+use edge::image_source::{Crop, resize};
+use std::sync::{Arc, mpsc::Receiver};
 
 /// How batches are made.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +42,7 @@ pub struct Batch {
 #[derive(Debug)]
 pub struct Loader {
     batches: Receiver<anyhow::Result<Batch>>,
-    broken: Arc<Mutex<BTreeSet<String>>>,
+    broken: Broken,
 }
 
 impl Loader {
@@ -67,20 +61,13 @@ impl Loader {
         if dataset.len() < config.batch_size || config.batch_size == 0 {
             bail!("{} images are fewer than one batch of {}", dataset.len(), config.batch_size);
         }
-        let (sender, batches) = sync_channel(config.prefetch);
-        let broken = Arc::new(Mutex::new(BTreeSet::new()));
+        let broken = Broken::default();
         let maker = Maker { dataset, grid, pixels, config, epoch, broken: broken.clone() };
-        let work = move || {
-            let order = maker.order();
-            for ids in order.chunks_exact(maker.config.batch_size).skip(iteration) {
-                let batch = maker.batch(ids);
-                let failed = batch.is_err();
-                if sender.send(batch).is_err() || failed {
-                    return;
-                }
-            }
-        };
-        thread::Builder::new().name("loader".into()).spawn(work).context("cannot start the loader's thread")?;
+        let batches = prepare(config.prefetch, move || {
+            let order: Vec<_> =
+                maker.order().chunks_exact(config.batch_size).skip(iteration).map(<[u32]>::to_vec).collect();
+            order.into_iter().map(move |ids| maker.batch(&ids))
+        })?;
         Ok(Self { batches, broken })
     }
 
@@ -95,12 +82,7 @@ impl Loader {
     /// A line about each image that could not be read so far (ten at most), and one with their number.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lines: Vec<String> = broken.iter().take(10).map(|text| format!("warning: skipped {text}")).collect();
-        if broken.len() > lines.len() {
-            lines.push(format!("warning: {} images skipped in all", broken.len()));
-        }
-        lines
+        self.broken.warnings()
     }
 }
 
@@ -110,17 +92,13 @@ struct Maker {
     pixels: PixelStats,
     config: LoaderConfig,
     epoch: usize,
-    broken: Arc<Mutex<BTreeSet<String>>>,
+    broken: Broken,
 }
 
 impl Maker {
     /// The order of the images in this epoch.
     fn order(&self) -> Vec<u32> {
-        let rng = &mut generator(self.config.seed ^ 0x0bde_5bde, self.epoch as u64);
-        let noise: Vec<f32> = (0..self.dataset.len()).map(|_| uniform(rng)).collect();
-        let mut order = vec![0; noise.len()];
-        argsort(&noise, &mut order);
-        order
+        shuffled(self.dataset.len(), self.config.seed ^ 0x0bde_5bde, self.epoch)
     }
 
     fn batch(&self, ids: &[u32]) -> anyhow::Result<Batch> {
@@ -146,20 +124,11 @@ impl Maker {
                     let view = if self.config.augment {
                         augment::training_view(&image, height, width, rng)?
                     } else {
-                        let crop = edge::image_source::Crop {
-                            left: 0.0,
-                            top: 0.0,
-                            width: image.width as f64,
-                            height: image.height as f64,
-                        };
-                        edge::image_source::resize(&image, crop, height, width)?
+                        resize(&image, Crop::whole(&image), height, width)?
                     };
                     return Ok((index, view));
                 }
-                Err(error) => {
-                    let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-                    broken.insert(format!("{error:#}"));
-                }
+                Err(error) => self.broken.add(&error),
             }
         }
         bail!("none of the {count} images can be read any more")

@@ -1,5 +1,6 @@
 //! Images for training and evaluation: folders, the embedded generator, augmentation, batches.
 
+pub mod ahead;
 pub mod augment;
 pub mod dataset;
 pub mod erasing;

@@ -88,8 +88,7 @@ pub fn reconstruct(
 }
 
 fn whole(image: &Pixels, grid: &PatchGrid) -> anyhow::Result<Vec<u8>> {
-    let crop = Crop { left: 0.0, top: 0.0, width: image.width as f64, height: image.height as f64 };
-    Ok(resize(image, crop, grid.height(), grid.width())?)
+    Ok(resize(image, Crop::whole(image), grid.height(), grid.width())?)
 }
 
 /// Normalised patches of all views, `[B, L, P]`.

@@ -1,6 +1,6 @@
 //! Mean loss and speed of an epoch, read from the device only when they are shown or saved.
 
-use super::{position::Position, progress::Moment};
+use super::progress::Moment;
 use anyhow::Context as _;
 use burn::tensor::Tensor;
 use std::time::{Duration, Instant};
@@ -19,15 +19,15 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// The figures of an epoch that goes on at `position`.
+    /// The figures of an epoch that goes on after `losses`, their sum and number.
     #[must_use]
-    pub fn new(images_a_step: usize, position: &Position) -> Self {
+    pub fn new(images_a_step: usize, (loss_sum, losses): (f64, usize)) -> Self {
         let since = Instant::now();
         Self {
             images_a_step,
             unread: Vec::new(),
-            loss_sum: position.loss_sum,
-            losses: position.losses,
+            loss_sum,
+            losses,
             steps: 0,
             begun: since,
             since,
@@ -95,17 +95,16 @@ mod tests {
         let add = |meter: &mut Meter, losses: &[f32]| {
             losses.iter().for_each(|loss| meter.add(Tensor::from_floats([*loss], &Device::flex())));
         };
-        let mut once = Meter::new(8, &Position::default());
+        let mut once = Meter::new(8, (0.0, 0));
         add(&mut once, &losses);
         let expected = once.whole(0, 0.0)?.loss;
         for places in [[1, 2], [7, 50], [50, 98]] {
-            let mut meter = Meter::new(8, &Position::default());
+            let mut meter = Meter::new(8, (0.0, 0));
             add(&mut meter, &losses[..places[0]]);
             meter.read(0, 0.0)?;
             add(&mut meter, &losses[places[0]..places[1]]);
             meter.read(0, 0.0)?;
-            let (loss_sum, count) = meter.sum();
-            let mut resumed = Meter::new(8, &Position { loss_sum, losses: count, ..Position::default() });
+            let mut resumed = Meter::new(8, meter.sum());
             add(&mut resumed, &losses[places[1]..]);
             assert_eq!(resumed.whole(0, 0.0)?.loss.to_bits(), expected.to_bits());
         }

@@ -226,8 +226,11 @@ fn sample_patches(dataset: &Dataset, grid: &PatchGrid, pixels: PixelStats, seed:
     let (mut image, mut patch, mut sample) = (vec![0.0; grid.image_len()], vec![0.0; grid.patch_dim()], Vec::new());
     for _ in 0..FIT_IMAGES {
         let Ok(found) = dataset.image(below(dataset.len())) else { continue };
-        let crop = Crop { left: 0.0, top: 0.0, width: found.width as f64, height: found.height as f64 };
-        pixels.normalize_image(&resize(&found, crop, grid.height(), grid.width())?, grid.channels(), &mut image);
+        pixels.normalize_image(
+            &resize(&found, Crop::whole(&found), grid.height(), grid.width())?,
+            grid.channels(),
+            &mut image,
+        );
         for _ in 0..FIT_PATCHES {
             grid.extract(&image, below(grid.patches()), &mut patch)?;
             sample.extend_from_slice(&patch);

@@ -150,7 +150,7 @@ impl Trainer {
         let mut recorder = recorder.map_err(|error| no_record(&progress, &error)).ok();
         let mut saved = (Instant::now(), self.position.step);
         while self.position.epoch < train.epochs {
-            let mut meter = Meter::new(images, &self.position);
+            let mut meter = Meter::new(images, (self.position.loss_sum, self.position.losses));
             let mut loader = self.loader()?;
             for iteration in self.position.iteration..steps {
                 let lr = schedule.at(self.position.epoch as f64 + iteration as f64 / steps as f64);

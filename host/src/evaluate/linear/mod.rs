@@ -112,7 +112,7 @@ impl LinearHead {
 }
 
 /// Place of the largest value; the lowest of equals.
-fn argmax(values: impl Iterator<Item = f32>) -> usize {
+pub fn argmax(values: impl Iterator<Item = f32>) -> usize {
     let mut best = (0, f32::NEG_INFINITY);
     for (place, value) in values.enumerate() {
         if value > best.1 {

@@ -8,12 +8,14 @@ use super::{
 use crate::{
     checkpoint::Tensors,
     data::labelled::{Labelled, LabelledBatch, LabelledConfig, LabelledLoader},
+    evaluate::linear::{accuracy, argmax},
     model::{
         Classifier,
         classifier::{HeadPool, drop_path},
         weights,
     },
     train::{
+        meter::Meter,
         optimizer::{AdamWHyper, Optimizer},
         progress::{Moment, Progress},
         schedule::Schedule,
@@ -54,8 +56,7 @@ impl Verdicts {
     /// Share of the images that are recognised.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
-        let right = self.labels.iter().zip(&self.predictions).filter(|(label, found)| label == found).count();
-        right as f64 / self.labels.len().max(1) as f64
+        accuracy(&self.predictions, &self.labels)
     }
 }
 
@@ -143,7 +144,7 @@ impl Finetuner {
         let mut progress = Progress::new(recipe.epochs, total, self.progressed.step, recipe.batch_size);
         let mut saved = Instant::now();
         while self.progressed.epoch < recipe.epochs {
-            let (epoch, mut meter) = (self.progressed.epoch, Meter::new(recipe.batch_size));
+            let (epoch, mut meter) = (self.progressed.epoch, Meter::new(recipe.batch_size, (0.0, 0)));
             let mut loader = LabelledLoader::train(
                 self.train.clone(),
                 self.loading(recipe.batch_size),
@@ -224,7 +225,9 @@ impl Finetuner {
             let (visible, positions) = self.visible(&batch, &kept, &device);
             let logits = model.forward(visible, positions, batch.labels.len(), &[]).logits;
             let logits: Vec<f32> = logits.try_into_vec_as().map_err(|e| anyhow::anyhow!("{e}"))?;
-            verdicts.predictions.extend(logits.chunks_exact(self.config.classes.len()).map(likeliest));
+            verdicts
+                .predictions
+                .extend(logits.chunks_exact(self.config.classes.len()).map(|row| argmax(row.iter().copied())));
             verdicts.labels.extend(batch.labels);
         }
         loader.warnings().iter().for_each(|warning| warn(warning));
@@ -309,51 +312,6 @@ fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     (log_softmax(logits, 1) * targets).sum_dim(1).mean().neg()
 }
 
-/// The place of the largest value, the first of equals.
-fn likeliest(logits: &[f32]) -> usize {
-    let better = |best: usize, k: usize| if logits[k] > logits[best] { k } else { best };
-    (1..logits.len()).fold(0, better)
-}
-
-/// Mean loss and speed, read from the device only when they are shown.
-struct Meter {
-    batch_size: usize,
-    unread: Vec<Tensor<1>>,
-    sum: f64,
-    count: usize,
-    since: Instant,
-    images_per_second: f64,
-}
-
-impl Meter {
-    fn new(batch_size: usize) -> Self {
-        Self { batch_size, unread: Vec::new(), sum: 0.0, count: 0, since: Instant::now(), images_per_second: 0.0 }
-    }
-
-    fn add(&mut self, loss: Tensor<1>) {
-        self.unread.push(loss);
-    }
-
-    fn due(&self) -> bool {
-        self.since.elapsed() > Duration::from_millis(500)
-    }
-
-    /// The mean loss since the beginning, the speed since the last reading.
-    fn read(&mut self, epoch: usize, lr: f64) -> anyhow::Result<Moment> {
-        let losses = std::mem::take(&mut self.unread);
-        if !losses.is_empty() {
-            let count = losses.len();
-            let losses: Vec<f32> = Tensor::cat(losses, 0).try_into_vec_as().map_err(|e| anyhow::anyhow!("{e}"))?;
-            self.sum += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-            self.count += count;
-            self.images_per_second = (count * self.batch_size) as f64 / self.since.elapsed().as_secs_f64().max(1e-9);
-            self.since = Instant::now();
-        }
-        let loss = self.sum / self.count.max(1) as f64;
-        Ok(Moment { epoch, loss, steps: self.count, lr, images_per_second: self.images_per_second })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,8 +336,8 @@ mod tests {
 
     #[test]
     fn the_likeliest_class_is_the_first_of_equals() {
-        assert_eq!(likeliest(&[0.0, 3.0, 3.0]), 1);
-        assert_eq!(likeliest(&[5.0]), 0);
+        assert_eq!(argmax([0.0, 3.0, 3.0].into_iter()), 1);
+        assert_eq!(argmax([5.0].into_iter()), 0);
         let verdicts = Verdicts { labels: vec![0, 1, 2, 2], predictions: vec![0, 1, 1, 2] };
         assert_eq!(verdicts.accuracy(), 0.75);
     }
