@@ -6,10 +6,7 @@ use edge::{
 };
 use ndarray::{Array2, Array3};
 use ndarray_npy::write_npy;
-use std::{
-    path::Path,
-    process::Command,
-};
+use std::{path::Path, process::Command};
 use tests::{parity_model, python, skip};
 
 #[test]
