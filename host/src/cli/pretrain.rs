@@ -81,6 +81,13 @@ pub struct Args {
     /// low-variance:SHARE (each patch without its main components, which explain SHARE of the variance).
     #[arg(long, value_name = "TARGET", conflicts_with = "resume")]
     target: Option<Target>,
+    /// Weigh removed pixels by their distance to the nearest visible patch: one that touches it weighs 1 + W before
+    /// the weights are brought to a mean of 1 [default: 0, all alike].
+    #[arg(long, value_name = "W", conflicts_with = "resume")]
+    seam_weight: Option<f64>,
+    /// Add G times the squared error of the change across the borders of removed patches [default: 0].
+    #[arg(long, value_name = "G", conflicts_with = "resume")]
+    seam_gradient: Option<f64>,
     /// How many images the embedded generator makes.
     #[arg(long, value_name = "N", conflicts_with_all = ["resume", "data"])]
     synthetic_images: Option<usize>,
@@ -281,6 +288,8 @@ fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     set(&mut train.mask, args.mask.map(MaskKind::from));
     set(&mut train.mask_ratio, args.mask_ratio);
     set(&mut train.target, args.target);
+    set(&mut train.seam.weight, args.seam_weight);
+    set(&mut train.seam.gradient, args.seam_gradient);
     set(&mut train.synthetic_images, args.synthetic_images);
     set(&mut train.seed, args.seed);
     set(&mut model.norm_pix_loss, args.norm_pix_loss);
@@ -316,6 +325,9 @@ fn check(train: &TrainConfig, patches: usize) -> anyhow::Result<()> {
     }
     if !(train.blr.is_finite() && train.blr > 0.0) {
         return Err(misuse("--blr must be a positive number"));
+    }
+    if [train.seam.weight, train.seam.gradient].iter().any(|value| !(value.is_finite() && *value >= 0.0)) {
+        return Err(misuse("--seam-weight and --seam-gradient must be 0 or more"));
     }
     if !(train.warmup_epochs.is_finite() && train.warmup_epochs >= 0.0) {
         return Err(misuse("--warmup-epochs must be 0 or more"));

@@ -212,17 +212,31 @@ impl Mae {
 
     /// As [`Self::forward_loss`]. `patches`: what is predicted, `[B, L, P]`; `pred`: that of removed patches, `[B * (L - V), P]`.
     pub fn removed_loss(&self, patches: Tensor<3>, pred: Tensor<2>, masks: &MaskBatch) -> Tensor<1> {
+        self.removed_error(patches, pred, masks).0.powi_scalar(2).mean()
+    }
+
+    /// Prediction minus target of the removed patches, `[B * (L - V), P]`, and with `norm_pix_loss` its unit in each
+    /// patch, `[B * (L - V), 1]`: the patch's deviation. `patches`, `pred`: as for [`Self::removed_loss`].
+    pub fn removed_error(
+        &self,
+        patches: Tensor<3>,
+        pred: Tensor<2>,
+        masks: &MaskBatch,
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
         let [batch, length, values] = patches.dims();
         let rows = masks.removed_rows(0, &patches.device());
         let target = patches.reshape([batch * length, values]).select(0, rows);
-        let target = if self.norm_pix_loss { normalize_patches(target.unsqueeze()).squeeze_dim(0) } else { target };
-        (pred - target).powi_scalar(2).mean()
+        if !self.norm_pix_loss {
+            return (pred - target, None);
+        }
+        let (normalized, deviation) = normalize_patches(target.unsqueeze());
+        (pred - normalized.squeeze_dim(0), Some(deviation.squeeze_dim(0)))
     }
 
     /// Mean squared error on removed patches (§3, "Reconstruction target"), `[1]`: the mean over each patch
     /// vector, summed over removed patches, divided by their number. `patches`, `pred`: `[B, L, P]`.
     pub fn forward_loss(&self, patches: Tensor<3>, pred: Tensor<3>, masks: &MaskBatch) -> Tensor<1> {
-        let target = if self.norm_pix_loss { normalize_patches(patches) } else { patches };
+        let target = if self.norm_pix_loss { normalize_patches(patches).0 } else { patches };
         let error = (pred - target).powi_scalar(2).mean_dim(2);
         let mask = masks.removed(&error.device());
         let removed = masks.removed_count() as f64;
@@ -230,10 +244,11 @@ impl Mae {
     }
 }
 
-/// Each patch minus its mean, over its (unbiased) standard deviation. `patches`: `[B, L, P]`.
-pub fn normalize_patches(patches: Tensor<3>) -> Tensor<3> {
+/// Each patch minus its mean, over its (unbiased) standard deviation, and the latter, `[B, L, 1]`. `patches`: `[B, L, P]`.
+pub fn normalize_patches(patches: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
     let (var, mean) = patches.clone().var_mean(2);
-    (patches - mean) / (var + NORM_PIX_EPS).sqrt()
+    let deviation = (var + NORM_PIX_EPS).sqrt();
+    ((patches - mean) / deviation.clone(), deviation)
 }
 
 /// Puts the class token in front of each image's tokens: `[B * V, D]` to `[B * (1 + V), D]`.

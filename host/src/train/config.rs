@@ -1,6 +1,6 @@
 //! The recipe of a training, and the presets.
 
-use super::target::Target;
+use super::{seam::SeamConfig, target::Target};
 use crate::model::MaeConfig;
 use common::mask::MaskKind;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,9 @@ pub struct TrainConfig {
     /// Every random choice comes from this.
     #[serde(default)]
     pub seed: u64,
+    /// Additions to the loss at the borders of patches.
+    #[serde(default, skip_serializing_if = "SeamConfig::is_off")]
+    pub seam: SeamConfig,
 }
 
 impl TrainConfig {

@@ -12,5 +12,6 @@ pub mod progress;
 pub mod recorder;
 pub mod run_folder;
 pub mod schedule;
+pub mod seam;
 pub mod target;
 pub mod trainer;

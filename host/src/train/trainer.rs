@@ -5,6 +5,7 @@ use super::progress::{Moment, Progress};
 use super::recorder::Recorder;
 use super::run_folder::{Position, RunConfig, RunFolder};
 use super::schedule::Schedule;
+use super::seam::Seam;
 use super::target::FittedTarget;
 use crate::{
     checkpoint::Tensors,
@@ -53,6 +54,7 @@ pub struct Trainer {
     model: Option<Mae>,
     optimizer: Optimizer,
     target: FittedTarget,
+    seam: Option<Seam>,
     position: Position,
 }
 
@@ -99,7 +101,8 @@ impl Trainer {
             run.forget_metrics_after(position.epoch)?;
         }
         (position.images, position.threads) = (Some(dataset.len()), threads);
-        Ok(Self { run, config, dataset, grid, device, model: Some(model), optimizer, target, position })
+        let seam = Seam::new(train, grid);
+        Ok(Self { run, config, dataset, grid, device, model: Some(model), optimizer, target, seam, position })
     }
 
     /// Takes up the weights of another run. Of an encoder alone the decoder stays as it is.
@@ -242,9 +245,10 @@ impl Trainer {
         let target = self.target.apply(&patches, &self.grid);
         let upload = |values| Tensor::from_data(TensorData::new(values, shape), &self.device);
         let (patches, model): (Tensor<3>, _) = (upload(patches), self.model()?);
-        let loss = match target {
-            None => model.loss(patches, &masks),
-            Some(target) => model.loss_towards(patches, upload(target), &masks),
+        let target = target.map_or_else(|| patches.clone(), upload);
+        let loss = match &self.seam {
+            None => model.loss_towards(patches, target, &masks),
+            Some(seam) => seam.loss(model, patches, target, &masks),
         };
         Ok(loss.div_scalar(train.accumulate as f64))
     }

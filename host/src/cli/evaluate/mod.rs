@@ -7,6 +7,7 @@ mod linear;
 pub mod output;
 mod partial;
 mod recipe;
+mod seam;
 pub mod sets;
 mod views;
 
@@ -27,6 +28,8 @@ enum How {
     Finetune(Box<finetune::Args>),
     /// Train the last blocks with labels, the rest frozen (paper section 4.3).
     Partial(Box<partial::Args>),
+    /// Measure how visible the borders of patches are in reconstructions.
+    Seam(seam::Args),
 }
 
 /// Prints accuracies.
@@ -39,5 +42,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         How::Linear(args) => linear::run(args),
         How::Finetune(args) => finetune::run(*args),
         How::Partial(args) => partial::run(*args),
+        How::Seam(args) => seam::run(args),
     }
 }
