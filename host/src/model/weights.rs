@@ -1,6 +1,9 @@
 //! Parameters of a module as named tensors in the reference's layouts, and back.
 
-use crate::checkpoint::{NamedTensor, Tensors};
+use crate::checkpoint::{
+    NamedTensor, Tensors,
+    misfit::{MisfitError, fitting},
+};
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{Tensor, TensorData},
@@ -10,19 +13,9 @@ use common::patch::PatchGrid;
 /// Why named tensors do not fit a module.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// A parameter is not there.
-    #[error("the tensor `{0}` is missing")]
-    Missing(String),
-    /// A parameter has another shape.
-    #[error("the tensor `{name}` is {found:?} where {expected:?} is needed")]
-    Shape {
-        /// Its name.
-        name: String,
-        /// The shape that the model needs.
-        expected: Vec<usize>,
-        /// The shape in the file.
-        found: Vec<usize>,
-    },
+    /// A parameter is missing or misshapen.
+    #[error(transparent)]
+    Misfit(#[from] MisfitError),
     /// The backend could not give the values back.
     #[error("cannot read the tensor `{name}` from the device: {reason}")]
     Read {
@@ -133,13 +126,8 @@ pub fn load_tensors<M: Module>(module: M, tensors: &Tensors, grid: &PatchGrid) -
     }
     impl Writer<'_> {
         fn find(&self, name: &str, rank: usize, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
-            let tensor = self.tensors.get(name).ok_or_else(|| WeightsError::Missing(name.to_owned()))?;
             let layout = Layout::of(name, rank);
-            let expected = layout.official_shape(shape, self.grid);
-            if tensor.shape != expected || tensor.data.len() != expected.iter().product::<usize>() {
-                let found = tensor.shape.clone();
-                return Err(WeightsError::Shape { name: name.to_owned(), expected, found });
-            }
+            let tensor = fitting(self.tensors, name, &layout.official_shape(shape, self.grid))?;
             let mut data = vec![0.0; tensor.data.len()];
             for (i, value) in tensor.data.iter().enumerate() {
                 data[layout.source_index(i, shape, self.grid)] = *value;

@@ -21,7 +21,6 @@ use burn::{
 };
 use common::{mask, patch::PatchGrid};
 use std::{
-    io::Write as _,
     path::PathBuf,
     sync::{
         Arc,
@@ -80,12 +79,13 @@ impl Trainer {
         let mut optimizer =
             Optimizer::new(AdamWHyper { beta1: 0.9, beta2: 0.95, weight_decay: train.weight_decay as f32 });
         let mut position = Position::default();
-        if resume && run.has_checkpoint()? {
+        let folder = run.training();
+        if resume && folder.has_checkpoint()? {
             let checkpoint = run.load()?;
             model = weights::load_tensors(model, &checkpoint.model, &grid).map_err(|error| config.explain(error))?;
             optimizer.load_tensors(&checkpoint.optimizer, &device)?;
             position = checkpoint.position;
-            run.set_aside_after(position.step)?;
+            folder.set_aside_after(position.step)?;
             position.warn_of_change(dataset.len(), threads);
         } else if resume {
             edge::note!("warning: the run has no checkpoint yet: it begins anew");
@@ -96,7 +96,7 @@ impl Trainer {
         };
         target.save(run.path())?;
         if resume {
-            run.forget_metrics_after(position.epoch)?;
+            folder.forget_metrics_after(position.epoch)?;
         }
         (position.images, position.threads) = (Some(dataset.len()), threads);
         Ok(Self { run, config, dataset, grid, device, model: Some(model), optimizer, target, position })
@@ -262,13 +262,9 @@ impl Trainer {
     }
 
     fn save(&self) -> anyhow::Result<PathBuf> {
-        let keep = self.config.checkpoints.keep;
-        let tensors = self.tensors()?;
-        // The loss is of before the last step, which may have ruined the parameters.
-        if !tensors.values().flat_map(|tensor| &tensor.data).all(|value| value.is_finite()) {
-            return Err(self.diverged("a parameter is"));
-        }
-        self.run.save(&tensors, &self.optimizer.to_tensors()?, self.position, keep)
+        let (folder, keep, tensors) = (self.run.training(), self.config.checkpoints.keep, self.tensors()?);
+        folder.check_finite(&tensors, &self.position)?;
+        folder.save(&tensors, &self.optimizer.to_tensors()?, self.position, keep)
     }
 
     fn check_finite(&self, moment: &Moment, progress: &Progress) -> anyhow::Result<()> {
@@ -276,36 +272,12 @@ impl Trainer {
             return Ok(());
         }
         progress.finish();
-        Err(self.diverged("the loss is"))
-    }
-
-    /// What ends a training that has diverged: names the checkpoint that is left.
-    fn diverged(&self, what: &str) -> anyhow::Error {
-        let Position { epoch, step, .. } = self.position;
-        let kept = match self.run.newest_checkpoint() {
-            Ok(Some(path)) => format!("the last good checkpoint is {}", path.display()),
-            Ok(None) => format!("{} has no checkpoint yet", self.run.path().display()),
-            Err(error) => format!("{error:#}"),
-        };
-        anyhow::anyhow!(
-            "{what} no longer finite at epoch {epoch}, step {step}: {kept}; start again with a smaller --blr"
-        )
+        Err(self.run.training().diverged("the loss is", &self.position))
     }
 
     fn write_metrics(&self, moment: &Moment) -> anyhow::Result<()> {
-        let path = self.run.path().join("metrics.csv");
-        let cannot = || {
-            let (path, run) = (path.display(), self.run.path().display());
-            format!("cannot write {path}; the checkpoints are kept: make room, then `host pretrain --resume {run}`")
-        };
-        let fresh = !path.exists();
-        let Moment { epoch, loss, lr, images_per_second, .. } = moment;
-        let step = self.position.step;
-        let header = if fresh { "epoch,step,loss,lr,images_per_second\n" } else { "" };
-        let line = format!("{header}{epoch},{step},{loss:.6},{lr:.6e},{images_per_second:.1}\n");
-        let mut file = std::fs::File::options().create(true).append(true).open(&path).with_context(cannot)?;
-        // In one piece, and on the disk before a checkpoint that lies behind it.
-        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).with_context(cannot)
+        let (Moment { epoch, loss, lr, images_per_second, .. }, step) = (moment, self.position.step);
+        self.run.training().write_metrics(&format!("{epoch},{step},{loss:.6},{lr:.6e},{images_per_second:.1}"))
     }
 }
 
