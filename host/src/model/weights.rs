@@ -6,7 +6,7 @@ use crate::checkpoint::{
 };
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
-    tensor::{Tensor, TensorData},
+    tensor::{Gradients, Tensor, TensorData},
 };
 use common::patch::PatchGrid;
 
@@ -78,7 +78,26 @@ impl Layout {
 /// # Errors
 /// If the device cannot give the values back.
 pub fn to_tensors<M: Module>(module: &M, grid: &PatchGrid) -> Result<Tensors, WeightsError> {
+    read(module, None, grid)
+}
+
+/// The gradients of `module`'s parameters by their official names and in their layouts; a parameter without one is left
+/// out.
+///
+/// # Errors
+/// If the device cannot give the values back.
+pub fn gradients_to_tensors<M: Module>(
+    module: &M,
+    gradients: &Gradients,
+    grid: &PatchGrid,
+) -> Result<Tensors, WeightsError> {
+    read(module, Some(gradients), grid)
+}
+
+/// Parameters, or with `gradients` those.
+fn read<M: Module>(module: &M, gradients: Option<&Gradients>, grid: &PatchGrid) -> Result<Tensors, WeightsError> {
     struct Reader<'a> {
+        gradients: Option<&'a Gradients>,
         grid: &'a PatchGrid,
         path: Vec<String>,
         result: Result<Tensors, WeightsError>,
@@ -93,7 +112,13 @@ pub fn to_tensors<M: Module>(module: &M, grid: &PatchGrid) -> Result<Tensors, We
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let Ok(tensors) = &mut self.result else { return };
             let name = official_name(&self.path);
-            let value = param.val();
+            let value = match self.gradients {
+                None => param.val(),
+                Some(gradients) => match param.val().grad(gradients) {
+                    Some(gradient) => gradient,
+                    None => return,
+                },
+            };
             let shape = value.dims();
             let values: Vec<f32> = match value.try_into_vec_as::<f32>() {
                 Ok(values) => values,
@@ -108,7 +133,7 @@ pub fn to_tensors<M: Module>(module: &M, grid: &PatchGrid) -> Result<Tensors, We
             tensors.insert(name, NamedTensor { shape, data });
         }
     }
-    let mut reader = Reader { grid, path: Vec::new(), result: Ok(Tensors::new()) };
+    let mut reader = Reader { gradients, grid, path: Vec::new(), result: Ok(Tensors::new()) };
     module.visit(&mut reader);
     reader.result
 }

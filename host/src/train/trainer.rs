@@ -10,7 +10,7 @@ use crate::{
     checkpoint::Tensors,
     data::{
         dataset::Dataset,
-        loader::{Loader, LoaderConfig},
+        loader::{Batch, Loader, LoaderConfig},
     },
     model::{Mae, MaskBatch, weights},
 };
@@ -51,7 +51,7 @@ pub struct Trainer {
     /// There but while the optimizer has it, which updates it in place only if nothing else holds it.
     model: Option<Mae>,
     optimizer: Optimizer,
-    target: FittedTarget,
+    target: Arc<FittedTarget>,
     position: Position,
 }
 
@@ -95,6 +95,7 @@ impl Trainer {
             false => FittedTarget::fit(config.train.target, &dataset, &grid, config.pixels, train.seed)?,
         };
         target.save(run.path())?;
+        let target = Arc::new(target);
         if resume {
             folder.forget_metrics_after(position.epoch)?;
         }
@@ -217,7 +218,7 @@ impl Trainer {
     fn step(&mut self, loader: &mut Loader, lr: f64) -> anyhow::Result<Tensor<1>> {
         let (mut gradients, mut mean) = (GradientsAccumulator::new(), None);
         for part in 0..self.config.train.accumulate {
-            let loss = self.loss(loader.next_batch()?.patches, part)?;
+            let loss = self.loss(loader.next_batch()?, part)?;
             let model = self.model()?;
             gradients.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
             let loss = loss.inner();
@@ -231,15 +232,14 @@ impl Trainer {
         mean.context("an optimizer step needs a batch")
     }
 
-    /// The share of batch `part` in the loss of the next optimizer step, `[1]`. `patches`: `[B, L, P]`.
-    fn loss(&self, patches: Vec<f32>, part: usize) -> anyhow::Result<Tensor<1>> {
+    /// The share of `batch`, number `part`, in the loss of the next optimizer step, `[1]`.
+    fn loss(&self, Batch { patches, target, .. }: Batch, part: usize) -> anyhow::Result<Tensor<1>> {
         let train = &self.config.train;
         let (batch, length) = (train.batch_size, self.grid.patches());
         let sample = ((self.position.step * train.accumulate + part) * batch) as u64;
         let kept = mask::len_keep(length, train.mask_ratio);
         let masks = MaskBatch::draw(train.mask, &self.grid, kept, train.seed, sample, batch);
         let shape = [batch, length, self.grid.patch_dim()];
-        let target = self.target.apply(&patches, &self.grid);
         let upload = |values| Tensor::from_data(TensorData::new(values, shape), &self.device);
         let (patches, model): (Tensor<3>, _) = (upload(patches), self.model()?);
         let loss = match target {
@@ -258,7 +258,9 @@ impl Trainer {
         let config =
             LoaderConfig { seed: train.seed, batch_size: train.batch_size, augment: true, ..LoaderConfig::default() };
         let (epoch, batches) = (self.position.epoch, self.position.iteration * train.accumulate);
-        Loader::start(self.dataset.clone(), self.grid, self.config.pixels, config, epoch, batches)
+        let (grid, target) = (self.grid, self.target.clone());
+        let target = move |patches: &[f32]| target.apply(patches, &grid);
+        Loader::start_towards(target, self.dataset.clone(), grid, self.config.pixels, config, (epoch, batches))
     }
 
     fn save(&self) -> anyhow::Result<PathBuf> {

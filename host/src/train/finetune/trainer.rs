@@ -125,7 +125,7 @@ impl Finetuner {
         let trained = recipe.trained(depth).context("there are not so many blocks to train")?;
         let mut model = model.with_trained(trained);
         if recipe.positions_trained() {
-            model.encoder = model.encoder.with_trained_positions();
+            model = model.with_trained_positions();
         }
         let model = Some(model);
         Ok(Self { folder, config, train, test, grid, device, model, optimizer, position, verdicts: None })
@@ -337,7 +337,8 @@ impl Finetuner {
 }
 
 /// Cross-entropy with target distributions, the mean over the batch, `[1]`. `logits`, `targets`: `[B, K]`.
-fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+#[must_use]
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     (log_softmax(logits, 1) * targets).sum_dim(1).mean().neg()
 }
 
