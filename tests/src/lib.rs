@@ -10,6 +10,8 @@ use std::{
 };
 
 pub mod pty;
+pub mod runs;
+pub mod tinted;
 
 /// Says on standard error that a test did not run, and why. With `MAE_TESTS_REQUIRE_ALL` set it fails instead.
 ///

@@ -183,6 +183,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_predicted_is_made_of_the_same_batch() {
+        let (dataset, grid) =
+            (Arc::new(Dataset::synthetic(7, 40, 16, 16)), PatchGrid::new(16, 16, 4, 3).expect("grid"));
+        let config = LoaderConfig { seed: 3, batch_size: 12, ..LoaderConfig::default() };
+        let target = |patches: &[f32]| Some(patches.iter().map(|value| value * 3.0).collect());
+        let mut towards = Loader::start_towards(target, dataset, grid, PixelStats::IMAGENET, config, (1, 1));
+        let (mut plain, towards) = (loader(1, 0), towards.as_mut().expect("start").next_batch().expect("batch"));
+        assert_ne!(plain.next_batch().expect("batch").patches, towards.patches);
+        let expected = Batch { target: target(&towards.patches), ..plain.next_batch().expect("batch") };
+        assert_eq!(towards, expected);
+        assert_eq!(plain.next_batch().expect("batch").target, None);
+    }
+
+    #[test]
     fn broken_images_are_replaced_and_named() {
         let root = tempfile::tempdir().expect("folder");
         for index in 0..6 {

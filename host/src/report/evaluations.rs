@@ -80,8 +80,11 @@ fn article(name: &str, mut fields: Map<String, Value>, run: &Path) -> String {
     if let Some(date) = date {
         let _ = writeln!(out, "<p class=\"soft\">{}</p>", escape(&date));
     }
+    let mut parts = Vec::new();
     if let Some(rows) = fields.get("rows").and_then(objects) {
+        let (rows, inner) = split(&rows);
         out += &table(&title, &rows);
+        parts = inner;
         fields.remove("rows");
     }
     if let Some(path) = confusion {
@@ -94,8 +97,19 @@ fn article(name: &str, mut fields: Map<String, Value>, run: &Path) -> String {
             ),
         };
     }
-    let rest: Vec<_> = fields.iter().map(|(key, value)| (key.replace('_', " "), text(key, value))).collect();
+    let (mut rest, mut closed) = (Vec::new(), String::new());
+    for (key, value) in &fields {
+        match (value.as_object(), objects(value)) {
+            (Some(object), _) => closed += &details(key, &facts("facts", &terms(object))),
+            (_, Some(rows)) => closed += &details(key, &table(key, &rows.into_iter().cloned().collect::<Vec<_>>())),
+            _ => rest.push((spaced(key), text(key, value))),
+        }
+    }
     out += &facts("facts", &rest);
+    for (key, rows) in parts {
+        out += &details(&key, &table(&key, &rows));
+    }
+    out += &closed;
     if let Some(command) = command {
         let _ = writeln!(out, "<p class=\"command\"><code>{}</code></p>", escape(&command));
     }
@@ -118,16 +132,53 @@ fn objects(value: &Value) -> Option<Vec<&Map<String, Value>>> {
     rows.filter(|rows| !rows.is_empty())
 }
 
-fn table(title: &str, rows: &[&Map<String, Value>]) -> String {
+/// Rows without the objects in them; and for each of these, by its key, the rows that they make.
+fn split(rows: &[&Map<String, Value>]) -> (Vec<Map<String, Value>>, Vec<(String, Vec<Map<String, Value>>)>) {
+    let mut inner: Vec<(String, Vec<Map<String, Value>>)> = Vec::new();
+    let mut outer = Vec::new();
+    for row in rows {
+        let mut kept = Map::new();
+        for (key, value) in *row {
+            let Some(object) = value.as_object() else {
+                kept.insert(key.clone(), value.clone());
+                continue;
+            };
+            let name = row.get("name").map(|name| ("name".to_owned(), name.clone()));
+            let found: Map<_, _> = name.into_iter().chain(object.clone()).collect();
+            match inner.iter_mut().find(|(known, _)| known == key) {
+                Some((_, rows)) => rows.push(found),
+                None => inner.push((key.clone(), vec![found])),
+            }
+        }
+        outer.push(kept);
+    }
+    (outer, inner)
+}
+
+/// Something to unfold, under its key.
+fn details(key: &str, content: &str) -> String {
+    format!("<details>\n<summary>{}</summary>\n{content}</details>\n", escape(&spaced(key)))
+}
+
+fn spaced(key: &str) -> String {
+    key.replace('_', " ")
+}
+
+/// The members of an object for a person, both sides unescaped.
+fn terms(object: &Map<String, Value>) -> Vec<(String, String)> {
+    object.iter().map(|(key, value)| (spaced(key), text(key, value))).collect()
+}
+
+fn table(title: &str, rows: &[Map<String, Value>]) -> String {
     let mut columns: Vec<&String> = Vec::new();
     for key in rows.iter().flat_map(|row| row.keys()) {
         if !columns.contains(&key) {
             columns.push(key);
         }
     }
-    // The row's name, then its accuracy, then what else there is.
+    // What names a row, then its accuracy, then what else there is.
     columns.sort_by_key(|key| match key.as_str() {
-        "name" => 0,
+        "name" | "class" => 0,
         "accuracy" => 1,
         _ => 2,
     });
@@ -138,16 +189,16 @@ fn table(title: &str, rows: &[&Map<String, Value>]) -> String {
     let mut out = format!("<div class=\"table\"><table{many} aria-label=\"{}\">\n<thead><tr>", escape(title));
     for key in &columns {
         let class = if numeric(key) { " class=\"n\"" } else { "" };
-        let _ = write!(out, "<th scope=\"col\"{class}>{}</th>", escape(&key.replace('_', " ")));
+        let _ = write!(out, "<th scope=\"col\"{class}>{}</th>", escape(&spaced(key)));
     }
     out += "</tr></thead>\n<tbody>\n";
     for row in rows {
         out += "<tr>";
         for key in &columns {
-            let label = escape(&key.replace('_', " "));
+            let label = escape(&spaced(key));
             let shown = row.get(*key).map_or_else(String::new, |value| escape(&text(key, value)));
             let _ = match key.as_str() {
-                "name" => write!(out, "<th scope=\"row\">{shown}</th>"),
+                "name" | "class" => write!(out, "<th scope=\"row\">{shown}</th>"),
                 key if numeric(key) => write!(out, "<td class=\"n\" data-label=\"{label}\">{shown}</td>"),
                 _ => write!(out, "<td data-label=\"{label}\">{shown}</td>"),
             };
@@ -235,6 +286,29 @@ mod tests {
             assert!(page.contains(text), "{text}: {page}");
         }
         assert!(!page.contains("<img"));
+        Ok(())
+    }
+
+    #[test]
+    fn objects_within_a_result_are_tables_and_terms_not_json() -> anyhow::Result<()> {
+        let page = section_of(&[(
+            "linear-20261125-101500.json",
+            br#"{"kind": "linear",
+                 "rows": [{"name": "tract f32", "accuracy": 0.5, "recipe": {"method": "lars", "weight_decay": 0.0}},
+                          {"name": "tract <w8>", "accuracy": 0.4, "recipe": {"method": "closed"}}],
+                 "recipe": {"min_lr": 1e-6, "rand_augment": true},
+                 "classes": [{"class": "air & plane", "images": 20, "accuracy": 0.25}]}"#,
+        )])?;
+        for text in [
+            "<details>\n<summary>recipe</summary>\n<div class=\"table\"><table aria-label=\"recipe\">",
+            "<tr><th scope=\"row\">tract &lt;w8&gt;</th><td data-label=\"method\">closed</td>",
+            "<div><dt>rand augment</dt><dd>yes</dd></div>",
+            "<summary>classes</summary>",
+            "<th scope=\"row\">air &amp; plane</th><td class=\"n\" data-label=\"accuracy\">25.00 %</td>",
+        ] {
+            assert!(page.contains(text), "{text}: {page}");
+        }
+        assert!(!page.contains('{') && !page.contains("&quot;"), "{page}");
         Ok(())
     }
 
