@@ -63,7 +63,8 @@ pub struct Row {
     /// By the clock.
     #[serde(flatten)]
     pub speed: Speed,
-    /// By the processor time of the whole process, warm-up included; nothing where the system does not tell.
+    /// By the processor time of the whole process; nothing where the system does not tell, or for less than a tenth of a
+    /// second.
     pub images_per_cpu_second: Option<f64>,
 }
 
@@ -138,8 +139,11 @@ fn row(setup: &Setup, name: &'static str, trained: Trained, positions: bool) -> 
     let targets: Vec<f32> =
         (0..batch * CLASSES).map(|i| f32::from(u8::from(i % CLASSES == i / CLASSES % CLASSES))).collect();
     let (rows, mut number, mut held) = (ids.len(), 0_u64, Some(model));
-    let before = processor::seconds();
+    let (mut before, warm_up) = (None, setup.rounds.warm_up as u64);
     let speed = time_steps(setup.rounds, batch, &mut |clock| {
+        if number == warm_up {
+            before = processor::seconds();
+        }
         let (pixels, ids) = (pixels.clone(), ids.clone());
         clock.start();
         let visible = Tensor::from_data(TensorData::new(pixels, [rows, grid.patch_dim()]), &device);
@@ -157,7 +161,7 @@ fn row(setup: &Setup, name: &'static str, trained: Trained, positions: bool) -> 
         read_loss(loss.inner()).map(drop)
     })?;
     let spent = processor::seconds().zip(before).map(|(after, before)| after - before);
-    let images = (number * batch as u64) as f64;
+    let images = ((number - warm_up) * batch as u64) as f64;
     // The clock of processor time ticks a hundred times a second.
     let images_per_cpu_second = spent.filter(|spent| *spent >= 0.1).map(|spent| images / spent);
     Ok(Row { trained: name, speed, images_per_cpu_second })

@@ -111,9 +111,15 @@ fn article(name: &str, mut fields: Map<String, Value>, run: &Path) -> String {
     }
     out += &closed;
     if let Some(command) = command {
-        let _ = writeln!(out, "<p class=\"command\"><code>{}</code></p>", escape(&command));
+        let _ = writeln!(out, "<p class=\"command\"><code>{}</code></p>", words(&command));
     }
     out + "</article>\n"
+}
+
+/// A command line that is broken between words, not after the dashes of its options.
+fn words(command: &str) -> String {
+    let words = command.split(' ').map(|word| format!("<span>{}</span>", escape(word)));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn title(kind: &str) -> String {
@@ -222,6 +228,7 @@ fn text(key: &str, value: &Value) -> String {
             (None, Some(value)) => number(value),
             (None, None) => n.to_string(),
         },
+        Value::Array(list) if list.is_empty() => "none".into(),
         Value::Array(list) if list.iter().all(|member| !member.is_array() && !member.is_object()) => {
             list.iter().map(|member| text(key, member)).collect::<Vec<_>>().join(", ")
         }
@@ -269,7 +276,7 @@ mod tests {
         place("<td class=\"n\" data-label=\"accuracy\">50.75 %</td>")?;
         place("<th scope=\"row\">&lt;b&gt;</th><td class=\"n\" data-label=\"accuracy\"></td>")?;
         place("<dt>k</dt><dd>20</dd>")?;
-        place("<dt>rows</dt><dd></dd>")?;
+        place("<dt>rows</dt><dd>none</dd>")?;
         Ok(())
     }
 

@@ -69,13 +69,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let (Some(path), Some(confusion), Some(last)) = (&picture, &confusion, &found.last) {
         write_confusion(path, &format!("{} after fine-tuning", percent(last.test_accuracy)), confusion)?;
     }
-    let rows: Vec<_> = found.row("all blocks").into_iter().collect();
+    let rows: Vec<_> = found.row("all parameters").into_iter().collect();
     let finished = found.outcome == Outcome::Finished;
     let result = serde_json::json!({
         "rows": rows, "finished": finished, "run": folder.path(), "recipe": config.recipe, "train_images": train,
         "test_images": test, "classes": confusion.map(|confusion| confusion.per_class()),
     });
-    finish("finetune", &config.model, result, json, finished)?;
+    finish("finetune", options, &config.model, result, finished)?;
     if json {
         return Ok(());
     }

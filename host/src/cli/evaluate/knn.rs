@@ -86,7 +86,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         "rows": rows, "keep": args.encode.keep, "train_images": sets.train.images.len(),
         "test_images": sets.test.images.len(), "classes": confusion.per_class(),
     });
-    finish("knn", &model, result, json, true)
+    finish("knn", &args.options, &model, result, true)
 }
 
 /// Judges features and prints a row for each way to vote.

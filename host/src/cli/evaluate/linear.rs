@@ -99,7 +99,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 edge::say!("{name:<10}  {method:<6}  {:>8}  {seconds:>5.1} s  {foreign}", percent(right));
             }
             let mut row = serde_json::json!({
-                "name": encoder.name(), "accuracy": right, "train_seconds": seconds, "recipe": recipe,
+                "name": encoder.name(), "method": recipe.method, "accuracy": right, "train_seconds": seconds, "recipe": recipe,
             });
             if let Some(foreign) = foreign {
                 row["accuracy_of_first_forms_head"] = foreign.into();
@@ -128,7 +128,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         "rows": rows, "keep": args.encode.keep, "views": args.views, "train_images": images,
         "test_images": sets.test.images.len(), "classes": confusion.per_class(), "heads": heads,
     });
-    finish("linear", &folders.model, result, json, true)
+    finish("linear", &args.options, &folders.model, result, true)
 }
 
 /// Refuses impossible options before the work is done; returns where the head goes.

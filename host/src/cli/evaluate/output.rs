@@ -1,5 +1,6 @@
 //! What every way of evaluating prints and writes at its end.
 
+use super::options::Options;
 use crate::{
     checkpoint::atomic,
     evaluate::{confusion::Confusion, record},
@@ -25,15 +26,21 @@ pub fn write_confusion(path: &Path, title: &str, confusion: &Confusion) -> anyho
 
 /// Completes the result with what all kinds have, prints it if it is asked for, and keeps it if it is `whole` and `model`
 /// is a run folder. `kind`: the sub-command; `model`: the run or model folder; `result`: an object with
-/// `rows: [{name, accuracy, ..}]`.
+/// `rows: [{name, accuracy, ..}]`. A confusion picture inside the run folder becomes part of the report.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn finish(kind: &str, model: &Path, mut result: Value, print: bool, whole: bool) -> anyhow::Result<()> {
+pub fn finish(kind: &str, options: &Options, model: &Path, mut result: Value, whole: bool) -> anyhow::Result<()> {
     result["kind"] = json!(kind);
     result["model"] = json!(model);
     result["command"] = json!(record::command());
-    if print {
+    let picture = options.confusion()?.and_then(|path| path.canonicalize().ok());
+    if let Some((picture, model)) = picture.zip(model.canonicalize().ok())
+        && let Ok(inside) = picture.strip_prefix(model)
+    {
+        result["confusion_png"] = json!(inside);
+    }
+    if options.json {
         edge::say!("{result}");
     }
     if whole {

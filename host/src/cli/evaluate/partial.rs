@@ -95,10 +95,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let (Some(path), Some(confusion), Some((blocks, Found { last: Some(last), .. }))) =
         (&picture, &confusion, done.first())
     {
-        write_confusion(path, &format!("{} with {blocks} blocks trained", percent(last.test_accuracy)), confusion)?;
+        write_confusion(path, &format!("{}, trained: {}", percent(last.test_accuracy), name(*blocks)), confusion)?;
     }
     let row = |(blocks, found): &(f64, Found)| {
-        let mut row = found.row(&format!("{blocks} blocks"))?;
+        let mut row = found.row(&name(*blocks))?;
         row["blocks"] = (*blocks).into();
         Some(row)
     };
@@ -112,10 +112,20 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     let result = serde_json::json!({
-        "rows": rows, "finished": finished, "run": out, "recipe": config.recipe, "train_images": train,
+        "rows": rows, "finished": finished, "run": out, "recipe": Recipe { blocks: None, ..config.recipe }, "train_images": train,
         "test_images": test, "classes": confusion.map(|confusion| confusion.per_class()),
     });
-    finish("partial", &config.model, result, json, finished)
+    finish("partial", options, &config.model, result, finished)
+}
+
+/// What is trained.
+fn name(blocks: f64) -> String {
+    match blocks {
+        0.0 => "head alone".into(),
+        0.5 => "half a block".into(),
+        1.0 => "last block".into(),
+        _ => format!("last {blocks} blocks"),
+    }
 }
 
 fn run_path(out: &Path, blocks: f64) -> PathBuf {
