@@ -12,6 +12,8 @@ use std::{
 /// Pictures larger than this are left out of the page, bytes.
 const LARGEST_PICTURE: u64 = 4 << 20;
 
+type Row = Map<String, Value>;
+
 /// Every result of the run in the folder `run`, the newest first; a file that cannot be read is named.
 ///
 /// # Errors
@@ -62,14 +64,14 @@ fn files(run: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
+fn read(path: &Path) -> anyhow::Result<Row> {
     match serde_json::from_slice(&fs::read(path)?)? {
         Value::Object(object) => Ok(object),
         _ => anyhow::bail!("it holds no JSON object"),
     }
 }
 
-fn article(name: &str, mut fields: Map<String, Value>, run: &Path) -> String {
+fn article(name: &str, mut fields: Row, run: &Path) -> String {
     let mut take = |key: &str| match fields.get(key) {
         Some(Value::String(_)) => fields.remove(key).and_then(|value| value.as_str().map(str::to_owned)),
         _ => None,
@@ -133,14 +135,14 @@ fn title(kind: &str) -> String {
 }
 
 /// A list with at least one member, all objects.
-fn objects(value: &Value) -> Option<Vec<&Map<String, Value>>> {
+fn objects(value: &Value) -> Option<Vec<&Row>> {
     let rows: Option<Vec<_>> = value.as_array()?.iter().map(Value::as_object).collect();
     rows.filter(|rows| !rows.is_empty())
 }
 
 /// Rows without the objects in them; and for each of these, by its key, the rows that they make.
-fn split(rows: &[&Map<String, Value>]) -> (Vec<Map<String, Value>>, Vec<(String, Vec<Map<String, Value>>)>) {
-    let mut inner: Vec<(String, Vec<Map<String, Value>>)> = Vec::new();
+fn split(rows: &[&Row]) -> (Vec<Row>, Vec<(String, Vec<Row>)>) {
+    let mut inner: Vec<(String, Vec<Row>)> = Vec::new();
     let mut outer = Vec::new();
     for row in rows {
         let mut kept = Map::new();
@@ -171,11 +173,11 @@ fn spaced(key: &str) -> String {
 }
 
 /// The members of an object for a person, both sides unescaped.
-fn terms(object: &Map<String, Value>) -> Vec<(String, String)> {
+fn terms(object: &Row) -> Vec<(String, String)> {
     object.iter().map(|(key, value)| (spaced(key), text(key, value))).collect()
 }
 
-fn table(title: &str, rows: &[Map<String, Value>]) -> String {
+fn table(title: &str, rows: &[Row]) -> String {
     let mut columns: Vec<&String> = Vec::new();
     for key in rows.iter().flat_map(|row| row.keys()) {
         if !columns.contains(&key) {
