@@ -3,6 +3,7 @@
 pub mod config;
 pub mod events;
 pub mod finetune;
+pub mod folder;
 pub mod history;
 mod meter;
 pub mod optimizer;
