@@ -45,6 +45,11 @@ fn main() {
     let model = Model::parse(bytes).expect("a model");
     println!("{} threads {threads} rows {rows}; parse {:.2} ms", kernels.name, start.elapsed().as_secs_f64() * 1e3);
 
+    let start = Instant::now();
+    if let Some(products) = kernels.peak(200_000) {
+        println!("peak {:.0} G multiply-adds/s", products as f64 / start.elapsed().as_secs_f64() / 1e9);
+    }
+
     for visible in [16_usize, 49, 64, 196] {
         let mut encoder = Encoder::allocate_rows(model, kernels, 196, threads, rows).expect("an encoder");
         let ids: Vec<u32> = (0..visible as u32).collect();

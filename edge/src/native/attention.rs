@@ -161,10 +161,14 @@ impl Attention<'_> {
         let to_powers_of_two = core::f32::consts::LOG2_E / libm::sqrtf(width as f32);
         let (high, low) = scratch.digits.split_at_mut(rows * padded);
         let digits = high.chunks_exact_mut(padded).zip(low.chunks_exact_mut(padded));
+        // The tops of all rows first: then no row waits for its own.
+        for (top, scores) in scratch.peaks.iter_mut().zip(scores.chunks_exact(padded)) {
+            *top = (kernels.passes.top)(scores, scales);
+        }
         for (row, (scores, (high, low))) in scores.chunks_exact(padded).zip(digits).enumerate() {
             let at = scales_at(self.start + from + row, shape.heads) + head * TILE;
             let factor = self.query_scales[at] * to_powers_of_two;
-            scratch.scales[row] = (kernels.passes.softmax)(scores, scales, factor, high, low);
+            scratch.scales[row] = (kernels.passes.softmax)(scores, scales, scratch.peaks[row], factor, high, low);
         }
         job.probe.mark(Stage::Softmax);
         run(

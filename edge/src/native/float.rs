@@ -318,16 +318,52 @@ pub fn pixels<L: Lanes>(x: &[f32], [factor, offset]: [&[[f32; CHUNK]; 3]; 2], ou
     (least, greatest)
 }
 
+/// The chunk that begins at `at`, if it is there.
+#[inline(always)]
+fn chunk_at(values: &[f32], at: usize) -> Option<&[f32; CHUNK]> {
+    values.get(at..)?.first_chunk()
+}
+
+/// Below every score, however small the factor, in the places of a chunk from `used` on.
+#[inline(always)]
+fn mask(used: usize) -> [f32; CHUNK] {
+    core::array::from_fn(|place| if place < used { 0.0 } else { f32::MIN })
+}
+
+/// The greatest of one row's `scores * key scale`. `scores`: `[T]` padded to whole chunks.
+#[inline(always)]
+pub fn top<L: Lanes>(scores: &[i32], scales: HeadScales<'_>) -> f32 {
+    let (whole, rest) = (scales.tokens / CHUNK, scales.tokens % CHUNK);
+    let scores = scores.as_chunks::<CHUNK>().0;
+    let mut tops = [L::splat(f32::MIN); CHUNK];
+    for (index, scores) in scores.iter().take(whole).enumerate() {
+        let Some(key) = chunk_at(scales.key, index * scales.stride) else { break };
+        for part in 0..L::PARTS {
+            tops[part] = tops[part].max(L::convert(scores, part).mul(L::load(key, part)));
+        }
+    }
+    let last = scores.get(whole).zip(chunk_at(scales.key, whole * scales.stride));
+    if let (Some((scores, key)), true) = (last, rest > 0) {
+        let mask = mask(rest);
+        for part in 0..L::PARTS {
+            let score = L::convert(scores, part).mul(L::load(key, part)).add(L::load(&mask, part));
+            tops[part] = tops[part].max(score);
+        }
+    }
+    L::greatest(&tops)
+}
+
 /// One row of attention: the numerators of the softmax of `scores * factor * key scale`, times the values' scales,
 /// in two digits of 7 bits: `high * 128 + low` is `numerator * value scale * 16383 / greatest`.
 ///
-/// `scores`, `high`, `low`: `[T]` padded to whole chunks; the digits of what pads are zero. `factor`, in powers of
-/// two: the query's scale by `log2(e) / sqrt(width)`. What the attended sum of `high * 128 + low` is to be multiplied
-/// by.
+/// `scores`, `high`, `low`: `[T]` padded to whole chunks; the digits of what pads are zero. `top`: see [`top`].
+/// `factor`, in powers of two: the query's scale by `log2(e) / sqrt(width)`. What the attended sum of
+/// `high * 128 + low` is to be multiplied by.
 #[inline(always)]
 pub fn softmax<L: Lanes>(
     scores: &[i32],
     scales: HeadScales<'_>,
+    top: f32,
     factor: f32,
     high: &mut [i8],
     low: &mut [i8],
@@ -335,33 +371,15 @@ pub fn softmax<L: Lanes>(
     let (whole, rest) = (scales.tokens / CHUNK, scales.tokens % CHUNK);
     let scores = scores.as_chunks::<CHUNK>().0;
     let (keys, values) = (scales.key, scales.value);
-    // Below every score, however small the factor.
-    let mut mask = [0.0; CHUNK];
-    mask[rest..].fill(f32::MIN);
+    let mask = mask(rest);
     let greatest = if scales.greatest > 1e-33 { scales.greatest } else { 1e-33 };
     let digits = DIGITS / greatest;
 
-    let mut tops = [L::splat(f32::MIN); CHUNK];
-    for (scores, key) in scores.iter().zip(keys.chunks(scales.stride)).take(whole) {
-        let Some(key) = key.first_chunk() else { break };
-        for part in 0..L::PARTS {
-            tops[part] = tops[part].max(L::convert(scores, part).mul(L::load(key, part)));
-        }
-    }
-    let last = scores.get(whole).zip(keys.get(whole * scales.stride..).and_then(|keys| keys.first_chunk()));
-    if let (Some((scores, key)), true) = (last, rest > 0) {
-        for part in 0..L::PARTS {
-            let score = L::convert(scores, part).mul(L::load(key, part)).add(L::load(&mask, part));
-            tops[part] = tops[part].max(score);
-        }
-    }
-    let top = L::greatest(&tops);
-
     let mut sums = [L::splat(0.0); CHUNK];
     let (high, low) = (high.as_chunks_mut::<CHUNK>().0, low.as_chunks_mut::<CHUNK>().0);
-    let all = scores.iter().zip(keys.chunks(scales.stride)).zip(values.chunks(scales.stride)).zip(high).zip(low);
-    for (index, ((((scores, key), value), high), low)) in all.enumerate() {
-        let (Some(key), Some(value)) = (key.first_chunk(), value.first_chunk()) else { break };
+    for (index, ((scores, high), low)) in scores.iter().zip(high).zip(low).enumerate() {
+        let at = index * scales.stride;
+        let (Some(key), Some(value)) = (chunk_at(keys, at), chunk_at(values, at)) else { break };
         for part in 0..L::PARTS {
             let mut score = L::convert(scores, part).mul(L::load(key, part));
             if index == whole {

@@ -47,26 +47,21 @@ pub trait Lanes: Copy {
     /// 8, of 4, of 2.
     #[inline(always)]
     fn sum(parts: &[Self; CHUNK]) -> f32 {
-        let mut values = chunk_of(parts);
-        for half in [8, 4, 2, 1] {
-            for i in 0..half {
-                values[i] += values[i + half];
-            }
-        }
-        values[0]
+        fold(&chunk_of(parts), |a, b| a + b)
     }
 
     /// The greatest value in the first [`Self::PARTS`] of `parts`.
     #[inline(always)]
     fn greatest(parts: &[Self; CHUNK]) -> f32 {
-        let mut values = chunk_of(parts);
-        for half in [8, 4, 2, 1] {
-            for i in 0..half {
-                values[i] = if values[i] > values[i + half] { values[i] } else { values[i + half] };
-            }
-        }
-        values[0]
+        fold(&chunk_of(parts), |a, b| if a > b { a } else { b })
     }
+}
+
+/// Halves by halves.
+#[inline(always)]
+fn fold(v: &[f32; CHUNK], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i| f(f(v[i], v[i + 8]), f(v[i + 4], v[i + 12])));
+    f(f(a, c), f(b, d))
 }
 
 /// The parts as one chunk.
