@@ -53,7 +53,7 @@ fn main() {
     for visible in [16_usize, 49, 64, 196] {
         let mut encoder = Encoder::allocate_rows(model, kernels, 196, threads, rows).expect("an encoder");
         let ids: Vec<u32> = (0..visible as u32).collect();
-        let pixels: Vec<u8> = (0..visible * 768).map(|i| (i * 2_654_435_761 >> 7) as u8).collect();
+        let pixels: Vec<u8> = (0..visible * 768).map(|i| ((i * 2_654_435_761) >> 7) as u8).collect();
         let mut times = Vec::new();
         let until = Instant::now();
         while until.elapsed().as_secs_f64() < 1.0 || times.len() < 10 {

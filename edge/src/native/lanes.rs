@@ -4,6 +4,7 @@
 //! registers: 16 of one value, four of four, one of 16. Every operation is exact or rounded once (IEEE 754), and sums
 //! keep 16 partial sums, one a place in the chunk, that are added in one fixed order: so all machines give the same
 //! bits. There is no fused multiply-add here for the same reason.
+#![expect(clippy::needless_range_loop, reason = "the part names its place in several arrays at once")]
 
 /// Values in a chunk.
 pub const CHUNK: usize = 16;

@@ -33,7 +33,7 @@ pub struct Kernels {
 
 /// The functions of [`float`](super::float) of the same names, which say what each does.
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "described where they are written")]
+#[expect(missing_docs, clippy::type_complexity, reason = "described where they are written")]
 pub struct Passes {
     pub norm: fn(&[f32], Norm<'_>, f32, &mut [f32]) -> f32,
     pub peak: fn(&[f32]) -> f32,
