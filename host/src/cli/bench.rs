@@ -1,7 +1,7 @@
 //! `host bench`.
 
 use super::{
-    check,
+    bench_encode, check,
     pretrain::{check_mask_ratio, pixel_stats},
 };
 use crate::{
@@ -32,6 +32,8 @@ pub struct Args {
 enum What {
     /// Speed, parts, memory and arithmetic of pre-training steps.
     Pretrain(Pretrain),
+    /// Time of the native encoder beside other runtimes, and where it goes.
+    Encode(bench_encode::Args),
     /// Compare what this device computes with the official implementation's numbers.
     #[command(long_flag = "check")]
     Check(check::Args),
@@ -91,6 +93,7 @@ struct Pretrain {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let args = match args.what {
         What::Pretrain(args) => args,
+        What::Encode(args) => return bench_encode::run(args),
         What::Check(args) => return check::run(&args),
     };
     let setup = setup(&args)?;
