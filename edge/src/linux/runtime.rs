@@ -87,7 +87,7 @@ impl RuntimeArgs {
 /// As misuse, if there are none of this name or this machine cannot run them.
 pub fn kernels(name: Option<&str>) -> anyhow::Result<&'static Kernels> {
     let Some(name) = name else { return Ok(Kernels::best()) };
-    Kernels::all().find(|kernels| kernels.name == name).ok_or_else(|| {
+    Kernels::named(name).ok_or_else(|| {
         let usable = Kernels::all().map(|kernels| kernels.name).collect::<Vec<_>>().join(", ");
         misuse(format!("--kernels {name}: this machine can run {usable}"))
     })
