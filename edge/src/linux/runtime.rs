@@ -55,9 +55,12 @@ impl RuntimeArgs {
                 folder.native().map_err(|error| misuse(error.to_string()))?;
             }
             Runtime::Tract => {
-                for (option, given) in [("--kernels", self.kernels.is_some()), ("--threads", self.threads.is_some())] {
+                for (option, given) in [("--kernels", self.kernels.is_some()), ("--threads", self.threads.is_some())]
+                {
                     if given {
-                        return Err(misuse(format!("{option} is for --runtime native; tract computes on one thread")));
+                        return Err(misuse(format!(
+                            "{option} is for --runtime native; tract computes on one thread"
+                        )));
                     }
                 }
             }

@@ -112,9 +112,7 @@ fn write_random(path: &Path, mut spec: EncoderSpec) -> anyhow::Result<()> {
 
 fn needs(folder: &ModelFolder, name: &str) -> anyhow::Result<()> {
     use edge::model_folder::Precision;
-    for (form, there) in
-        [("f32", folder.forms().contains(&Precision::F32)), ("native", folder.has_native())]
-    {
+    for (form, there) in [("f32", folder.forms().contains(&Precision::F32)), ("native", folder.has_native())] {
         if !there {
             return Err(misuse(format!("{name} has no {form} form, which this bench needs: export the model again")));
         }
@@ -132,7 +130,9 @@ fn visible(asked: &[usize], spec: &EncoderSpec) -> anyhow::Result<Vec<usize>> {
         }
     }
     match found.iter().find(|visible| !(1..=patches).contains(*visible)) {
-        Some(bad) => Err(misuse(format!("--visible {bad}: {patches} patches are the most of this model, 1 the least"))),
+        Some(bad) => {
+            Err(misuse(format!("--visible {bad}: {patches} patches are the most of this model, 1 the least")))
+        }
         None => Ok(found),
     }
 }
@@ -140,7 +140,15 @@ fn visible(asked: &[usize], spec: &EncoderSpec) -> anyhow::Result<Vec<usize>> {
 fn print(report: &Report) {
     let Report { model, kernels, rounds, patches, .. } = report;
     edge::say!("{model}, {patches} patches; one image at a time on one thread; {rounds} rounds; kernels {kernels}");
-    edge::say!("{:<28} {:>7}  {:>9}  {:>9}  {:>9}  {:>8}", "ms an image", "visible", "median", "min", "max", "cosine");
+    edge::say!(
+        "{:<28} {:>7}  {:>9}  {:>9}  {:>9}  {:>8}",
+        "ms an image",
+        "visible",
+        "median",
+        "min",
+        "max",
+        "cosine"
+    );
     for row in &report.rows {
         let ms = row.ms;
         let figures = format!("{:>9.3}  {:>9.3}  {:>9.3}  {:>8.5}", ms.median, ms.min, ms.max, row.cosine);

@@ -94,8 +94,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 Runtime::Native => runtime::Runtime::Native,
                 _ => runtime::Runtime::Tract,
             };
-            let runtime =
-                RuntimeArgs { runtime: Some(runtime), precision: args.precision, ..RuntimeArgs::default() };
+            let runtime = RuntimeArgs { runtime: Some(runtime), precision: args.precision, ..RuntimeArgs::default() };
             let file = runtime.open(&folder)?;
             let mut encoder = ImageEncoder::new(&folder, &runtime, file.as_ref())?;
             let images = prepared(&args.images, folder.spec(), None)?;

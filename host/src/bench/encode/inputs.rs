@@ -1,6 +1,6 @@
 //! The patches that every contender encodes.
 
-use crate::{data::synthetic, evaluate::features::Choice};
+use crate::data::synthetic;
 use anyhow::Context as _;
 use common::model::EncoderSpec;
 use edge::select::{Select, choose};

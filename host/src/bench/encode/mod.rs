@@ -74,7 +74,8 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
             missing.extend(refused);
         }
         #[cfg(not(feature = "rten"))]
-        missing.push(Missing { name: "rten".into(), reason: "this host was built without the feature `rten`".into() });
+        missing
+            .push(Missing { name: "rten".into(), reason: "this host was built without the feature `rten`".into() });
     }
 
     // A rival that cannot run the model is no reason to stop.

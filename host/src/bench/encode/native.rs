@@ -31,12 +31,7 @@ impl<'a> Native<'a> {
     ///
     /// # Errors
     /// If the file is damaged, or this machine lacks the kernels.
-    pub fn new(
-        file: &'a NativeFile,
-        folder: &ModelFolder,
-        name: Option<&str>,
-        most: usize,
-    ) -> anyhow::Result<Self> {
+    pub fn new(file: &'a NativeFile, folder: &ModelFolder, name: Option<&str>, most: usize) -> anyhow::Result<Self> {
         let kernels = kernels(name)?;
         Ok(Self { encoder: Encoder::allocate(file.model(folder)?, kernels, most, 1)?, kernels: kernels.name })
     }

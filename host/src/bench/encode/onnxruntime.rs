@@ -109,11 +109,7 @@ impl Contender for OnnxRuntime {
 ///
 /// # Errors
 /// If there is no such Python, or it lacks onnxruntime or onnx, or they refuse the model.
-pub fn contenders<'a>(
-    python: &Path,
-    model: &Path,
-    inputs: &[Input],
-) -> anyhow::Result<Vec<Box<dyn Contender + 'a>>> {
+pub fn contenders<'a>(python: &Path, model: &Path, inputs: &[Input]) -> anyhow::Result<Vec<Box<dyn Contender + 'a>>> {
     let folder = tempfile::tempdir().context("no room for temporary files")?;
     let mut described = Vec::new();
     for input in inputs {
