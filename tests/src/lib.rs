@@ -119,6 +119,6 @@ pub fn parity_model(folder: &Path) -> anyhow::Result<()> {
     let parity = Parity::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("parity/mae-32"))?;
     let hash = host::checkpoint::encoder_hash(&parity.checkpoint);
     let spec = parity.config(true).encoder_spec(common::normalize::PixelStats::IMAGENET, hash);
-    host::export::write(folder, &spec, &parity.checkpoint, &edge::model_folder::Precision::ALL, "a test")?;
+    host::export::write(folder, &spec, &parity.checkpoint, &host::export::form::Form::ALL, "a test")?;
     Ok(())
 }

@@ -10,8 +10,11 @@ use std::{path::Path, process::ExitCode};
 
 pub mod bench;
 pub mod info;
+pub mod memory;
+pub mod native_file;
 pub mod port;
 pub mod run;
+pub mod runtime;
 pub mod source;
 
 /// Encodes the visible patches of images and sends the features over a serial line.

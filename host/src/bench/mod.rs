@@ -4,6 +4,7 @@
 //! same fields.
 
 pub mod check;
+pub mod encode;
 pub mod exchange;
 pub mod finetune;
 pub mod flops;

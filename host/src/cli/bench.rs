@@ -1,7 +1,7 @@
 //! `host bench`.
 
 use super::{
-    bench_finetune, check,
+    bench_encode, bench_finetune, check,
     pretrain::{check_mask_ratio, pixel_stats},
 };
 use crate::{
@@ -38,6 +38,8 @@ enum What {
     Pretrain(Pretrain),
     /// Speed of fine-tuning steps, by the part that is trained.
     Finetune(bench_finetune::Args),
+    /// Time of the native encoder beside other runtimes, and where it goes.
+    Encode(bench_encode::Args),
     /// Compare what this device computes with the official implementation's numbers.
     #[command(long_flag = "check")]
     Check(check::Args),
@@ -98,6 +100,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let args = match args.what {
         What::Pretrain(args) => args,
         What::Finetune(args) => return bench_finetune::run(&args),
+        What::Encode(args) => return bench_encode::run(args),
         What::Check(args) => return check::run(&args),
     };
     let setup = setup(&args)?;

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 pub mod bench;
+pub mod bench_encode;
 mod bench_finetune;
 pub mod check;
 pub mod evaluate;
