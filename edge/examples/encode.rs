@@ -43,6 +43,8 @@ fn main() {
     let bytes = &bytemuck::cast_slice(&aligned)[..file.len()];
     let start = Instant::now();
     let model = Model::parse(bytes).expect("a model");
+    let workspace = edge::native::Shape::of(&spec).expect("a shape").workspace(196, rows, threads) * 64;
+    println!("workspace {workspace} bytes, model {} bytes", bytes.len());
     println!("{} threads {threads} rows {rows}; parse {:.2} ms", kernels.name, start.elapsed().as_secs_f64() * 1e3);
 
     let start = Instant::now();
