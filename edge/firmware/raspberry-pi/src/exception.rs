@@ -33,7 +33,8 @@ pub fn end(text: fmt::Arguments<'_>) -> ! {
     let (mut sender, mut buffer) = (Sender::new(), [0; MAX_FRAME]);
     // Ends whatever frame was under way.
     uart::send_last(board, &[0]);
-    let hello = critical_section::with(|section| HELLO.borrow(section).try_borrow().ok().and_then(|hello| hello.clone()));
+    let hello =
+        critical_section::with(|section| HELLO.borrow(section).try_borrow().ok().and_then(|hello| hello.clone()));
     for message in hello.map(Message::Hello).into_iter().chain([Message::Log(Log::new(LogLevel::Error, &line))]) {
         if let Ok(frame) = sender.encode(&message, &mut buffer) {
             uart::send_last(board, frame);

@@ -45,7 +45,7 @@ impl Fault {
     /// Why an abort happened; empty for other exceptions.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
-        if self.vector % 4 != 0 || !matches!(self.esr >> 26 & 0x3f, 0x20 | 0x21 | 0x24 | 0x25) {
+        if !self.vector.is_multiple_of(4) || !matches!(self.esr >> 26 & 0x3f, 0x20 | 0x21 | 0x24 | 0x25) {
             return "";
         }
         match self.esr & 0x3f {

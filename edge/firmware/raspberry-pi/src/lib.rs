@@ -1,8 +1,8 @@
 //! A Raspberry Pi 3 or 4 without an operating system: start, memory, serial line, interrupts, clock, pins.
 //!
-//! Design decision: `unsafe` is confined to [`boot`](https://en.wikipedia.org/wiki/Bare_machine)-level files (`cpu`,
-//! `mmio`, `mmu`, `start`); a register block is made once with an address that the board has, and is safe to use from
-//! then on. What needs no registers compiles and is tested on the development machine.
+//! Design decision: `unsafe` is confined to what makes registers and instructions reachable: a block of registers is
+//! made once, with an address that the board has, and is safe to use from then on. What needs neither compiles and is
+//! tested on the development machine.
 #![cfg_attr(not(test), no_std)]
 
 pub mod board;

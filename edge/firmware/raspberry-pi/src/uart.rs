@@ -140,8 +140,8 @@ pub fn receive() {
         let Some(Receiver { port, ring }) = receiver.as_mut() else { return };
         while port.0.read(FLAGS) & NOTHING_RECEIVED == 0 {
             let data = port.0.read(DATA);
-            let lost = u32::from(data & OVERRUN != 0)
-                + u32::from(data & BREAK == 0 && ring.enqueue(data as u8).is_err());
+            let lost =
+                u32::from(data & OVERRUN != 0) + u32::from(data & BREAK == 0 && ring.enqueue(data as u8).is_err());
             // Only here is it written, so a load and a store will do.
             LOST.store(LOST.load(Ordering::Relaxed).saturating_add(lost), Ordering::Relaxed);
         }
