@@ -132,6 +132,6 @@ pub fn parity_model(folder: &Path) -> anyhow::Result<()> {
     };
     let hash = host::checkpoint::encoder_hash(&tensors);
     let spec = config.encoder_spec(common::normalize::PixelStats::IMAGENET, hash);
-    host::export::write(folder, &spec, &tensors, &edge::model_folder::Precision::ALL, "a test")?;
+    host::export::write(folder, &spec, &tensors, &host::export::form::Form::ALL, "a test")?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::{path::Path, process::ExitCode};
 
 pub mod bench;
 pub mod info;
+pub mod native_file;
 pub mod port;
 pub mod run;
 pub mod source;
