@@ -5,7 +5,10 @@
 //! machine gives the same bits. [`format`] reads a model in place; [`write`] makes one.
 
 pub mod error;
+pub mod float;
 pub mod format;
+pub mod kernels;
+pub mod lanes;
 pub mod layout;
 pub mod pack;
 pub mod product;
