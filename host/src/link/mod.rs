@@ -163,6 +163,8 @@ impl<R: Read> Reader<R> {
             Message::Statistics(statistics) => Some(Event::Statistics(statistics)),
             Message::Log(log) => Some(Event::Log(log)),
             Message::Features(_) | Message::Class(_) | Message::Error(_) => None,
+            // What only a host sends: an echo.
+            Message::Image(_) | Message::Settings(_) | Message::Ask | Message::BuiltIn(_) => None,
         })
     }
 }
