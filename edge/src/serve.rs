@@ -4,6 +4,7 @@
 //! Nothing that comes over the line can stop it: what is damaged or impossible is counted and answered by an error.
 
 use crate::{
+    native::{Encoder, NativeError, Patches},
     pipeline::{FeatureInfo, Link, SendError},
     select::{Select, choose},
 };
@@ -30,6 +31,18 @@ pub trait Encode {
     /// # Errors
     /// If these patches cannot be encoded.
     fn encode(&mut self, patches: &[u8], ids: &[u32], pooling: Pooling) -> Result<&[f32], Self::Error>;
+}
+
+impl Encode for Encoder<'_> {
+    type Error = NativeError;
+
+    fn spec(&self) -> &EncoderSpec {
+        self.spec()
+    }
+
+    fn encode(&mut self, patches: &[u8], ids: &[u32], pooling: Pooling) -> Result<&[f32], NativeError> {
+        self.encode(Patches::Pixels(patches), ids).map(|features| features.pooled(pooling))
+    }
 }
 
 /// Memory that a server works in.

@@ -1,7 +1,7 @@
 //! The serial port: PL011 on pins 14 (send) and 15 (receive), 8 data bits, no parity, one stop bit.
 //!
 //! An interrupt moves received bytes from the port's 16 into a ring, so none is lost while the program encodes. What
-//! does not fit into the ring is dropped and counted; the checksum of its frame fails then, and the sender learns it.
+//! does not fit into the ring is dropped; the checksum of its frame fails then, and the sender learns it.
 
 use crate::{
     board::Board,
@@ -13,7 +13,7 @@ use crate::{
 use core::{
     cell::RefCell,
     convert::Infallible,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
 };
 use critical_section::Mutex;
 use embedded_io::{ErrorType, Read, ReadReady, Write};
@@ -40,8 +40,7 @@ const CLEAR: usize = 0x44;
 const BUSY: u32 = 1 << 3;
 const NOTHING_RECEIVED: u32 = 1 << 4;
 const FULL: u32 = 1 << 5;
-/// In [`DATA`]: bytes were lost in the port itself; a break is no byte.
-const OVERRUN: u32 = 1 << 11;
+/// In [`DATA`]: a break is no byte.
 const BREAK: u32 = 1 << 10;
 /// In [`MASK`]: enough bytes, or some bytes and then a pause.
 const RECEIVED: u32 = 1 << 4 | 1 << 6;
@@ -101,36 +100,31 @@ struct Receiver {
 
 static RECEIVER: Mutex<RefCell<Option<Receiver>>> = Mutex::new(RefCell::new(None));
 static CONFIGURED: AtomicBool = AtomicBool::new(false);
-static LOST: AtomicU32 = AtomicU32::new(0);
 
-/// The serial port.
-pub struct Uart {
-    port: Pl011,
+/// What was received.
+pub struct Reader {
     ring: Consumer<'static, u8>,
 }
 
-impl Uart {
-    /// Opens the port, whose clock runs at `clock` hertz, and lets its interrupts come. `None` if it is open already.
-    #[must_use]
-    pub fn open(board: Board, clock: u32) -> Option<Self> {
-        static QUEUE: StaticCell<Queue<u8, RING>> = StaticCell::new();
-        let (producer, consumer) = QUEUE.try_init_with(Queue::new)?.split();
-        let port = Pl011::new(board);
-        port.configure(board, clock);
-        CONFIGURED.store(true, Ordering::Relaxed);
-        critical_section::with(|section| {
-            RECEIVER.borrow_ref_mut(section).replace(Receiver { port: Pl011::new(board), ring: producer });
-        });
-        port.0.write(MASK, RECEIVED);
-        interrupt::enable(board);
-        Some(Self { port, ring: consumer })
-    }
+/// What is sent.
+pub struct Writer {
+    port: Pl011,
+}
 
-    /// Bytes, at least, that came and were lost since the start.
-    #[must_use]
-    pub fn lost() -> u32 {
-        LOST.load(Ordering::Relaxed)
-    }
+/// Opens the port, whose clock runs at `clock` hertz, and lets its interrupts come. `None` if it is open already.
+#[must_use]
+pub fn open(board: Board, clock: u32) -> Option<(Reader, Writer)> {
+    static QUEUE: StaticCell<Queue<u8, RING>> = StaticCell::new();
+    let (producer, consumer) = QUEUE.try_init_with(Queue::new)?.split();
+    let port = Pl011::new(board);
+    port.configure(board, clock);
+    CONFIGURED.store(true, Ordering::Relaxed);
+    critical_section::with(|section| {
+        RECEIVER.borrow_ref_mut(section).replace(Receiver { port: Pl011::new(board), ring: producer });
+    });
+    port.0.write(MASK, RECEIVED);
+    interrupt::enable(board);
+    Some((Reader { ring: consumer }, Writer { port }))
 }
 
 /// Takes what was received; called by the interrupt.
@@ -140,10 +134,10 @@ pub fn receive() {
         let Some(Receiver { port, ring }) = receiver.as_mut() else { return };
         while port.0.read(FLAGS) & NOTHING_RECEIVED == 0 {
             let data = port.0.read(DATA);
-            let lost =
-                u32::from(data & OVERRUN != 0) + u32::from(data & BREAK == 0 && ring.enqueue(data as u8).is_err());
-            // Only here is it written, so a load and a store will do.
-            LOST.store(LOST.load(Ordering::Relaxed).saturating_add(lost), Ordering::Relaxed);
+            if data & BREAK == 0 {
+                // A full ring: see above.
+                let _ = ring.enqueue(data as u8);
+            }
         }
     });
 }
@@ -159,11 +153,15 @@ pub fn send_last(board: Board, bytes: &[u8]) {
     port.flush();
 }
 
-impl ErrorType for Uart {
+impl ErrorType for Reader {
     type Error = Infallible;
 }
 
-impl Read for Uart {
+impl ErrorType for Writer {
+    type Error = Infallible;
+}
+
+impl Read for Reader {
     /// Sleeps until at least one byte is there.
     fn read(&mut self, out: &mut [u8]) -> Result<usize, Infallible> {
         if out.is_empty() {
@@ -181,13 +179,13 @@ impl Read for Uart {
     }
 }
 
-impl ReadReady for Uart {
+impl ReadReady for Reader {
     fn read_ready(&mut self) -> Result<bool, Infallible> {
         Ok(self.ring.ready())
     }
 }
 
-impl Write for Uart {
+impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
         self.port.send(bytes);
         Ok(bytes.len())
