@@ -69,6 +69,8 @@ impl Pl011 {
         let Self(registers) = self;
         registers.write(CONTROL, 0);
         registers.write(MASK, 0);
+        // FIFOs off: what is in them is gone.
+        registers.write(LINE, 0);
         registers.write(CLEAR, 0x7ff);
         // Clock / (16 * baud) in 64ths, rounded.
         let divisor = (u64::from(clock) * 8 / u64::from(BAUD)).div_ceil(2) as u32;
