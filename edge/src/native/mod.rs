@@ -27,7 +27,11 @@ pub mod workspace;
 pub mod write;
 
 #[cfg(all(test, feature = "std"))]
+mod encoder_tests;
+#[cfg(all(test, feature = "std"))]
 mod format_tests;
+#[cfg(all(test, feature = "std"))]
+mod reference;
 
 pub use encoder::{Encoder, Features, Patches};
 pub use error::NativeError;
