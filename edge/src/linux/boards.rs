@@ -129,10 +129,10 @@ fn kib(bytes: usize) -> usize {
 fn share(spec: &EncoderSpec, board: &Board) -> Result<String, NativeError> {
     let patches = Shape::of(spec)?.patches;
     if Needs::of(spec, 1)?.flash > board.flash {
-        return Ok("too large for the flash".into());
+        return Ok("flash too small".into());
     }
     Ok(match most_visible(spec, board)? {
-        0 => "too large for the RAM".into(),
+        0 => "RAM too small".into(),
         most if most == patches => "all".into(),
         most => format!("{most} of {patches}"),
     })
