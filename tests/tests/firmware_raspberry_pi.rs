@@ -293,7 +293,7 @@ fn an_exception_is_reported_and_the_board_starts_anew() -> anyhow::Result<()> {
         let mut board = Board::start(&kernel, &["-gdb", &listen])?;
         board.greeting()?;
         let mut debugger = Debugger::connect(&socket)?;
-        debugger.set(register, 0xdead_0000)?;
+        debugger.set(register, 0x8bad_0000)?;
         debugger.detach()?;
         // It sleeps until something comes.
         board.order(&Message::Ask)?;
@@ -302,7 +302,7 @@ fn an_exception_is_reported_and_the_board_starts_anew() -> anyhow::Result<()> {
         let second = board.answer(Duration::from_secs(10));
         let Some(Answer::Message(Message::Log(log))) = second else { bail!("{second:?}") };
         assert_eq!(log.level, LogLevel::Error);
-        assert!(log.text.starts_with(said) && log.text.contains("0xdead0"), "{}", log.text);
+        assert!(log.text.starts_with(said) && log.text.contains("0x8bad0"), "{}", log.text);
         // The greeting of the restarted board, which works.
         let third = board.answer(Duration::from_secs(20));
         let Some(Answer::Message(Message::Hello(_))) = third else { bail!("{third:?}") };
