@@ -9,6 +9,7 @@ use crate::{
     select::{Select, choose},
 };
 use common::{
+    mask::len_visible,
     model::{EncoderSpec, Pooling},
     patch::{PatchError, PatchGrid},
     wire::{
@@ -50,7 +51,7 @@ impl Encode for Encoder<'_> {
 pub struct Buffers<'b> {
     /// An image, `[H, W, C]`.
     pub image: &'b mut [u8],
-    /// Its patches, as many values.
+    /// The visible patches: `[V, P]` for the most that the encoder takes; more is not used.
     pub patches: &'b mut [u8],
     /// `[L]`.
     pub noise: &'b mut [f32],
@@ -101,7 +102,7 @@ impl<'b, E: Encode, C: FnMut() -> u64> Server<'b, E, C> {
         let Buffers { image, patches, noise, ids } = buffers;
         buffers = Buffers {
             image: exactly("the image buffer", image, grid.image_len())?,
-            patches: exactly("the patch buffer", patches, grid.image_len())?,
+            patches: most("the patch buffer", patches, grid.patch_dim(), grid.patches())?,
             noise: exactly("the noise buffer", noise, grid.patches())?,
             ids: exactly("the buffer of patch numbers", ids, grid.patches())?,
         };
@@ -164,6 +165,11 @@ impl<'b, E: Encode, C: FnMut() -> u64> Server<'b, E, C> {
                 link.statistics(self.done)
             }
             Message::Settings(settings) if possible(&settings) => {
+                let (visible, most) = (self.visible(&settings), self.most());
+                if visible > most {
+                    link.send(&Message::Log(too_many(visible, most)))?;
+                    return self.refuse(ErrorCode::Unsupported, link);
+                }
                 let pooling = self.encoder.spec().pooling_for(Some(settings.pooling));
                 self.settings = Settings { pooling, ..settings };
                 Ok(())
@@ -206,8 +212,27 @@ impl<'b, E: Encode, C: FnMut() -> u64> Server<'b, E, C> {
         Progress::Part
     }
 
+    /// Patches that are encoded with `settings`.
+    fn visible(&self, settings: &Settings) -> usize {
+        match settings.choice {
+            Choice::All => self.grid.patches(),
+            _ => len_visible(self.grid.patches(), settings.keep),
+        }
+    }
+
+    /// Patches that there is memory for.
+    fn most(&self) -> usize {
+        self.buffers.patches.len() / self.grid.patch_dim()
+    }
+
     /// Encodes the image in the buffer and sends its feature.
     fn encode<W: Write>(&mut self, frame: u32, name: &str, link: &mut Link<W>) -> Result<(), SendError<W::Error>> {
+        let (visible, most) = (self.visible(&self.settings), self.most());
+        if visible > most {
+            // Of the settings only those at the start are not checked.
+            link.send(&Message::Log(too_many(visible, most)))?;
+            return self.refuse(ErrorCode::Unsupported, link);
+        }
         let Self { encoder, clock, grid, buffers, settings, done, .. } = self;
         let Settings { keep, choice, seed, pooling } = *settings;
         let begun = clock();
@@ -281,6 +306,25 @@ fn select(choice: Choice) -> Select {
         Choice::Grid => Select::Grid,
         Choice::Block => Select::Block,
         Choice::All => Select::All,
+    }
+}
+
+fn too_many(visible: usize, most: usize) -> Log {
+    log(LogLevel::Error, format_args!("{visible} patches would be visible, at most {most} can be: keep fewer"))
+}
+
+/// The first values of a buffer, for at least one and at most `patches` patches.
+fn most<'b>(
+    what: &'static str,
+    buffer: &'b mut [u8],
+    patch_dim: usize,
+    patches: usize,
+) -> Result<&'b mut [u8], PatchError> {
+    let found = buffer.len();
+    let length = (found / patch_dim.max(1)).min(patches) * patch_dim;
+    match buffer.get_mut(..length) {
+        Some(buffer) if length > 0 => Ok(buffer),
+        _ => Err(PatchError::Length { what, expected: patch_dim, found }),
     }
 }
 

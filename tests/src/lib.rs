@@ -9,6 +9,7 @@ use std::{
 };
 
 pub mod pty;
+pub mod qemu;
 
 /// Says on standard error that a test did not run, and why. With `MAE_TESTS_REQUIRE_ALL` set it fails instead.
 ///
