@@ -125,10 +125,16 @@ impl Line {
     /// If it does not within half a minute.
     pub fn greeting(&mut self) -> anyhow::Result<Hello> {
         self.port.write_all(&[0])?;
-        for _ in 0..60 {
+        for asked in 1..=60 {
             self.order(&Message::Ask)?;
             if let Some(Answer::Message(Message::Hello(hello))) = self.answer(Duration::from_millis(500)) {
-                while self.answer(Duration::from_millis(500)).is_some() {}
+                // What was asked before it could answer will be answered, too.
+                let mut answered = 0;
+                while answered < asked
+                    && let Some(answer) = self.answer(Duration::from_secs(3))
+                {
+                    answered += u32::from(matches!(answer, Answer::Message(Message::Statistics(_))));
+                }
                 return Ok(hello);
             }
         }
