@@ -29,7 +29,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The firmware for `board`, in the folder that `CORTEX_M_FIRMWARE` names or that `.ci/run firmware` fills; `None`,
+/// The firmware for `board`, in the folder that `CORTEX_M_FIRMWARE` names or that `.ci/run cortex_m` fills; `None`,
 /// with a word, without it or QEMU.
 fn firmware(board: &str) -> Option<String> {
     let built = root().join("edge/firmware/cortex-m/target");
