@@ -10,6 +10,7 @@ use std::{
 };
 
 pub mod pty;
+pub mod qemu;
 pub mod runs;
 pub mod tinted;
 
