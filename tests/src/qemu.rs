@@ -51,6 +51,7 @@ impl Drop for Machine {
 
 /// What a board says.
 #[derive(Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a handful of them, in tests")]
 pub enum Answer {
     /// All but features.
     Message(Message),
