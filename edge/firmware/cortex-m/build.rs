@@ -17,7 +17,8 @@ fn prepare() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
     println!("cargo::rerun-if-changed=boards");
-    let chosen = |board: &&str| env::var_os(format!("CARGO_FEATURE_{}", board.to_uppercase().replace('-', "_"))).is_some();
+    let chosen =
+        |board: &&str| env::var_os(format!("CARGO_FEATURE_{}", board.to_uppercase().replace('-', "_"))).is_some();
     let boards: Vec<_> = ["mps2-an386", "mps2-an500"].into_iter().filter(chosen).collect();
     let [board] = boards[..] else {
         return Err(format!("choose one board, not {boards:?}: --no-default-features --features mps2-an500").into());

@@ -78,8 +78,8 @@ fn run() -> Result<Infallible, NativeError> {
     // Names of kernels are short.
     let _ = core::fmt::write(&mut runtime, format_args!("native int8 {}", kernels.name));
     let program = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
-    let mut server = Server::new(Shown { encoder, pin }, clock::micros, buffers, (&runtime, program))
-        .map_err(SpecError::from)?;
+    let mut server =
+        Server::new(Shown { encoder, pin }, clock::micros, buffers, (&runtime, program)).map_err(SpecError::from)?;
     end::remember(server.hello().clone());
     let state = format_args!("{}, up to {} of {} patches", board::NAME, sizes::MAX_VISIBLE, sizes::PATCHES);
     let Ok(_) = server.run(reader, writer, &[Message::Log(log(LogLevel::Info, state))]) else {
