@@ -78,6 +78,8 @@ pub struct Server<'b, E, C> {
     hello: Hello,
     grid: PatchGrid,
     buffers: Buffers<'b>,
+    /// Patches that there is memory for.
+    most: usize,
     settings: Settings,
     /// The image under way: its number and how many values have come.
     under_way: Option<(u32, usize)>,
@@ -102,14 +104,15 @@ impl<'b, E: Encode, C: FnMut() -> u64> Server<'b, E, C> {
         let Buffers { image, patches, noise, ids } = buffers;
         buffers = Buffers {
             image: exactly("the image buffer", image, grid.image_len())?,
-            patches: most("the patch buffer", patches, grid.patch_dim(), grid.patches())?,
+            patches: whole("the patch buffer", patches, grid.patch_dim(), grid.patches())?,
             noise: exactly("the noise buffer", noise, grid.patches())?,
             ids: exactly("the buffer of patch numbers", ids, grid.patches())?,
         };
         let hello = Hello::new(&spec, spec.pooling, runtime, program);
         let settings = Settings { keep: 1.0, choice: Choice::All, seed: 0, pooling: spec.pooling };
         let (under_way, given_up, done) = (None, None, Statistics::default());
-        Ok(Self { encoder, clock, hello, grid, buffers, settings, under_way, given_up, done })
+        let most = buffers.patches.len() / grid.patch_dim();
+        Ok(Self { encoder, clock, hello, grid, buffers, most, settings, under_way, given_up, done })
     }
 
     /// The greeting that it sends.
@@ -138,7 +141,7 @@ impl<'b, E: Encode, C: FnMut() -> u64> Server<'b, E, C> {
             if read == 0 {
                 return Ok(self.done);
             }
-            for byte in &buffer[..read] {
+            for byte in buffer.iter().take(read) {
                 if let Some(received) = decoder.push(*byte) {
                     self.answer(received, &mut link)?;
                 }
@@ -146,6 +149,9 @@ impl<'b, E: Encode, C: FnMut() -> u64> Server<'b, E, C> {
         }
     }
 
+    // Not inlined, as `take` and `encode`: `.ci/firmware.py` checks that nothing in `answer` and `take` calls the panic
+    // handler.
+    #[inline(never)]
     fn answer<W: Write>(
         &mut self,
         received: Result<Received, Damage>,
@@ -165,7 +171,7 @@ impl<'b, E: Encode, C: FnMut() -> u64> Server<'b, E, C> {
                 link.statistics(self.done)
             }
             Message::Settings(settings) if possible(&settings) => {
-                let (visible, most) = (self.visible(&settings), self.most());
+                let (visible, most) = (self.visible(&settings), self.most);
                 if visible > most {
                     link.send(&Message::Log(too_many(visible, most)))?;
                     return self.refuse(ErrorCode::Unsupported, link);
@@ -194,6 +200,7 @@ impl<'b, E: Encode, C: FnMut() -> u64> Server<'b, E, C> {
         link.send(&Message::Error(code))
     }
 
+    #[inline(never)]
     fn take(&mut self, part: &ImagePart) -> Progress {
         let begins = part.offset == 0;
         let (frame, before) =
@@ -220,14 +227,10 @@ impl<'b, E: Encode, C: FnMut() -> u64> Server<'b, E, C> {
         }
     }
 
-    /// Patches that there is memory for.
-    fn most(&self) -> usize {
-        self.buffers.patches.len() / self.grid.patch_dim()
-    }
-
     /// Encodes the image in the buffer and sends its feature.
+    #[inline(never)]
     fn encode<W: Write>(&mut self, frame: u32, name: &str, link: &mut Link<W>) -> Result<(), SendError<W::Error>> {
-        let (visible, most) = (self.visible(&self.settings), self.most());
+        let (visible, most) = (self.visible(&self.settings), self.most);
         if visible > most {
             // Of the settings only those at the start are not checked.
             link.send(&Message::Log(too_many(visible, most)))?;
@@ -282,6 +285,7 @@ pub fn log(level: LogLevel, text: impl Display) -> Log {
 }
 
 /// Writes the built-in image (`[H, W, C]`): gradients down and to the right, and a checkerboard of patches.
+#[inline(never)]
 pub fn built_in_image(grid: &PatchGrid, out: &mut [u8]) {
     let (height, width, channels, patch) = (grid.height(), grid.width(), grid.channels(), grid.patch_size());
     for (index, value) in out.iter_mut().enumerate() {
@@ -314,7 +318,7 @@ fn too_many(visible: usize, most: usize) -> Log {
 }
 
 /// The first values of a buffer, for at least one and at most `patches` patches.
-fn most<'b>(
+fn whole<'b>(
     what: &'static str,
     buffer: &'b mut [u8],
     patch_dim: usize,

@@ -50,7 +50,12 @@ fn spec() -> EncoderSpec {
 
 /// What a board answers to a line: messages, features, statistics.
 fn served(line: &[u8]) -> (Vec<Message>, Vec<Feature>, Statistics) {
-    let (mut image, mut patches, mut noise, mut ids) = ([0; 288], [0; 300], [0.0; 24], [0; 24]);
+    served_with(line, 300)
+}
+
+/// With memory for so many values of visible patches.
+fn served_with(line: &[u8], visible: usize) -> (Vec<Message>, Vec<Feature>, Statistics) {
+    let (mut image, mut patches, mut noise, mut ids) = ([0; 288], vec![0; visible], [0.0; 24], [0; 24]);
     let buffers = Buffers { image: &mut image, patches: &mut patches, noise: &mut noise, ids: &mut ids };
     let (mut now, mut answer) = (0, Vec::new());
     let clock = || {
@@ -186,12 +191,29 @@ fn an_image_with_a_missing_part_is_answered_by_one_error_and_the_next_by_its_fea
 }
 
 #[test]
+fn a_board_with_memory_for_few_patches_refuses_more() {
+    // 10 patches and half of one.
+    let mut orders = parts(1, &pixels(), 288);
+    orders.push(settings(0.5, Choice::Random, Pooling::Mean));
+    orders.push(settings(0.45, Choice::Grid, Pooling::Mean));
+    orders.extend(parts(2, &pixels(), 288));
+    let (messages, features, statistics) = served_with(&line(&orders), 126);
+    let refused = |visible: usize| {
+        let text = format!("{visible} patches would be visible, at most 10 can be: keep fewer");
+        [Message::Log(Log::new(LogLevel::Error, &text)), error(ErrorCode::Unsupported)]
+    };
+    assert_eq!(messages, [refused(24), refused(12)].concat());
+    assert_eq!((statistics.skipped, features.len()), (2, 1));
+    assert_eq!((features[0].frame, features[0].kept), (2, 10));
+}
+
+#[test]
 fn a_buffer_that_is_too_short_is_an_error() {
-    let (mut image, mut patches, mut noise, mut ids) = ([0; 288], [0; 287], [0.0; 24], [0; 24]);
+    let (mut image, mut patches, mut noise, mut ids) = ([0; 288], [0; 11], [0.0; 24], [0; 24]);
     let buffers = Buffers { image: &mut image, patches: &mut patches, noise: &mut noise, ids: &mut ids };
     let encoder = Sums { spec: spec(), feature: [0.0; 4] };
     let error = Server::new(encoder, || 0, buffers, ("", "")).err();
-    assert_eq!(error, Some(PatchError::Length { what: "the patch buffer", expected: 288, found: 287 }));
+    assert_eq!(error, Some(PatchError::Length { what: "the patch buffer", expected: 12, found: 11 }));
 }
 
 /// Orders with random contents, most of them not from an honest host.

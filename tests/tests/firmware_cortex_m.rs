@@ -76,7 +76,9 @@ fn features_equal_those_of_this_machine(board: &str) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let (images, out) = (folder.path().join("images"), folder.path().join("features.npy"));
     write_images(&images, 3)?;
-    let machine = Machine::start(QEMU, &["-M", board, "-kernel", &firmware])?;
+    let logs = folder.path().join("defmt.bin");
+    let log_port = format!("file:{}", logs.display());
+    let machine = Machine::start(QEMU, &["-M", board, "-kernel", &firmware, "-serial", &log_port])?;
     let listen = |options: &[&str]| -> anyhow::Result<serde_json::Value> {
         let (images, out) = (images.display().to_string(), out.display().to_string());
         let all = ["listen", "--port", &machine.port, "--images", &images, "--out", &out, "--json"];
@@ -123,6 +125,9 @@ fn features_equal_those_of_this_machine(board: &str) -> anyhow::Result<()> {
         listen(&[])?;
         check(1.0, Select::All, 0, Pooling::Mean)?;
     }
+    // defmt's frames, each with a zero behind it: who starts, and with which model.
+    let logged = fs::read(&logs)?;
+    assert_eq!(logged.split(|byte| *byte == 0).filter(|frame| !frame.is_empty()).count(), 2, "{logged:02x?}");
     Ok(())
 }
 

@@ -5,7 +5,10 @@
 //! host learns it.
 
 use crate::{board, registers::Registers};
-use core::{cell::RefCell, convert::Infallible};
+use core::{
+    cell::{Ref, RefCell},
+    convert::Infallible,
+};
 use cortex_m::asm;
 use critical_section::{CriticalSection, Mutex};
 use embedded_io::{ErrorType, Read, Write};
@@ -97,7 +100,10 @@ static QUEUE: StaticCell<Queue<u8, RING>> = StaticCell::new();
 
 /// Takes what the host's port has received, and sets whether it may interrupt.
 fn receive(section: CriticalSection<'_>) {
-    if let Some(receiving) = RECEIVING.borrow_ref_mut(section).as_mut() {
+    // It is borrowed only here and in `open`, never twice: nothing interrupts a critical section.
+    if let Ok(mut receiving) = RECEIVING.borrow(section).try_borrow_mut()
+        && let Some(receiving) = receiving.as_mut()
+    {
         receiving.move_all();
         let interrupt = if receiving.paused { 0 } else { RECEIVER_INTERRUPT };
         Port::host().0.write::<CONTROL>(SENDER | RECEIVER | interrupt);
@@ -109,6 +115,7 @@ fn receive(section: CriticalSection<'_>) {
 }
 
 /// The receiver's interrupt.
+#[inline(never)]
 pub fn interrupt() {
     critical_section::with(receive);
 }
@@ -137,6 +144,7 @@ impl ErrorType for Reader {
 }
 
 impl Read for Reader {
+    #[inline(never)]
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
         loop {
             let mut count = 0;
@@ -147,7 +155,8 @@ impl Read for Reader {
             }
             // There is room again: also for what stopped the interrupt.
             critical_section::with(|section| {
-                if RECEIVING.borrow_ref(section).as_ref().is_some_and(|receiving| receiving.paused) {
+                let paused = |receiving: Ref<'_, Option<Receiving>>| receiving.as_ref().is_some_and(|it| it.paused);
+                if RECEIVING.borrow(section).try_borrow().is_ok_and(paused) {
                     receive(section);
                 }
             });
