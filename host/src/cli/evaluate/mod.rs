@@ -6,7 +6,7 @@ mod knn;
 mod linear;
 pub mod output;
 mod partial;
-mod recipe;
+pub mod recipe;
 mod seam;
 pub mod sets;
 mod views;
