@@ -34,8 +34,7 @@ pub fn forward(config: &MaeConfig, visible: usize) -> Result<u64, PatchError> {
 /// As [`forward`], with `encoded` tokens in the encoder beside the class token.
 fn forward_through(config: &MaeConfig, visible: usize, encoded: usize) -> Result<u64, PatchError> {
     let grid = config.grid()?;
-    let [visible, encoded, patches, values] =
-        [visible, encoded, grid.patches(), grid.patch_dim()].map(|n| n as u64);
+    let [visible, encoded, patches, values] = [visible, encoded, grid.patches(), grid.patch_dim()].map(|n| n as u64);
     let hidden = |dim: usize| (dim as f64 * config.mlp_ratio) as u64;
     let (dim, width) = (config.dim as u64, config.decoder_dim as u64);
     let encoder = 2 * visible * values * dim + config.depth as u64 * block(encoded + 1, dim, hidden(config.dim));

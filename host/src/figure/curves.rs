@@ -19,7 +19,8 @@ pub(super) fn scene(figure: &Figure, label: &str, places: &[(f64, String)]) -> S
     let mut scene = Scene { title: figure.title.clone(), width: WIDTH, height, items: Vec::new() };
     scene.text((MARGIN, MARGIN + LINE * 0.8), Anchor::Start, INK, figure.title.as_str());
     let axes: Vec<Axis> = panels.iter().map(|panel| axis(panel)).collect();
-    let widest = axes.iter().flat_map(|axis| axis.ticks().map(|tick| room(&axis.text(tick, 1.0)))).fold(0.0, f64::max);
+    let widest =
+        axes.iter().flat_map(|axis| axis.ticks().map(|tick| room(&axis.text(tick, 1.0)))).fold(0.0, f64::max);
     let (left, right) = (MARGIN + widest + 8.0, WIDTH - MARGIN);
     let numbers = || places.iter().map(|(place, _)| *place);
     let (low, high) = (numbers().fold(f64::MAX, f64::min), numbers().fold(f64::MIN, f64::max));

@@ -123,7 +123,8 @@ mod tests {
         let numbers = Settings::Numbers { label: "masking ratio (%)".into(), places };
         let names = Settings::Names(["pixels", "pixels, normalised", "high-pass"].map(String::from).to_vec());
         for settings in [numbers, names] {
-            let (curve, svg) = (matches!(settings, Settings::Numbers { .. }), figure(settings, points.clone()).scene());
+            let (curve, svg) =
+                (matches!(settings, Settings::Numbers { .. }), figure(settings, points.clone()).scene());
             let svg = svg::text(&svg);
             for text in ["84.9", "73.5", "a title", "a note", "linear &lt;probe&gt;"] {
                 assert!(svg.contains(&format!(">{text}")), "{text}: {svg}");

@@ -38,8 +38,8 @@ fn draw(scene: &Scene) -> RgbImage {
                 let points = scaled(points);
                 let inside = |x: f64, y: f64| {
                     let step = |i: usize| (i as f64 + 0.5) / STEPS as f64 - 0.5;
-                    let hits = (0..STEPS * STEPS)
-                        .filter(|i| contains(&points, (x + step(i % STEPS), y + step(i / STEPS))));
+                    let hits =
+                        (0..STEPS * STEPS).filter(|i| contains(&points, (x + step(i % STEPS), y + step(i / STEPS))));
                     hits.count() as f64 / (STEPS * STEPS) as f64
                 };
                 paint(&mut image, bounds(&points, 1.0), *colour, *opacity, inside);
@@ -62,9 +62,9 @@ fn scaled(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 /// Left, top, right and bottom of the points with a margin.
 fn bounds(points: &[(f64, f64)], margin: f64) -> [f64; 4] {
     let first = [f64::MAX, f64::MAX, f64::MIN, f64::MIN];
-    let [left, top, right, bottom] = points.iter().fold(first, |[left, top, right, bottom], (x, y)| {
-        [left.min(*x), top.min(*y), right.max(*x), bottom.max(*y)]
-    });
+    let [left, top, right, bottom] = points
+        .iter()
+        .fold(first, |[left, top, right, bottom], (x, y)| [left.min(*x), top.min(*y), right.max(*x), bottom.max(*y)]);
     [left - margin, top - margin, right + margin, bottom + margin]
 }
 
@@ -104,7 +104,8 @@ fn distance(points: &[(f64, f64)], (x, y): (f64, f64)) -> f64 {
 /// Whether a polygon holds a place: a ray to the right crosses its sides an odd number of times.
 fn contains(points: &[(f64, f64)], (x, y): (f64, f64)) -> bool {
     let sides = points.iter().zip(points.iter().cycle().skip(1));
-    let crossed = sides.filter(|((ax, ay), (bx, by))| (*ay > y) != (*by > y) && x < ax + (y - ay) / (by - ay) * (bx - ax));
+    let crossed =
+        sides.filter(|((ax, ay), (bx, by))| (*ay > y) != (*by > y) && x < ax + (y - ay) / (by - ay) * (bx - ax));
     crossed.count() % 2 == 1
 }
 

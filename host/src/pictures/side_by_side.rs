@@ -1,6 +1,9 @@
 //! Reconstructions of several runs side by side.
 
-use super::{canvas::{Canvas, Column}, fill, hide, tile, whole};
+use super::{
+    canvas::{Canvas, Column},
+    fill, hide, tile, whole,
+};
 use crate::{checkpoint::atomic, model::MaskBatch, train::run_folder::RunFolder};
 use anyhow::Context as _;
 use common::mask;

@@ -261,8 +261,12 @@ impl Trainer {
 
     fn loader(&self) -> anyhow::Result<Loader> {
         let train = &self.config.train;
-        let config =
-            LoaderConfig { seed: train.seed, batch_size: train.batch_size, augment: train.augment, ..LoaderConfig::default() };
+        let config = LoaderConfig {
+            seed: train.seed,
+            batch_size: train.batch_size,
+            augment: train.augment,
+            ..LoaderConfig::default()
+        };
         let (epoch, batches) = (self.position.epoch, self.position.iteration * train.accumulate);
         Loader::start(self.dataset.clone(), self.grid, self.config.pixels, config, epoch, batches)
     }

@@ -54,7 +54,8 @@ pub fn figure(sweep: &Sweep, rows: &[Row]) -> Figure {
     };
     let base = preset_of(&sweep.jobs[0].run.config);
     let (model, epochs) = (&base.model, base.train.epochs);
-    let of_epochs = if sweep.experiment == Experiment::Schedule { String::new() } else { format!(", {epochs} epochs") };
+    let of_epochs =
+        if sweep.experiment == Experiment::Schedule { String::new() } else { format!(", {epochs} epochs") };
     let title = format!(
         "{}: encoder {}x{}, {}x{} pixels{of_epochs}",
         sweep.experiment.name().replace('-', " "),
@@ -98,10 +99,10 @@ pub fn reconstructions(
     if !shows || trained.len() != sweep.settings.len() {
         return Ok(None);
     }
-    let shown = trained.iter().zip(&sweep.settings).map(|(run, setting)| Shown {
-        caption: setting.label.clone(),
-        run: run.path.clone(),
-    });
+    let shown = trained
+        .iter()
+        .zip(&sweep.settings)
+        .map(|(run, setting)| Shown { caption: setting.label.clone(), run: run.path.clone() });
     let path = out.join("reconstructions.png");
     side_by_side::draw(&shown.collect::<Vec<_>>(), images, &path)?;
     Ok(Some(path))

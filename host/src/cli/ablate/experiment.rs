@@ -88,7 +88,8 @@ impl Experiment {
             }
             Self::DecoderWidth => {
                 // A multiple of four for the positions.
-                let scaled = |width: usize| ((width * model.dim) as f64 / (4 * PAPER.1) as f64).round().max(1.0) * 4.0;
+                let scaled =
+                    |width: usize| ((width * model.dim) as f64 / (4 * PAPER.1) as f64).round().max(1.0) * 4.0;
                 [128, 256, 512, 768, 1024].map(|width| scaled(width).to_string()).to_vec()
             }
             Self::MaskToken => texts(&["decoder", "encoder"]),

@@ -3,10 +3,7 @@
 use super::sweep::{Counts, Evaluation, Judging, Run};
 use crate::{
     checkpoint::Tensors,
-    cli::{
-        evaluate::sets::Sets,
-        images::bar,
-    },
+    cli::{evaluate::sets::Sets, images::bar},
     evaluate::{
         features::{Choice, pooled, with_burn},
         knn::{self, Labelled, Vote},

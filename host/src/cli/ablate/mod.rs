@@ -220,9 +220,9 @@ fn sweep(args: &Args, chosen: &Chosen) -> anyhow::Result<Sweep> {
         args.finetune_batch_size.unwrap_or_else(|| (1 << (counts.train / 8).max(1).ilog2()).min(256));
     let images = match &common.data {
         DataSource::Synthetic => common.base.train.synthetic_images,
-        DataSource::Folder(folder) => {
-            edge::image_source::find(folder).map_err(|error| misuse(format!("{error}; --data takes a folder of images")))?.len()
-        }
+        DataSource::Folder(folder) => edge::image_source::find(folder)
+            .map_err(|error| misuse(format!("{error}; --data takes a folder of images")))?
+            .len(),
     };
     check_images(&common.base.train, images)?;
     Ok(Sweep { experiment: args.experiment, settings, jobs, judging, counts, images })

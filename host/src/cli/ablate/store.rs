@@ -61,8 +61,9 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             text => text.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        serde_json::from_str(&text)
-            .with_context(|| format!("{} is damaged: remove it, and the run's evaluations are done again", path.display()))
+        serde_json::from_str(&text).with_context(|| {
+            format!("{} is damaged: remove it, and the run's evaluations are done again", path.display())
+        })
     }
 
     /// The result of `key` with these settings.
@@ -95,9 +96,9 @@ pub fn difference(known: &Value, wanted: &Value) -> Option<String> {
         if let (Some(a), Some(b)) = (known.as_object(), wanted.as_object()) {
             let keys = a.keys().chain(b.keys());
             let at = |key: &String| if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            return keys
-                .filter(|key| a.get(*key) != b.get(*key))
-                .find_map(|key| find(&at(key), a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null)));
+            return keys.filter(|key| a.get(*key) != b.get(*key)).find_map(|key| {
+                find(&at(key), a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null))
+            });
         }
         (known != wanted).then(|| format!("{path} was {known} and is {wanted} now"))
     }

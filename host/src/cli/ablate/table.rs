@@ -184,7 +184,8 @@ pub fn csv(experiment: &str, rows: &[Row]) -> String {
 /// # Errors
 /// Those of the file system; what was there is then untouched.
 pub fn write(path: &Path, experiment: &str, rows: &[Row]) -> anyhow::Result<()> {
-    atomic::write_file(path, csv(experiment, rows).as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+    atomic::write_file(path, csv(experiment, rows).as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -214,8 +215,14 @@ mod tests {
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
         assert_eq!(lines[0].len(), lines[1].len());
         let field = |name: &str| lines[1][lines[0].iter().position(|known| *known == name).expect("field")];
-        assert_eq!([field("setting"), field("seed"), field("metric"), field("value")], ["0.5", "3", "knn", "0.123457"]);
-        assert_eq!([field("loss"), field("pretrain_seconds"), field("date")], ["0.250000", "", "2026-11-25 08:00:00 UTC"]);
+        assert_eq!(
+            [field("setting"), field("seed"), field("metric"), field("value")],
+            ["0.5", "3", "knn", "0.123457"]
+        );
+        assert_eq!(
+            [field("loss"), field("pretrain_seconds"), field("date")],
+            ["0.250000", "", "2026-11-25 08:00:00 UTC"]
+        );
         assert_eq!(field("pretrain_flops").parse(), Ok(3e13));
     }
 

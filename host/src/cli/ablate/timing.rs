@@ -13,7 +13,11 @@ use crate::{
         knn::{self, Labelled, Vote},
         linear::{self, Method, Recipe, TrainingSet},
     },
-    model::{Classifier, MaeConfig, Mae, MaskBatch, classifier::{HeadPool, Trained}, weights},
+    model::{
+        Classifier, Mae, MaeConfig, MaskBatch,
+        classifier::{HeadPool, Trained},
+        weights,
+    },
     train::run_folder::RunConfig,
 };
 use anyhow::Context as _;
@@ -157,7 +161,8 @@ impl<'a> Timer<'a> {
             Evaluation::Knn => {
                 let pair = self.once(format!("kNN of {dim} values"), || {
                     let (bank, query) = (random(ROWS, dim), random(IMAGES, dim));
-                    let of = |rows: Vec<Vec<f32>>| Labelled { labels: (0..rows.len()).map(|i| i % 10).collect(), rows };
+                    let of =
+                        |rows: Vec<Vec<f32>>| Labelled { labels: (0..rows.len()).map(|i| i % 10).collect(), rows };
                     let (bank, query) = (of(bank), of(query));
                     let votes = [Vote { k: 20, temperature: 0.07 }];
                     let seconds = median_step(|| knn::predict(&bank, &query, &votes).map(drop))?;
@@ -166,11 +171,13 @@ impl<'a> Timer<'a> {
                 pair * train * test
             }
             Evaluation::Linear(method) => {
-                let row = self.once(format!("a linear probe by {method} of {dim} values"), || probe(method, dim, counts))?;
+                let row =
+                    self.once(format!("a linear probe by {method} of {dim} values"), || probe(method, dim, counts))?;
                 row * train
             }
             Evaluation::Finetune(blocks) => {
-                let (step, test_image) = (self.tuning(config, blocks, judging.finetune_batch)?, self.encoding(config)?);
+                let (step, test_image) =
+                    (self.tuning(config, blocks, judging.finetune_batch)?, self.encoding(config)?);
                 judging.finetune_epochs as f64 * (step * train + test_image * test)
             }
             // Forward alone, of all patches.
