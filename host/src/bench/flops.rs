@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn hidden_patches_cost_the_encoder_nothing() {
-        let config = crate::train::config::Preset::named("base-224").expect("preset").model;
+        let config = Preset::named("base-224").expect("preset").model;
         let no_decoder = |visible| {
             let decoder = MaeConfig { decoder_depth: 0, ..config.clone() };
             forward(&decoder, visible).expect("grid") as f64
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn mask_tokens_in_the_encoder_cost_three_times_as_much() {
         // Table 1c has 3.3 times for ViT-L, decoder and all.
-        let mut preset = crate::train::config::Preset::named("large-224").expect("preset");
+        let mut preset = Preset::named("large-224").expect("preset");
         let without = training(&preset).expect("grid") as f64;
         preset.train.encoder_mask_tokens = true;
         let with = training(&preset).expect("grid") as f64;

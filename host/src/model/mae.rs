@@ -302,3 +302,6 @@ fn stored_table(config: &MaeConfig, grid: &PatchGrid, dim: usize, device: &Devic
 fn constant<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), device)
 }
+
+#[cfg(test)]
+mod tests;
