@@ -2,7 +2,7 @@
 
 use super::{
     Figure, Panel,
-    scene::{Anchor, COLOURS, GRID, INK, Item, LINE, SOFT, Scene, room},
+    scene::{Anchor, GRID, INK, Item, LINE, SOFT, Scene, room},
 };
 use crate::report::chart::Axis;
 
@@ -29,7 +29,8 @@ pub(super) fn scene(figure: &Figure, label: &str, places: &[(f64, String)]) -> S
         left + INSET + share * (right - left - 2.0 * INSET)
     };
     let mut base = top;
-    for ((panel, axis), colour) in panels.iter().zip(&axes).zip(COLOURS.iter().cycle()) {
+    for (panel, axis) in panels.iter().zip(&axes) {
+        let colour = &panel.colour;
         scene.text((left, base + LINE), Anchor::Start, *colour, panel.title.as_str());
         let (upper, lower) = (base + 1.6 * LINE, base + 1.6 * LINE + PANEL);
         let at_y = |value: f64| lower - (value - axis.low) / (axis.high - axis.low) * PANEL;

@@ -6,7 +6,7 @@ pub mod rows;
 pub mod scene;
 pub mod svg;
 
-use scene::Scene;
+use scene::{Rgb, Scene};
 
 /// The mean of some measurements, and how far they lie apart.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +36,8 @@ impl Point {
 pub struct Panel {
     /// Above the panel: what it is, with its unit.
     pub title: String,
+    /// Its colour, the same in every figure.
+    pub colour: Rgb,
     /// One a setting, where there is one.
     pub points: Vec<Option<Point>>,
     /// Decimals of the numbers at the points.
@@ -99,7 +101,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn figure(settings: Settings, points: Vec<Option<Point>>) -> Figure {
-        let panel = |title: &str| Panel { title: title.into(), points: points.clone(), decimals: 1 };
+        let panel =
+            |title: &str| Panel { title: title.into(), colour: [9, 8, 7], points: points.clone(), decimals: 1 };
         let panels = vec![panel("fine-tuning, accuracy (%)"), panel("linear <probe>")];
         Figure { title: "a title".into(), note: "a note".into(), settings, panels }
     }

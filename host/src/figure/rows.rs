@@ -2,7 +2,7 @@
 
 use super::{
     Figure, Panel, Point,
-    scene::{Anchor, COLOURS, GRID, INK, LINE, SOFT, Scene, room},
+    scene::{Anchor, GRID, INK, LINE, SOFT, Scene, room},
 };
 use crate::report::chart::Axis;
 
@@ -29,7 +29,8 @@ pub(super) fn scene(figure: &Figure, names: &[String]) -> Scene {
         scene.text((first - 14.0, middle(row) + 4.0), Anchor::End, INK, name.as_str());
     }
     let mut left = first;
-    for ((panel, width), colour) in figure.panels.iter().zip(&widths).zip(COLOURS.iter().cycle()) {
+    for (panel, width) in figure.panels.iter().zip(&widths) {
+        let colour = &panel.colour;
         scene.text((left, top - 8.0), Anchor::Start, *colour, panel.title.as_str());
         let (low, high) = panel.range();
         let axis = if low > high { Axis::around(0.0, 1.0, 4) } else { Axis::around(low, high, 4) };

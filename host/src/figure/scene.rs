@@ -9,8 +9,8 @@ pub const INK: Rgb = [40, 40, 40];
 pub const SOFT: Rgb = [110, 110, 110];
 /// Of grid lines.
 pub const GRID: Rgb = [222, 222, 222];
-/// Of the panels' data, in their order.
-pub const COLOURS: [Rgb; 4] = [[31, 87, 164], [192, 80, 28], [38, 128, 84], [120, 72, 152]];
+/// For data, told apart also without all cones.
+pub const COLOURS: [Rgb; 5] = [[31, 87, 164], [192, 80, 28], [38, 128, 84], [120, 72, 152], [90, 90, 90]];
 
 /// Width of a letter, as the layout counts it; what a text takes in either form of the picture is no more.
 pub const LETTER: f64 = 7.0;

@@ -6,32 +6,60 @@ use super::{
     table::{Row, metrics, point},
 };
 use crate::{
+    bench::flops,
     checkpoint::atomic,
-    figure::{Figure, Panel, Point, Settings, png, svg},
+    figure::{
+        Figure, Panel, Point, Settings, png,
+        scene::{COLOURS, Rgb},
+        svg,
+    },
     pictures::side_by_side::{self, Shown},
 };
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
-/// The metrics that a figure shows, from above, with their titles, the factor of their numbers, and decimals.
-const PANELS: [(&str, &str, f64, usize); 5] = [
-    ("finetune", "fine-tuning, accuracy (%)", 100.0, 1),
-    ("linear", "linear probing, accuracy (%)", 100.0, 1),
-    ("knn", "kNN, accuracy (%)", 100.0, 1),
-    ("seam", "seam (1: as the image)", 1.0, 2),
-    ("rmse-near", "error near visible patches (of 255)", 1.0, 1),
+/// A metric in a figure.
+struct Look {
+    metric: &'static str,
+    title: &'static str,
+    colour: Rgb,
+    /// What its values are multiplied by.
+    factor: f64,
+    decimals: usize,
+}
+
+/// The metrics that a figure shows, from above.
+const LOOKS: [Look; 5] = [
+    accuracy("finetune", "fine-tuning, accuracy (%)", COLOURS[0]),
+    accuracy("linear", "linear probing, accuracy (%)", COLOURS[1]),
+    accuracy("knn", "kNN, accuracy (%)", COLOURS[2]),
+    Look { metric: "seam", title: "seam (1: as the image)", colour: COLOURS[3], factor: 1.0, decimals: 2 },
+    Look {
+        metric: "rmse-near",
+        title: "error near visible patches (of 255)",
+        colour: COLOURS[4],
+        factor: 1.0,
+        decimals: 1,
+    },
 ];
+
+const fn accuracy(metric: &'static str, title: &'static str, colour: Rgb) -> Look {
+    Look { metric, title, colour, factor: 100.0, decimals: 1 }
+}
 
 /// The figure of what is there.
 #[must_use]
 pub fn figure(sweep: &Sweep, rows: &[Row]) -> Figure {
     let found = metrics(rows);
-    let panel = |(metric, title, factor, decimals): &(&str, &str, f64, usize)| {
+    let panel = |Look { metric, title, colour, factor, decimals }: &Look| {
         let scaled = |p: Point| Point { mean: p.mean * factor, spread: p.spread * factor, ..p };
         let points = (0..sweep.settings.len()).map(|place| point(rows, place, metric).map(scaled)).collect();
-        Panel { title: (*title).into(), points, decimals: *decimals }
+        Panel { title: (*title).into(), colour: *colour, points, decimals: *decimals }
     };
-    let panels = PANELS.iter().filter(|(metric, ..)| found.contains(metric)).map(panel).collect();
+    let mut panels: Vec<Panel> = LOOKS.iter().filter(|look| found.contains(&look.metric)).map(panel).collect();
+    if sweep.experiment == Experiment::MaskToken {
+        panels.extend(costs(sweep, rows));
+    }
     let settings = match sweep.experiment.axis() {
         None => Settings::Names(sweep.settings.iter().map(|setting| setting.label.clone()).collect()),
         Some(label) => {
@@ -65,6 +93,25 @@ pub fn figure(sweep: &Sweep, rows: &[Row]) -> Figure {
         model.image_width
     );
     Figure { title, note, settings, panels }
+}
+
+/// What pre-training costs, where that is the point of an experiment.
+fn costs(sweep: &Sweep, rows: &[Row]) -> [Panel; 2] {
+    let settings = || 0..sweep.settings.len();
+    let operations = |place: usize| {
+        let operations = flops::training(&sweep.settings[place].preset).ok()?;
+        Some(Point { mean: operations as f64 / 1e6, spread: 0.0, count: 1 })
+    };
+    let seconds = |place: usize| {
+        let mut seeds: Vec<&Row> = rows.iter().filter(|row| row.place == place).collect();
+        seeds.dedup_by_key(|row| row.seed);
+        Point::of(&seeds.iter().filter_map(|row| row.pretrain_seconds).collect::<Vec<_>>())
+    };
+    let panel = |title: &str, points| Panel { title: title.into(), colour: COLOURS[4], points, decimals: 1 };
+    [
+        panel("training step, MFLOP an image", settings().map(operations).collect()),
+        panel("pre-training, s", settings().map(seconds).collect()),
+    ]
 }
 
 /// Writes `figure.svg` and `figure.png` into `out`.

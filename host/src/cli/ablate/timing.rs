@@ -33,7 +33,7 @@ use std::{
 /// Most operations of a measured step on a CPU; larger batches are cut down.
 const MOST: f64 = 60e9;
 /// Measured steps take so long together, and are at least [`STEPS`].
-const SPAN: Duration = Duration::from_millis(500);
+const SPAN: Duration = Duration::from_millis(200);
 const STEPS: usize = 3;
 /// A first step that takes longer is the measurement.
 const LONG: Duration = Duration::from_secs(2);

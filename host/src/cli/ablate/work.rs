@@ -19,6 +19,7 @@ use crate::{
         trainer::{Outcome, Trainer},
     },
 };
+use edge::exit::Misuse;
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -79,34 +80,63 @@ pub fn run(
     stop: &AtomicBool,
 ) -> anyhow::Result<Found> {
     let mut judge = Judge::new(sweep.judging.clone(), chosen.device.clone());
-    let (all, stopped) = (sweep.jobs.len(), || stop.load(Ordering::Relaxed));
+    let mut failed: Vec<(&str, anyhow::Error)> = Vec::new();
     for (place, job) in sweep.jobs.iter().enumerate() {
-        let mut store = Store::open(&job.run.path)?;
-        let missing = |store: &Store| {
-            let kept = |evaluation: &Evaluation| store.get(&evaluation.key(), &evaluation.settings(&sweep.judging));
-            job.evaluations.iter().copied().filter(|evaluation| kept(evaluation).is_none()).collect::<Vec<_>>()
-        };
-        let left = missing(&store);
-        if left.is_empty() && job.run.state()? == State::Trained {
+        if failed.iter().any(|(name, _)| *name == job.run.name) {
             continue;
         }
-        let (setting, seed) = (&sweep.settings[job.setting].value, job.run.config.train.seed);
-        edge::note!("run {} of {all}: {} {setting}, seed {seed}", place + 1, sweep.experiment.name());
-        if stopped() || pretrain(&job.run, images, chosen, stop)? != Outcome::Finished {
-            return found(sweep, out, false);
-        }
-        for evaluation in left {
-            let Some(()) = evaluate(sweep, job, evaluation, (&mut judge, &mut store), chosen, stop)? else {
-                return found(sweep, out, false);
-            };
-            found(sweep, out, false)?;
+        match work_on(sweep, (place, job), (out, chosen), images, &mut judge, stop) {
+            Ok(true) => {}
+            Ok(false) => return found(sweep, out, false),
+            Err(error) if error.downcast_ref::<Misuse>().is_some() => return Err(error),
+            // One that diverges must not keep the others from being done.
+            Err(error) => {
+                edge::note!("warning: {} failed: {error:#}", job.run.name);
+                failed.push((&job.run.name, error));
+            }
         }
     }
     let mut found = found(sweep, out, true)?;
+    let count = failed.len();
+    if let Some((name, error)) = failed.into_iter().next() {
+        let results = found.files[0].display();
+        return Err(error.context(format!("{count} runs failed, the first of them {name}; {results} has the others")));
+    }
     let first: Vec<&Run> = sweep.jobs.iter().take(sweep.settings.len()).map(|job| &job.run).collect();
     let dataset = images.of(first[0])?;
     found.files.extend(draw::reconstructions(sweep, &first, &pictures::samples(&dataset, 6), out)?);
     Ok(found)
+}
+
+/// Trains and evaluates the run of a job, its number in the sweep first; false if it was stopped.
+fn work_on(
+    sweep: &Sweep,
+    (place, job): (usize, &Job),
+    (out, chosen): (&Path, &Chosen),
+    images: &mut Images,
+    judge: &mut Judge,
+    stop: &AtomicBool,
+) -> anyhow::Result<bool> {
+    let mut store = Store::open(&job.run.path)?;
+    let missing =
+        |evaluation: &&Evaluation| store.get(&evaluation.key(), &evaluation.settings(&sweep.judging)).is_none();
+    let left: Vec<Evaluation> = job.evaluations.iter().filter(missing).copied().collect();
+    if left.is_empty() && job.run.state()? == State::Trained {
+        return Ok(true);
+    }
+    let (setting, seed) = (&sweep.settings[job.setting].value, job.run.config.train.seed);
+    let (name, all) = (sweep.experiment.name(), sweep.jobs.len());
+    edge::note!("run {} of {all}: {name} {setting}, seed {seed}", place + 1);
+    if stop.load(Ordering::Relaxed) || pretrain(&job.run, images, chosen, stop)? != Outcome::Finished {
+        return Ok(false);
+    }
+    for evaluation in left {
+        if evaluate(sweep, job, evaluation, (judge, &mut store), chosen, stop)?.is_none() {
+            return Ok(false);
+        }
+        found(sweep, out, false)?;
+    }
+    Ok(true)
 }
 
 /// Writes what is there.
