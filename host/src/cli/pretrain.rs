@@ -77,8 +77,9 @@ pub struct Args {
     /// Whether the target is each patch normalised by its own mean and deviation.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, conflicts_with = "resume")]
     norm_pix_loss: Option<bool>,
-    /// What is predicted: pixels, high-pass:SIGMA (pixels without what a Gaussian of SIGMA pixels keeps), or
-    /// low-variance:SHARE (each patch without its main components, which explain SHARE of the variance).
+    /// What is predicted: pixels, high-pass:SIGMA (pixels without what a Gaussian of SIGMA pixels keeps),
+    /// low-variance:SHARE (each patch without its main components, which explain SHARE of the variance), or
+    /// principal:COUNT (each patch as its COUNT main components).
     #[arg(long, value_name = "TARGET", conflicts_with = "resume")]
     target: Option<Target>,
     /// Weigh removed pixels by their distance to the nearest visible patch: one that touches it weighs 1 + W before

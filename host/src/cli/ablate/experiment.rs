@@ -93,7 +93,12 @@ impl Experiment {
                 [128, 256, 512, 768, 1024].map(|width| scaled(width).to_string()).to_vec()
             }
             Self::MaskToken => texts(&["decoder", "encoder"]),
-            Self::Target => texts(&["pixels", "pixels+norm", "low-variance:0.9+norm", "high-pass:1.5+norm"]),
+            Self::Target => {
+                // 96 components of 768 values.
+                let values = model.patch_size * model.patch_size * model.channels;
+                let main = format!("principal:{}", (values / 8).max(1));
+                texts(&["pixels", "pixels+norm", &main, "low-variance:0.9+norm", "high-pass:1.5+norm"])
+            }
             Self::Augmentation => texts(&["none", "fixed-crop", "random-crop", "colour-jitter"]),
             Self::Schedule => {
                 let part = |factor: f64| (base.train.epochs as f64 * factor).round().max(1.0).to_string();
@@ -298,6 +303,7 @@ mod tests {
     #[test]
     fn the_decoder_is_scaled_to_the_encoder() {
         assert_eq!(values(Experiment::DecoderDepth), ["1", "2", "3"]);
+        assert_eq!(values(Experiment::Target)[2], "principal:6");
         assert_eq!(values(Experiment::DecoderWidth), ["16", "32", "64", "96", "128"]);
         let settings = Experiment::DecoderWidth.settings(&base(), &[], 2.0).expect("settings");
         let heads: Vec<usize> = settings.iter().map(|setting| setting.preset.model.decoder_heads).collect();
@@ -305,6 +311,7 @@ mod tests {
         let large = Preset::named("large-224").expect("preset");
         assert_eq!(Experiment::DecoderDepth.usual_values(&large), ["1", "2", "4", "8", "12"]);
         assert_eq!(Experiment::DecoderWidth.usual_values(&large), ["128", "256", "512", "768", "1024"]);
+        assert_eq!(Experiment::Target.usual_values(&large)[2], "principal:96");
     }
 
     #[test]

@@ -7,7 +7,13 @@ use super::{
 use crate::{bench::flops, checkpoint::atomic, figure::Point, train::history};
 use anyhow::Context as _;
 use serde::Serialize;
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+/// Metrics that are shares of 1.
+const ACCURACIES: [&str; 3] = ["knn", "linear", "finetune"];
 
 /// One figure of one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -179,13 +185,37 @@ pub fn csv(experiment: &str, rows: &[Row]) -> String {
     out
 }
 
-/// Writes `results.csv`.
+/// Settings by metrics as a table for a page: means, with the deviation where there are several seeds. Accuracies are in
+/// per cent.
+#[must_use]
+pub fn markdown(settings: &[String], rows: &[Row]) -> String {
+    let metrics = metrics(rows);
+    let mut out = format!("| setting | {} |\n|---{}|\n", metrics.join(" | "), "|---".repeat(metrics.len()));
+    for (place, setting) in settings.iter().enumerate() {
+        let cell = |metric: &&str| {
+            let Some(Point { mean, spread, count }) = point(rows, place, metric) else { return "not measured".into() };
+            let (factor, decimals) = if ACCURACIES.contains(metric) { (100.0, 2) } else { (1.0, 3) };
+            let [mean, spread] = [mean, spread].map(|value| format!("{:.decimals$}", value * factor));
+            if count > 1 { format!("{mean} ± {spread}") } else { mean }
+        };
+        let cells: Vec<String> = metrics.iter().map(cell).collect();
+        let _ = writeln!(out, "| {setting} | {} |", cells.join(" | "));
+    }
+    out
+}
+
+/// Writes `results.csv` and `results.md` into `out`.
 ///
 /// # Errors
 /// Those of the file system; what was there is then untouched.
-pub fn write(path: &Path, experiment: &str, rows: &[Row]) -> anyhow::Result<()> {
-    atomic::write_file(path, csv(experiment, rows).as_bytes())
-        .with_context(|| format!("cannot write {}", path.display()))
+pub fn write(sweep: &Sweep, rows: &[Row], out: &Path) -> anyhow::Result<[PathBuf; 2]> {
+    let labels: Vec<String> = sweep.settings.iter().map(|setting| setting.label.clone()).collect();
+    let texts = [csv(&sweep.experiment.name(), rows), markdown(&labels, rows)];
+    let paths = ["results.csv", "results.md"].map(|name| out.join(name));
+    for (path, text) in paths.iter().zip(&texts) {
+        atomic::write_file(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(paths)
 }
 
 #[cfg(test)]
@@ -234,5 +264,7 @@ mod tests {
         assert!((found.mean - 0.5).abs() < 1e-12 && (found.spread - 0.02_f64.sqrt()).abs() < 1e-12);
         assert_eq!(point(&rows, 1, "knn").map(|point| (point.mean, point.count)), Some((0.7, 1)));
         assert_eq!(point(&rows, 0, "linear"), None);
+        let table = markdown(&["50".into(), "75".into()], &rows);
+        assert!(table.contains("| 50 | 50.00 ± 14.14 | not measured |\n| 75 | 70.00 | 80.00 |"), "{table}");
     }
 }

@@ -141,9 +141,8 @@ fn work_on(
 
 /// Writes what is there.
 fn found(sweep: &Sweep, out: &Path, finished: bool) -> anyhow::Result<Found> {
-    let (rows, csv) = (table::collect(sweep)?, out.join("results.csv"));
-    table::write(&csv, &sweep.experiment.name(), &rows)?;
-    let files = std::iter::once(csv).chain(draw::write(sweep, &rows, out)?).collect();
+    let rows = table::collect(sweep)?;
+    let files = table::write(sweep, &rows, out)?.into_iter().chain(draw::write(sweep, &rows, out)?).collect();
     Ok(Found { finished, rows, files })
 }
 
