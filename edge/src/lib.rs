@@ -4,10 +4,14 @@
 //! caller and knows neither files nor ports; what needs an operating system is behind the features `tract` (the
 //! portable runtime) and `linux` (the program).
 #![cfg_attr(not(feature = "std"), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
 
 pub mod drivers;
 pub mod head;
+pub mod native;
 pub mod pipeline;
 pub mod select;
 

@@ -6,6 +6,7 @@ pub mod huggingface;
 pub mod import;
 pub mod infer;
 pub mod interpolate;
+pub mod misfit;
 pub mod official;
 pub mod pickle;
 pub mod pth;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 pub mod ablate;
 pub mod bench;
+mod bench_finetune;
 pub mod check;
 pub mod evaluate;
 pub mod export;

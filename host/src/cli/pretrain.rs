@@ -187,13 +187,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             (path, config, false)
         }
     };
-    config.checkpoints = args.saving.apply(config.checkpoints);
-    config.checkpoints.check()?;
+    config.checkpoints = args.saving.apply(config.checkpoints)?;
     check(&config.train, config.model.grid().map_err(|e| misuse(e.to_string()))?.patches())?;
     let dataset = Arc::new(open_data(&config)?);
     edge::say!("data     {}", dataset.describe());
     check_images(&config.train, dataset.len())?;
-    let run = if resumed { reopen(&path, &config)? } else { RunFolder::create(&path, &config)? };
+    let run = if resumed { RunFolder::reopen(&path, &config)? } else { RunFolder::create(&path, &config)? };
     let mut trainer = Trainer::new(run.clone(), config.clone(), dataset.clone(), &chosen.device, resumed)?;
     if let Some(init) = &args.init {
         trainer.start_from(&RunFolder::open(init)?.0.load()?.model)?;
@@ -222,16 +221,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// A run folder to go on in; what was changed is recorded.
-fn reopen(path: &Path, config: &RunConfig) -> anyhow::Result<RunFolder> {
-    let (mut run, recorded) = RunFolder::open(path)?;
-    run.lock_for_training()?;
-    if recorded != *config {
-        run.write_config(config)?;
-    }
-    Ok(run)
 }
 
 /// Refuses fewer images than one step takes.

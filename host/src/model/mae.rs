@@ -26,7 +26,8 @@ pub struct Encoder {
     pub blocks: Vec<Block>,
     /// Final norm.
     pub norm: LayerNorm,
-    /// A stored table of positions, class token first, `[1, 1 + L, D]`; never trained.
+    /// A stored table of positions, class token first, `[1, 1 + L, D]`; trained only with
+    /// [`Self::with_trained_positions`].
     pos_embed: Option<Param<Tensor<3>>>,
     /// Fixed positions of the patches, `[L, D]`, where none is stored.
     sincos: Tensor<2>,
@@ -89,6 +90,12 @@ impl Encoder {
             norm: LayerNorm::new(dim, device),
             sincos: constant(table, [grid.patches(), dim], device),
         })
+    }
+
+    /// The same encoder whose stored table of positions, if it has one, is trained.
+    #[must_use]
+    pub fn with_trained_positions(self) -> Self {
+        Self { pos_embed: self.pos_embed.map(|table| table.set_require_grad(true)), ..self }
     }
 
     /// Encodes visible patches. `visible`: `[B * V, P]`; `positions`: their patch numbers, `[B * V]`.

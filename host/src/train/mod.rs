@@ -4,6 +4,7 @@ pub mod components;
 pub mod config;
 pub mod events;
 pub mod finetune;
+pub mod folder;
 pub mod history;
 mod meter;
 pub mod optimizer;

@@ -193,7 +193,9 @@ pub fn markdown(settings: &[String], rows: &[Row]) -> String {
     let mut out = format!("| setting | {} |\n|---{}|\n", metrics.join(" | "), "|---".repeat(metrics.len()));
     for (place, setting) in settings.iter().enumerate() {
         let cell = |metric: &&str| {
-            let Some(Point { mean, spread, count }) = point(rows, place, metric) else { return "not measured".into() };
+            let Some(Point { mean, spread, count }) = point(rows, place, metric) else {
+                return "not measured".into();
+            };
             let (factor, decimals) = if ACCURACIES.contains(metric) { (100.0, 2) } else { (1.0, 3) };
             let [mean, spread] = [mean, spread].map(|value| format!("{:.decimals$}", value * factor));
             if count > 1 { format!("{mean} ± {spread}") } else { mean }

@@ -2,7 +2,11 @@
 
 use super::sweep::Judging;
 use crate::{
-    cli::evaluate::recipe::{Folders, Found, RecipeArgs, train},
+    cli::evaluate::{
+        options::Options,
+        recipe::{Part, RecipeArgs},
+        tuning::{Found, Run, RunningArgs, configure},
+    },
     device::Chosen,
     train::{
         finetune::folder::{FILE, FinetuneFolder},
@@ -18,7 +22,9 @@ use std::{ffi::OsString, path::Path, sync::atomic::AtomicBool};
 #[derive(Debug, clap::Parser)]
 struct Line {
     #[command(flatten)]
-    folders: Folders,
+    options: Options,
+    #[command(flatten)]
+    running: RunningArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
 }
@@ -48,20 +54,24 @@ pub fn accuracy(
         option("--test-limit", limit.to_string().into());
     }
     let line = Line::try_parse_from(args).context("the options of fine-tuning")?;
-    let (config, images, encoder) = line.recipe.config(&line.folders, chosen, blocks)?;
+    let Line { options, running, recipe } = line;
+    // As the two commands do it: positions are among all parameters, and in no block.
+    let part = Part { blocks, positions: blocks.is_none() };
+    let (config, images, encoder) = configure(&options, &recipe, &running.saving, chosen, part)?;
     let tuned = if folder.join(FILE).exists() {
-        let (tuned, known) = FinetuneFolder::open(folder)?;
+        let known = FinetuneFolder::open(folder)?.1;
         if (&known.recipe, &known.encoder, &known.classes) != (&config.recipe, &config.encoder, &config.classes) {
             let shown = folder.display();
             return Err(misuse(format!(
                 "{shown} was fine-tuned with other options or from another model: name another --out, or remove it"
             )));
         }
-        tuned
+        FinetuneFolder::reopen(folder, &config)?
     } else {
         FinetuneFolder::create(folder, &config)?
     };
-    let Found { outcome, last, .. } = train(&tuned, config, images, encoder.as_ref(), chosen, stop, false)?;
+    let run = Run { folder: tuned, config, images, encoder };
+    let Found { outcome, last, .. } = run.train(chosen, stop, false)?;
     Ok(match outcome {
         Outcome::Stopped(_) => None,
         Outcome::Finished => Some(last.context("metrics.csv has lost its lines")?.test_accuracy),

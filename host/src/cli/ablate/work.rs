@@ -154,13 +154,7 @@ fn pretrain(run: &Run, images: &mut Images, chosen: &Chosen, stop: &AtomicBool) 
     }
     let dataset = images.of(run)?;
     let resumed = has_checkpoint(&run.path)?;
-    let folder = if resumed {
-        let mut folder = RunFolder::open(&run.path)?.0;
-        folder.lock_for_training()?;
-        folder
-    } else {
-        RunFolder::create(&run.path, config)?
-    };
+    let folder = if resumed { RunFolder::reopen(&run.path, config)? } else { RunFolder::create(&run.path, config)? };
     let mut trainer = Trainer::new(folder.clone(), config.clone(), dataset.clone(), &chosen.device, resumed)?;
     let outcome = trainer.run(stop)?;
     if outcome == Outcome::Finished {
