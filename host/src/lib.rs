@@ -12,6 +12,7 @@ pub mod data;
 pub mod device;
 pub mod evaluate;
 pub mod export;
+pub mod figure;
 pub mod link;
 pub mod model;
 pub mod pictures;

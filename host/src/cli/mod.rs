@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+pub mod ablate;
 pub mod bench;
 pub mod bench_encode;
 mod bench_finetune;
@@ -36,6 +37,8 @@ enum Command {
     Reconstruct(reconstruct::Args),
     /// Write a run's report.html anew.
     Report(report::Args),
+    /// Vary one thing in many small trainings, as the paper's experiments do.
+    Ablate(Box<ablate::Args>),
     /// Measure what the features are worth.
     Evaluate(evaluate::Args),
     /// Write the features of a folder of images.
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Pretrain(args) => pretrain::run(args),
         Command::Reconstruct(args) => reconstruct::run(args),
         Command::Report(args) => report::run(args),
+        Command::Ablate(args) => ablate::run(*args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Features(args) => features::run(args),
         Command::Import(args) => import::run(args),

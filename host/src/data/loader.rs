@@ -2,12 +2,11 @@
 
 use super::{
     ahead::{Broken, prepare, shuffled},
-    augment,
+    augment::Augment,
     dataset::Dataset,
 };
 use anyhow::{Context as _, bail};
 use common::{mask::generator, normalize::PixelStats, patch::PatchGrid};
-use edge::image_source::{Crop, resize};
 use std::sync::{Arc, mpsc::Receiver};
 
 /// How batches are made.
@@ -17,15 +16,15 @@ pub struct LoaderConfig {
     pub seed: u64,
     /// Images a batch.
     pub batch_size: usize,
-    /// Random crop and flip; without it, the whole image.
-    pub augment: bool,
+    /// How views are made.
+    pub augment: Augment,
     /// Batches prepared ahead.
     pub prefetch: usize,
 }
 
 impl Default for LoaderConfig {
     fn default() -> Self {
-        Self { seed: 0, batch_size: 1, augment: true, prefetch: 3 }
+        Self { seed: 0, batch_size: 1, augment: Augment::RandomCrop, prefetch: 3 }
     }
 }
 
@@ -144,12 +143,7 @@ impl Maker {
                 Ok(image) => {
                     let stream = (self.epoch * count + index) as u64;
                     let rng = &mut generator(self.config.seed ^ 0xa06e_0e47, stream);
-                    let view = if self.config.augment {
-                        augment::training_view(&image, height, width, rng)?
-                    } else {
-                        resize(&image, Crop::whole(&image), height, width)?
-                    };
-                    return Ok((index, view));
+                    return Ok((index, self.config.augment.view(&image, height, width, rng)?));
                 }
                 Err(error) => self.broken.add(&error),
             }

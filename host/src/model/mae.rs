@@ -59,6 +59,8 @@ pub struct Mae {
     decoder_pos_embed: Option<Param<Tensor<3>>>,
     /// Fixed positions with a leading zero row for the class token, `[1 + L, E]`, where none is stored.
     decoder_sincos: Tensor<2>,
+    /// Stands for every removed patch already in the encoder, `[1, 1, D]`, in the variant of table 1c.
+    encoder_mask_token: Option<Param<Tensor<3>>>,
     #[module(skip)]
     norm_pix_loss: bool,
 }
@@ -119,6 +121,20 @@ impl Encoder {
         let x = self.patch_embed.proj.forward(visible) + patches.select(0, positions);
         prepend_cls(x, cls, batch)
     }
+
+    /// The first block's input with a token for every patch, `mask_token` (`[1, 1, D]`) for removed ones:
+    /// `[B * (1 + L), D]`. `visible`: `[B * V, P]`.
+    fn embed_all(&self, visible: Tensor<2>, mask_token: Tensor<3>, masks: &MaskBatch) -> Tensor<2> {
+        let (batch, length, device) = (masks.batch(), masks.patches(), visible.device());
+        let x = prepend_cls(self.patch_embed.proj.forward(visible), self.cls_token.val(), batch);
+        let dim = x.dims()[1];
+        let x = Tensor::cat(vec![x, mask_token.reshape([1, dim])], 0).select(0, masks.restore_rows(&device));
+        let positions: Tensor<3> = match &self.pos_embed {
+            Some(table) => table.val(),
+            None => Tensor::cat(vec![Tensor::zeros([1, dim], &device), self.sincos.clone()], 0).unsqueeze(),
+        };
+        (x.reshape([batch, 1 + length, dim]) + positions).reshape([batch * (1 + length), dim])
+    }
 }
 
 impl Mae {
@@ -138,8 +154,18 @@ impl Mae {
             decoder_pred: init.linear(dim, grid.patch_dim(), device),
             decoder_pos_embed: stored_table(config, &grid, dim, device),
             decoder_sincos: constant(table, [1 + grid.patches(), dim], device),
+            encoder_mask_token: None,
             norm_pix_loss: config.norm_pix_loss,
         })
+    }
+
+    /// The same model, with `yes` a variant that is worse and slower (table 1c): mask tokens pass through the encoder, too,
+    /// instead of joining in the decoder. The encoder that is kept has the same parameters.
+    #[must_use]
+    pub fn with_mask_tokens_in_encoder(mut self, yes: bool, seed: u64) -> Self {
+        let (dim, device) = (self.encoder.cls_token.val().dims()[2], self.encoder.cls_token.val().device());
+        self.encoder_mask_token = yes.then(|| Init::beside(seed).token(dim, &device));
+        self
     }
 
     /// The same model with other operations.
@@ -160,7 +186,8 @@ impl Mae {
         MaeOutput { loss, pred }
     }
 
-    /// Random masking and encoding (§3, "MAE encoder"). `patches`: `[B, L, P]`. Returns `[B * (1 + V), D]`.
+    /// Random masking and encoding (§3, "MAE encoder"). `patches`: `[B, L, P]`. Returns `[B * (1 + V), D]`; with mask
+    /// tokens in the encoder all tokens in their places, `[B * (1 + L), D]`.
     ///
     /// The reference projects every patch and then drops the removed ones; to drop them first is the same and
     /// saves their projection.
@@ -168,6 +195,11 @@ impl Mae {
         let [batch, length, values] = patches.dims();
         let device = patches.device();
         let visible = patches.reshape([batch * length, values]).select(0, masks.keep_rows(&device));
+        if let Some(token) = &self.encoder_mask_token {
+            let x = self.encoder.embed_all(visible, token.val(), masks);
+            let blocks = &self.encoder.blocks;
+            return self.encoder.norm.forward(blocks.iter().fold(x, |x, block| block.forward(x, batch)));
+        }
         self.encoder.forward(visible, masks.positions(&device), batch)
     }
 
@@ -184,11 +216,13 @@ impl Mae {
     fn decoder_tokens(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
         let (batch, length) = (masks.batch(), masks.patches());
         let device = latent.device();
-        let x = self.decoder_embed.forward(latent);
+        let mut x = self.decoder_embed.forward(latent);
         let dim = x.dims()[1];
-        // One more row, the mask token; then every place names the row that belongs there, class tokens first.
-        let x = Tensor::cat(vec![x, self.mask_token.val().reshape([1, dim])], 0);
-        let x = x.select(0, masks.restore_rows(&device));
+        if self.encoder_mask_token.is_none() {
+            // One more row, the mask token; then every place names the row that belongs there, class tokens first.
+            x = Tensor::cat(vec![x, self.mask_token.val().reshape([1, dim])], 0);
+            x = x.select(0, masks.restore_rows(&device));
+        }
         let positions = match &self.decoder_pos_embed {
             Some(table) => table.val(),
             None => self.decoder_sincos.clone().unsqueeze::<3>(),
@@ -275,3 +309,6 @@ fn stored_table(config: &MaeConfig, grid: &PatchGrid, dim: usize, device: &Devic
 fn constant<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), device)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use common::{normalize::PatchStats, patch::PatchGrid};
 pub fn load(run: &RunFolder, config: &RunConfig) -> anyhow::Result<(Mae, FittedTarget)> {
     let (device, grid) = (Device::flex(), config.model.grid()?);
     let model = Mae::new(&config.model, 0, &device)?;
+    let model = model.with_mask_tokens_in_encoder(config.train.encoder_mask_tokens, 0);
     let model = weights::load_tensors(model, &run.load()?.model, &grid).map_err(|error| config.explain(error))?;
     Ok((model, FittedTarget::load(config.train.target, run.path(), &grid)?))
 }

@@ -5,6 +5,7 @@ pub mod fill;
 pub mod font;
 pub mod matrix;
 pub mod over_time;
+pub mod side_by_side;
 
 use crate::{
     data::dataset::Dataset,

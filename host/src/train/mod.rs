@@ -1,5 +1,6 @@
 //! Pre-training: recipe, schedule, optimizer, loop and run folder.
 
+pub mod components;
 pub mod config;
 pub mod events;
 pub mod finetune;

@@ -77,7 +77,9 @@ impl Trainer {
         if dataset.len() < train.images_a_step() {
             bail!("{} images are fewer than the {} of one optimizer step", dataset.len(), train.images_a_step());
         }
-        let mut model = Mae::new(&config.model, train.seed, &device)?.with_ops(config.precision.ops());
+        let mut model = Mae::new(&config.model, train.seed, &device)?;
+        model = model.with_mask_tokens_in_encoder(train.encoder_mask_tokens, train.seed);
+        model = model.with_ops(config.precision.ops());
         let mut optimizer =
             Optimizer::new(AdamWHyper { beta1: 0.9, beta2: 0.95, weight_decay: train.weight_decay as f32 });
         let mut position = Position::default();
@@ -259,8 +261,12 @@ impl Trainer {
 
     fn loader(&self) -> anyhow::Result<Loader> {
         let train = &self.config.train;
-        let config =
-            LoaderConfig { seed: train.seed, batch_size: train.batch_size, augment: true, ..LoaderConfig::default() };
+        let config = LoaderConfig {
+            seed: train.seed,
+            batch_size: train.batch_size,
+            augment: train.augment,
+            ..LoaderConfig::default()
+        };
         let (epoch, batches) = (self.position.epoch, self.position.iteration * train.accumulate);
         let (grid, target) = (self.grid, self.target.clone());
         let target = move |patches: &[f32]| target.apply(patches, &grid);

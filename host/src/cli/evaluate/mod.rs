@@ -4,13 +4,13 @@ pub mod encoders;
 mod finetune;
 mod knn;
 mod linear;
-mod options;
+pub(super) mod options;
 pub mod output;
 mod partial;
-mod recipe;
+pub(super) mod recipe;
 mod seam;
 pub mod sets;
-mod tuning;
+pub(super) mod tuning;
 mod views;
 
 use clap::Arg;
