@@ -6,6 +6,7 @@ use std::process::ExitCode;
 pub mod bench;
 pub mod check;
 pub mod evaluate;
+pub mod explore;
 pub mod export;
 pub mod features;
 pub mod flash;
@@ -32,6 +33,8 @@ enum Command {
     Pretrain(pretrain::Args),
     /// Draw what a training learned: originals, masks, reconstructions.
     Reconstruct(reconstruct::Args),
+    /// Look at a model on a local page: mask an image, see it reconstructed, attended, compared.
+    Explore(explore::Args),
     /// Write a run's report.html anew.
     Report(report::Args),
     /// Measure what the features are worth.
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Pretrain(args) => pretrain::run(args),
         Command::Reconstruct(args) => reconstruct::run(args),
+        Command::Explore(args) => explore::run(args),
         Command::Report(args) => report::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Features(args) => features::run(args),

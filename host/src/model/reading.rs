@@ -106,7 +106,8 @@ mod tests {
                 let attn = &block.attn;
                 let (w1, b1) = (values(block.norm1.weight.val()), values(block.norm1.bias.val()));
                 let (qkv_w, qkv_b) = (values(attn.qkv.weight.val()), values(attn.qkv.bias.val()));
-                let qkv: Vec<Vec<f64>> = rows.iter().map(|row| linear(&norm(row, &w1, &b1), &qkv_w, &qkv_b)).collect();
+                let qkv: Vec<Vec<f64>> =
+                    rows.iter().map(|row| linear(&norm(row, &w1, &b1), &qkv_w, &qkv_b)).collect();
                 let (width, mut taken) = (DIM / HEADS, vec![]);
                 for head in 0..HEADS {
                     let part = |row: &[f64], which: usize| row[which * DIM + head * width..][..width].to_vec();
