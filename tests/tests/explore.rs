@@ -65,7 +65,9 @@ impl Served {
 
     fn ask(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
         let (host, length) = (self.host(), body.len());
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
         let (status, _, body) = self.send(&[head.as_bytes(), body].concat())?;
         Ok((status, body))
     }
@@ -200,7 +202,8 @@ fn the_page_s_questions_are_answered_and_bad_ones_refused() -> anyhow::Result<()
     assert_eq!((status, picture.width(), picture.height()), (200, 32, 24));
 
     // Misuse: a reason each, and the program goes on.
-    let post = |body: &str, status, wanted: &str| served.refused("POST", "/api/look", body.as_bytes(), status, wanted);
+    let post =
+        |body: &str, status, wanted: &str| served.refused("POST", "/api/look", body.as_bytes(), status, wanted);
     for body in ["", "{", "[]", "null", "{\"image\": 3}", "\u{1}"] {
         post(body, 400, "the question cannot be read")?;
     }
@@ -233,7 +236,8 @@ fn the_page_s_questions_are_answered_and_bad_ones_refused() -> anyhow::Result<()
         (format!("Host: {host}\r\nSec-Fetch-Site: cross-site"), "403"),
         (format!("Host: {host}\r\nContent-Length: x"), "400"),
     ] {
-        let (status, _, _) = served.send(format!("GET /api/model HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n").as_bytes())?;
+        let (status, _, _) =
+            served.send(format!("GET /api/model HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n").as_bytes())?;
         assert_eq!(status.to_string(), wanted, "{headers}");
     }
     let (status, _, _) = served.send(b"\x16\x03\x01 no HTTP\r\n\r\n")?;
@@ -306,7 +310,8 @@ fn data<'a>(page: &'a str, name: &str) -> Option<&'a str> {
 #[test]
 fn the_page_shows_a_reconstruction_in_a_browser() -> anyhow::Result<()> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
-    let works = |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+    let works =
+        |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
     let Some(browser) = names.iter().find(|name| works(name)) else {
         skip("no chromium");
         return Ok(());

@@ -100,6 +100,8 @@ pub enum Query {
 /// What the model makes of it.
 #[derive(Debug, Serialize)]
 pub struct LookAnswer {
+    /// The image's class or name, if it is one of the folder.
+    name: Option<String>,
     /// `[L]`: 1 removed.
     removed: Vec<u8>,
     /// RGB of the image, `[H, W, 3]` in base64, if asked for.
@@ -305,6 +307,7 @@ impl Explorer {
         let removed = mask.removed();
         let errors: Vec<f32> = look.errors.iter().zip(&removed).filter(|(_, r)| **r == 1).map(|(e, _)| *e).collect();
         let mut answer = LookAnswer {
+            name: without.map(|index| self.sample(index)).map(|own| own.class.unwrap_or(own.name)),
             loss: (!errors.is_empty()).then(|| errors.iter().sum::<f32>() / errors.len() as f32),
             removed,
             original: request.original.then(|| base64(&rgb(&view.pixels, channels))),
