@@ -309,11 +309,11 @@ fn data<'a>(page: &'a str, name: &str) -> Option<&'a str> {
 
 #[test]
 fn the_page_shows_a_reconstruction_in_a_browser() -> anyhow::Result<()> {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let names = ["chromium", "chromium-headless-shell", "chromium-browser", "google-chrome"];
     let works =
         |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
     let Some(browser) = names.iter().find(|name| works(name)) else {
-        skip("no chromium");
+        skip("no chromium (apt-get install chromium-headless-shell)");
         return Ok(());
     };
     let root = tempfile::tempdir()?;
