@@ -282,8 +282,9 @@ fn a_run_without_its_images_still_opens_and_what_is_no_run_does_not() -> anyhow:
         assert!(output.status.code() == Some(2) && text.contains(wanted), "{args:?}: {} {text}", output.status);
     };
     refused(&["--run", &empty], "is no run folder");
-    refused(&["--run", &folder, "--images", "/nowhere/at all"], "cannot read");
+    refused(&["--run", &folder, "--port", "0", "--images", "/nowhere/at all"], "cannot read");
     refused(&["--run", &folder, "--port", "65536"], "65536");
+    refused(&["--run", &folder, "--limit", "0"], "--limit must be at least 1");
     Ok(())
 }
 

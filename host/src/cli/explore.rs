@@ -46,8 +46,11 @@ pub struct Args {
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let (run, config) = RunFolder::open(&args.run)?;
-    let gallery = gallery(&args, &config)?;
+    if args.limit == 0 {
+        return Err(misuse("--limit must be at least 1"));
+    }
     let server = Server::bind(args.port).map_err(|error| port_refused(args.port, &error))?;
+    let gallery = gallery(&args, &config)?;
     let images = Images::new(gallery, &config.model);
     let explored = Explored::load(&run, config, args.pool.map(Pooling::from))?;
     let explorer = Arc::new(Explorer::new(name(&args.run), explored, images, args.limit));
