@@ -11,6 +11,7 @@ pub mod clock;
 pub mod data;
 pub mod device;
 pub mod evaluate;
+pub mod explore;
 pub mod export;
 pub mod figure;
 pub mod link;

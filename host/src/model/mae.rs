@@ -192,15 +192,13 @@ impl Mae {
     /// The reference projects every patch and then drops the removed ones; to drop them first is the same and
     /// saves their projection.
     pub fn forward_encoder(&self, patches: Tensor<3>, masks: &MaskBatch) -> Tensor<2> {
-        let [batch, length, values] = patches.dims();
-        let device = patches.device();
-        let visible = patches.reshape([batch * length, values]).select(0, masks.keep_rows(&device));
+        let (visible, positions) = keep_visible(patches, masks);
         if let Some(token) = &self.encoder_mask_token {
             let x = self.encoder.embed_all(visible, token.val(), masks);
             let blocks = &self.encoder.blocks;
-            return self.encoder.norm.forward(blocks.iter().fold(x, |x, block| block.forward(x, batch)));
+            return self.encoder.norm.forward(blocks.iter().fold(x, |x, block| block.forward(x, masks.batch())));
         }
-        self.encoder.forward(visible, masks.positions(&device), batch)
+        self.encoder.forward(visible, positions, masks.batch())
     }
 
     /// Decoding (§3, "MAE decoder"): mask tokens join, all tokens return to their places. `latent`:
@@ -283,6 +281,14 @@ impl Mae {
         let removed = masks.removed_count() as f64;
         (error * mask).sum().div_scalar(removed)
     }
+}
+
+/// The visible patches, `[B * V, P]`, and their numbers, `[B * V]`. `patches`: `[B, L, P]`.
+pub fn keep_visible(patches: Tensor<3>, masks: &MaskBatch) -> (Tensor<2>, Tensor<1, Int>) {
+    let [batch, length, values] = patches.dims();
+    let device = patches.device();
+    let visible = patches.reshape([batch * length, values]).select(0, masks.keep_rows(&device));
+    (visible, masks.positions(&device))
 }
 
 /// Each patch minus its mean, over its (unbiased) standard deviation, and the latter, `[B, L, 1]`. `patches`: `[B, L, P]`.

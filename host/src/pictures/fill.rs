@@ -1,6 +1,7 @@
 //! Images with their removed patches predicted.
 
 use crate::{
+    checkpoint::Tensors,
     model::{Mae, MaskBatch, weights},
     train::{
         run_folder::{RunConfig, RunFolder},
@@ -16,10 +17,18 @@ use common::{normalize::PatchStats, patch::PatchGrid};
 /// # Errors
 /// If the run has no checkpoint, or a damaged one.
 pub fn load(run: &RunFolder, config: &RunConfig) -> anyhow::Result<(Mae, FittedTarget)> {
+    with_tensors(run, config, &run.load()?.model)
+}
+
+/// As [`load`], with the parameters of a checkpoint that was read already.
+///
+/// # Errors
+/// If a parameter is missing, or what was predicted cannot be read.
+pub fn with_tensors(run: &RunFolder, config: &RunConfig, tensors: &Tensors) -> anyhow::Result<(Mae, FittedTarget)> {
     let (device, grid) = (Device::flex(), config.model.grid()?);
     let model = Mae::new(&config.model, 0, &device)?;
     let model = model.with_mask_tokens_in_encoder(config.train.encoder_mask_tokens, 0);
-    let model = weights::load_tensors(model, &run.load()?.model, &grid).map_err(|error| config.explain(error))?;
+    let model = weights::load_tensors(model, tensors, &grid).map_err(|error| config.explain(error))?;
     Ok((model, FittedTarget::load(config.train.target, run.path(), &grid)?))
 }
 
@@ -48,7 +57,10 @@ pub fn fill(
 }
 
 /// Normalised patches of all views, `[B, L, P]`.
-fn patchify(views: &[Vec<u8>], grid: &PatchGrid, config: &RunConfig) -> anyhow::Result<Vec<f32>> {
+///
+/// # Errors
+/// If a view does not fit the grid.
+pub fn patchify(views: &[Vec<u8>], grid: &PatchGrid, config: &RunConfig) -> anyhow::Result<Vec<f32>> {
     let mut patches = vec![0.0; views.len() * grid.image_len()];
     let mut image = vec![0.0; grid.image_len()];
     for (view, patches) in views.iter().zip(patches.chunks_exact_mut(grid.image_len())) {
@@ -58,9 +70,12 @@ fn patchify(views: &[Vec<u8>], grid: &PatchGrid, config: &RunConfig) -> anyhow::
     Ok(patches)
 }
 
-/// The view with removed patches predicted; a normalised prediction gets the patch's own mean and deviation back, and what
+/// The view with removed patches (`removed`: `[L]`, 1 removed) predicted. `view`: `[H, W, C]`; `patches`, `pred`: `[L, P]`. A normalised prediction gets the patch's own mean and deviation back, and what
 /// the target leaves out of the image comes from the original.
-fn paste(
+///
+/// # Errors
+/// If the view does not fit the grid.
+pub fn paste(
     view: &[u8],
     patches: &[f32],
     pred: &[f32],

@@ -83,12 +83,17 @@ fn hide(view: &[u8], removed: &[u8], grid: &PatchGrid) -> anyhow::Result<Vec<u8>
     Ok(hidden)
 }
 
-/// RGB for the eye: one and two channels become gray, the fourth is left out.
 fn tile(view: &[u8], grid: &PatchGrid) -> Tile {
-    let rgb = view.chunks_exact(grid.channels()).flat_map(|pixel| match pixel {
+    Tile { height: grid.height(), width: grid.width(), rgb: rgb(view, grid.channels()) }
+}
+
+/// RGB for the eye, `[H, W, 3]`. `view`: `[H, W, C]`; one and two channels become gray, the fourth is left out.
+#[must_use]
+pub fn rgb(view: &[u8], channels: usize) -> Vec<u8> {
+    let pixels = view.chunks_exact(channels.max(1)).flat_map(|pixel| match pixel {
         [r, g, b, ..] => [*r, *g, *b],
         [gray, ..] => [*gray; 3],
         [] => [0; 3],
     });
-    Tile { height: grid.height(), width: grid.width(), rgb: rgb.collect() }
+    pixels.collect()
 }
