@@ -155,7 +155,7 @@ pub(super) mod tests {
         let model = Mae::new(&config.model, 5, &burn::tensor::Device::flex()).expect("a model");
         let tensors = weights::to_tensors(&model, &grid).expect("tensors");
         let position = Position { epoch: 4, ..Position::default() };
-        run.save(&tensors, &Default::default(), position, 1).expect("a checkpoint");
+        run.training().save(&tensors, &Default::default(), position, 1).expect("a checkpoint");
         (run, config)
     }
 
