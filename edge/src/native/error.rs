@@ -54,6 +54,12 @@ pub enum NativeError {
         /// Values found.
         found: usize,
     },
+    /// A patch value is infinite, no number, or far from any pixel.
+    #[error("patch value {0} is not a normalised pixel: it is infinite, no number, or above 1e6 in magnitude")]
+    PatchValue(usize),
+    /// Threads cannot be started.
+    #[error("{0} threads cannot be started; ask for fewer")]
+    Threads(usize),
     /// A patch number lies outside the grid.
     #[error("patch {index} lies outside {patches} patches")]
     Index {

@@ -17,16 +17,16 @@ use proptest::prelude::*;
 use std::{sync::LazyLock, vec::Vec};
 
 /// Bytes at an address that is a multiple of 64.
-struct Aligned(Vec<[u64; 8]>, usize);
+pub(super) struct Aligned(Vec<[u64; 8]>, usize);
 
 impl Aligned {
-    fn new(bytes: &[u8]) -> Self {
+    pub(super) fn new(bytes: &[u8]) -> Self {
         let mut lines = vec![[0; 8]; bytes.len() / 64 + 1];
         bytemuck::cast_slice_mut(&mut lines)[..bytes.len()].copy_from_slice(bytes);
         Self(lines, bytes.len())
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         &bytemuck::cast_slice(&self.0)[..self.1]
     }
 }

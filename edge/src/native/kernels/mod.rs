@@ -101,6 +101,9 @@ macro_rules! passes {
 }
 pub(crate) use passes;
 
+#[cfg(all(test, feature = "std"))]
+pub(crate) mod tests;
+
 impl Kernels {
     /// The set that runs everywhere.
     #[must_use]
