@@ -7,35 +7,25 @@ use edge::{
     tract_runtime::{TractEncoder, TractError},
 };
 use host::{
+    bench::check::Parity,
     checkpoint::{Tensors, encoder_hash, safetensors},
     export::{self, form::Form},
-    model::{BurnEncoder, MaeConfig},
+    model::BurnEncoder,
 };
 use std::path::PathBuf;
 
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/parity/mae-32"))
+}
+
 fn parity(file: &str) -> Tensors {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/parity/mae-32"));
-    safetensors::read(&folder.join(file)).expect("parity file").0
+    safetensors::read(&folder().join(file)).expect("parity file").0
 }
 
 fn encoder() -> (EncoderSpec, Tensors) {
-    let config = MaeConfig {
-        image_height: 32,
-        image_width: 32,
-        channels: 3,
-        patch_size: 4,
-        dim: 48,
-        depth: 2,
-        heads: 3,
-        decoder_dim: 32,
-        decoder_depth: 2,
-        decoder_heads: 4,
-        mlp_ratio: 4.0,
-        norm_pix_loss: true,
-        position: common::model::PositionKind::SinCos2d,
-    };
-    let tensors = parity("checkpoint.safetensors");
-    (config.encoder_spec(PixelStats::IMAGENET, encoder_hash(&tensors)), tensors)
+    let parity = Parity::open(&folder()).expect("parity files");
+    let hash = encoder_hash(&parity.checkpoint);
+    (parity.config(true).encoder_spec(PixelStats::IMAGENET, hash), parity.checkpoint)
 }
 
 fn worst(found: &[f32], expected: &[f32]) -> f32 {

@@ -55,6 +55,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let bytes = folder.read_file(file)?.len();
         crate::say!("{form:<8} {file} ({:.2} MB)", bytes as f64 / 1e6);
     }
+    if folder.has_native() {
+        crate::say!("boards   {}", super::boards::line(spec)?);
+    }
     if let Ok(head) = HeadFile::open(&args.model, spec) {
         let HeadDescription { classes, accuracy, made_by, .. } = head.description();
         crate::say!("head     {} classes, {:.2} % ({made_by})", classes.len(), accuracy * 100.0);

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use std::{path::Path, process::ExitCode};
 
 pub mod bench;
+pub mod boards;
 pub mod info;
 pub mod memory;
 pub mod native_file;

@@ -54,12 +54,12 @@ pub(super) fn project(job: &Job<'_, impl Probe>, block: &Block<'_>, part: Part<'
                     let scaling = Scaling { factor: scratch.scales[row], scale, bias };
                     (passes.heads)(&sums[own], scaling, scratch.wide, target);
                 }
-                let tile = &mut next.keys[token / TILE * key_row * TILE..][..key_row * TILE];
-                let steps = tile.as_chunks_mut::<STEP>().0.iter_mut().skip(token % TILE).step_by(TILE);
-                for (to, channels) in steps.zip(key.as_chunks::<STEP>().0) {
-                    *to = *channels;
-                }
             }
+            // The four tokens are neighbours in their tile.
+            four_keys[group * key_row..].fill(0);
+            let token = start + from;
+            let tile = &mut next.keys[token / TILE * key_row * TILE..][..key_row * TILE];
+            four_by_four(four_keys, key_row, tile, token % TILE * STEP);
             four_values[group * value_row..].fill(0);
             let values = &mut next.values[(start + from) * value_row..][..4 * value_row];
             interleave(four_values, value_row, values);
@@ -74,6 +74,19 @@ pub(super) fn project(job: &Job<'_, impl Probe>, block: &Block<'_>, part: Part<'
                 scales_at(count, heads) + head * TILE..scales_at(count - count % TILE, heads) + (head + 1) * TILE;
             next.key_scales[lanes.clone()].fill(0.0);
             next.value_scales[lanes].fill(0.0);
+        }
+    }
+}
+
+/// `[4][K / 4][4]` to `[K / 4][4][4]`, each 16 bytes at `at` of the next 64.
+fn four_by_four(rows: &[i8], width: usize, tile: &mut [i8], at: usize) {
+    let (first, second) = rows.split_at(2 * width);
+    let ((a, b), (c, d)) = (first.split_at(width), second.split_at(width));
+    let [a, b, c, d] = [a, b, c, d].map(|row| row.as_chunks::<STEP>().0);
+    let targets = tile.as_chunks_mut::<{ TILE * STEP }>().0;
+    for ((((target, a), b), c), d) in targets.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        for (to, from) in target[at..].as_chunks_mut::<STEP>().0.iter_mut().zip([a, b, c, d]) {
+            *to = *from;
         }
     }
 }
@@ -161,10 +174,14 @@ impl Attention<'_> {
         let to_powers_of_two = core::f32::consts::LOG2_E / libm::sqrtf(width as f32);
         let (high, low) = scratch.digits.split_at_mut(rows * padded);
         let digits = high.chunks_exact_mut(padded).zip(low.chunks_exact_mut(padded));
+        // The tops of all rows first: then no row waits for its own.
+        for (top, scores) in scratch.peaks.iter_mut().zip(scores.chunks_exact(padded)) {
+            *top = (kernels.passes.top)(scores, scales);
+        }
         for (row, (scores, (high, low))) in scores.chunks_exact(padded).zip(digits).enumerate() {
             let at = scales_at(self.start + from + row, shape.heads) + head * TILE;
             let factor = self.query_scales[at] * to_powers_of_two;
-            scratch.scales[row] = (kernels.passes.softmax)(scores, scales, factor, high, low);
+            scratch.scales[row] = (kernels.passes.softmax)(scores, scales, scratch.peaks[row], factor, high, low);
         }
         job.probe.mark(Stage::Softmax);
         run(

@@ -214,11 +214,10 @@ impl<'a> Encoder<'a> {
             return Err(NativeError::Index { index: *index, patches: patches_of_image });
         }
         if let Patches::Values(values) = patches {
-            // Without an early end, so that the compiler vectorises it.
-            let fine = values.iter().fold(true, |fine, value| fine & (value.abs() <= 1e6));
-            if !fine {
-                let at = values.iter().position(|value| !(value.abs() <= 1e6)).unwrap_or(0);
-                return Err(NativeError::PatchValue(at));
+            // All of them, without an early end, so that the compiler vectorises it.
+            let permitted = |value: &f32| value.abs() <= 1e6;
+            if !values.iter().fold(true, |all, value| all & permitted(value)) {
+                return Err(NativeError::PatchValue(values.iter().take_while(|value| permitted(value)).count()));
             }
         }
         Ok(())

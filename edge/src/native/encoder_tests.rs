@@ -117,6 +117,7 @@ fn features_are_those_of_plain_f32() {
         }
     }
     let mean = all.iter().sum::<f64>() / all.len() as f64;
+    println!("cosine to f32: mean {mean:.5}, least {:.5}", all.iter().copied().fold(1.0, f64::min));
     assert!(mean > 0.999, "{mean}");
 }
 
@@ -167,6 +168,16 @@ proptest! {
         let mut lent = Encoder::new(model, Kernels::best(), patches, &mut lines).unwrap();
         prop_assert_eq!(run(&mut lent, Patches::Pixels(&pixels), &ids), expected);
     }
+}
+
+/// Firmware's memory: its size is known when compiling.
+#[test]
+fn memory_can_be_a_static() {
+    const SHAPE: Shape = Shape { dim: 16, heads: 2, mlp_dim: 40, patch_dim: 16, patches: 6 };
+    let mut lines = [Line::ZERO; SHAPE.workspace(6, 4, 1)];
+    let case = Case::new(spec(16, 2, 1, [2, 3], 1), 1);
+    assert_eq!(Shape::of(&case.spec), Ok(SHAPE));
+    assert!(Encoder::new(case.model(), Kernels::portable(), 6, &mut lines).is_ok());
 }
 
 #[test]

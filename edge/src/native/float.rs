@@ -1,6 +1,7 @@
 //! Everything that is not a product of integers, in f32: written once, compiled for each machine.
 //!
 //! See [`Lanes`] for why all machines give the same bits.
+#![expect(clippy::needless_range_loop, reason = "the part names its place in several arrays at once")]
 
 use super::{
     format::Norm,
@@ -87,10 +88,11 @@ pub fn exp2<L: Lanes>(x: L) -> L {
     let x = x.max(L::splat(-100.0));
     let shifted = x.add(L::splat(MAGIC));
     let rest = x.sub(shifted.sub(L::splat(MAGIC)));
-    let mut power = L::splat(0.009_569_983);
-    for coefficient in [0.055_917_72, 0.240_247_46, 0.693_121_85, 0.999_999_3] {
-        power = power.mul(rest).add(L::splat(coefficient));
-    }
+    // By pairs (Estrin's scheme), which is shorter to wait for than term by term.
+    let square = rest.mul(rest);
+    let low = rest.mul(L::splat(0.693_121_85)).add(L::splat(0.999_999_3));
+    let high = rest.mul(L::splat(0.055_917_72)).add(L::splat(0.240_247_46));
+    let power = square.mul(L::splat(0.009_569_983)).add(high).mul(square).add(low);
     power.times_two_to(shifted)
 }
 
@@ -100,10 +102,12 @@ pub fn exp2<L: Lanes>(x: L) -> L {
 pub fn gelu<L: Lanes>(x: L) -> L {
     let t = x.min(L::splat(4.0)).max(L::splat(-4.0));
     let u = t.mul(t).sub(L::splat(16.0));
-    let mut q = L::splat(2.258_822e-8);
-    for coefficient in [5.796_413e-7, 7.396_443e-6, 2.772_988_6e-5, 2.707_752_6e-4, -3.826_917e-3] {
-        q = q.mul(u).add(L::splat(coefficient));
-    }
+    // By pairs, as above.
+    let square = u.mul(u);
+    let low = u.mul(L::splat(2.707_752_6e-4)).add(L::splat(-3.826_917e-3));
+    let middle = u.mul(L::splat(7.396_443e-6)).add(L::splat(2.772_988_6e-5));
+    let high = u.mul(L::splat(2.258_822e-8)).add(L::splat(5.796_413e-7));
+    let q = high.mul(square).add(middle).mul(square).add(low);
     let slope = q.mul(u).add(L::splat(0.125));
     x.mul(slope.mul(t).add(L::splat(0.5)))
 }
@@ -318,16 +322,63 @@ pub fn pixels<L: Lanes>(x: &[f32], [factor, offset]: [&[[f32; CHUNK]; 3]; 2], ou
     (least, greatest)
 }
 
+/// The chunk that begins at `at`, if it is there.
+#[inline(always)]
+fn chunk_at(values: &[f32], at: usize) -> Option<&[f32; CHUNK]> {
+    values.get(at..)?.first_chunk()
+}
+
+/// Zeros, and what is below every score, however small the factor.
+static MASK: [f32; 2 * CHUNK] = {
+    let mut mask = [0.0; 2 * CHUNK];
+    let mut place = CHUNK;
+    while place < 2 * CHUNK {
+        mask[place] = f32::MIN;
+        place += 1;
+    }
+    mask
+};
+
+/// What is added to the scores of a chunk of which the first `used`, below 16, are those of tokens.
+#[inline(always)]
+fn mask(used: usize) -> &'static [f32; CHUNK] {
+    chunk_at(&MASK, CHUNK - used % CHUNK).unwrap_or(&[0.0; CHUNK])
+}
+
+/// The greatest of one row's `scores * key scale`. `scores`: `[T]` padded to whole chunks.
+#[inline(always)]
+pub fn top<L: Lanes>(scores: &[i32], scales: HeadScales<'_>) -> f32 {
+    let (whole, rest) = (scales.tokens / CHUNK, scales.tokens % CHUNK);
+    let scores = scores.as_chunks::<CHUNK>().0;
+    let mut tops = [L::splat(f32::MIN); CHUNK];
+    for (index, scores) in scores.iter().take(whole).enumerate() {
+        let Some(key) = chunk_at(scales.key, index * scales.stride) else { break };
+        for part in 0..L::PARTS {
+            tops[part] = tops[part].max(L::convert(scores, part).mul(L::load(key, part)));
+        }
+    }
+    let last = scores.get(whole).zip(chunk_at(scales.key, whole * scales.stride));
+    if let (Some((scores, key)), true) = (last, rest > 0) {
+        let mask = mask(rest);
+        for part in 0..L::PARTS {
+            let score = L::convert(scores, part).mul(L::load(key, part)).add(L::load(mask, part));
+            tops[part] = tops[part].max(score);
+        }
+    }
+    L::greatest(&tops)
+}
+
 /// One row of attention: the numerators of the softmax of `scores * factor * key scale`, times the values' scales,
 /// in two digits of 7 bits: `high * 128 + low` is `numerator * value scale * 16383 / greatest`.
 ///
-/// `scores`, `high`, `low`: `[T]` padded to whole chunks; the digits of what pads are zero. `factor`, in powers of
-/// two: the query's scale by `log2(e) / sqrt(width)`. What the attended sum of `high * 128 + low` is to be multiplied
-/// by.
+/// `scores`, `high`, `low`: `[T]` padded to whole chunks; the digits of what pads are zero. `top`: see [`top`].
+/// `factor`, in powers of two: the query's scale by `log2(e) / sqrt(width)`. What the attended sum of
+/// `high * 128 + low` is to be multiplied by.
 #[inline(always)]
 pub fn softmax<L: Lanes>(
     scores: &[i32],
     scales: HeadScales<'_>,
+    top: f32,
     factor: f32,
     high: &mut [i8],
     low: &mut [i8],
@@ -335,37 +386,19 @@ pub fn softmax<L: Lanes>(
     let (whole, rest) = (scales.tokens / CHUNK, scales.tokens % CHUNK);
     let scores = scores.as_chunks::<CHUNK>().0;
     let (keys, values) = (scales.key, scales.value);
-    // Below every score, however small the factor.
-    let mut mask = [0.0; CHUNK];
-    mask[rest..].fill(f32::MIN);
+    let mask = mask(rest);
     let greatest = if scales.greatest > 1e-33 { scales.greatest } else { 1e-33 };
     let digits = DIGITS / greatest;
 
-    let mut tops = [L::splat(f32::MIN); CHUNK];
-    for (scores, key) in scores.iter().zip(keys.chunks(scales.stride)).take(whole) {
-        let Some(key) = key.first_chunk() else { break };
-        for part in 0..L::PARTS {
-            tops[part] = tops[part].max(L::convert(scores, part).mul(L::load(key, part)));
-        }
-    }
-    let last = scores.get(whole).zip(keys.get(whole * scales.stride..).and_then(|keys| keys.first_chunk()));
-    if let (Some((scores, key)), true) = (last, rest > 0) {
-        for part in 0..L::PARTS {
-            let score = L::convert(scores, part).mul(L::load(key, part)).add(L::load(&mask, part));
-            tops[part] = tops[part].max(score);
-        }
-    }
-    let top = L::greatest(&tops);
-
     let mut sums = [L::splat(0.0); CHUNK];
     let (high, low) = (high.as_chunks_mut::<CHUNK>().0, low.as_chunks_mut::<CHUNK>().0);
-    let all = scores.iter().zip(keys.chunks(scales.stride)).zip(values.chunks(scales.stride)).zip(high).zip(low);
-    for (index, ((((scores, key), value), high), low)) in all.enumerate() {
-        let (Some(key), Some(value)) = (key.first_chunk(), value.first_chunk()) else { break };
+    for (index, ((scores, high), low)) in scores.iter().zip(high).zip(low).enumerate() {
+        let at = index * scales.stride;
+        let (Some(key), Some(value)) = (chunk_at(keys, at), chunk_at(values, at)) else { break };
         for part in 0..L::PARTS {
             let mut score = L::convert(scores, part).mul(L::load(key, part));
             if index == whole {
-                score = score.add(L::load(&mask, part));
+                score = score.add(L::load(mask, part));
             }
             let numerator = exp2(score.sub(L::splat(top)).mul(L::splat(factor)));
             sums[part] = sums[part].add(numerator);

@@ -4,6 +4,7 @@
 //! registers: 16 of one value, four of four, one of 16. Every operation is exact or rounded once (IEEE 754), and sums
 //! keep 16 partial sums, one a place in the chunk, that are added in one fixed order: so all machines give the same
 //! bits. There is no fused multiply-add here for the same reason.
+#![expect(clippy::needless_range_loop, reason = "the part names its place in several arrays at once")]
 
 /// Values in a chunk.
 pub const CHUNK: usize = 16;
@@ -47,26 +48,21 @@ pub trait Lanes: Copy {
     /// 8, of 4, of 2.
     #[inline(always)]
     fn sum(parts: &[Self; CHUNK]) -> f32 {
-        let mut values = chunk_of(parts);
-        for half in [8, 4, 2, 1] {
-            for i in 0..half {
-                values[i] += values[i + half];
-            }
-        }
-        values[0]
+        fold(&chunk_of(parts), |a, b| a + b)
     }
 
     /// The greatest value in the first [`Self::PARTS`] of `parts`.
     #[inline(always)]
     fn greatest(parts: &[Self; CHUNK]) -> f32 {
-        let mut values = chunk_of(parts);
-        for half in [8, 4, 2, 1] {
-            for i in 0..half {
-                values[i] = if values[i] > values[i + half] { values[i] } else { values[i + half] };
-            }
-        }
-        values[0]
+        fold(&chunk_of(parts), |a, b| if a > b { a } else { b })
     }
+}
+
+/// Halves by halves.
+#[inline(always)]
+fn fold(v: &[f32; CHUNK], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i| f(f(v[i], v[i + 8]), f(v[i + 4], v[i + 12])));
+    f(f(a, c), f(b, d))
 }
 
 /// The parts as one chunk.

@@ -2,7 +2,8 @@
 //!
 //! Weights are 8-bit integers with one scale an output channel, activations 8-bit integers with one scale a token;
 //! their products are summed exactly in i32 ([`product`]). Everything else is f32 in one fixed order, so that every
-//! machine gives the same bits. [`format`] reads a model in place; [`write`] makes one.
+//! machine gives the same bits. [`mod@format`] reads a model in place; `write` makes one;
+//! [`Encoder`] runs it.
 
 mod attention;
 pub mod encoder;

@@ -140,6 +140,12 @@ impl Shape {
         if max_visible + 1 > MAX_K {
             return Err(NativeError::TooLarge("more than 131071 patches are visible"));
         }
+        // Everything else is bounded by the widths, which are at most `MAX_K` each.
+        let most = greater(4 * self.dim, self.heads.saturating_mul(padded_n(self.dim / greater(self.heads, 1))));
+        let tokens = max_visible.saturating_add(TILE);
+        if tokens.checked_mul(most).is_none_or(|bytes| bytes > usize::MAX / 16) {
+            return Err(NativeError::TooLarge("its activations would not fit into this machine's memory"));
+        }
         let mut rows = rows.clamp(4, (max_visible + 1).next_multiple_of(TILE)).next_multiple_of(4);
         while rows > 4 && self.workspace(max_visible, rows, threads) > available {
             rows -= 4;

@@ -103,7 +103,8 @@ fn model_folder(args: Args) -> anyhow::Result<()> {
         }
     };
     // Before anything is written.
-    let head = args.head.as_ref().map(|path| HeadFile::open(path, &spec)).transpose()?.or(own);
+    let given = args.head.as_ref().map(|path| HeadFile::open(path, &spec).map_err(|error| misuse(error.to_string())));
+    let head = given.transpose()?.or(own);
     let made_by = format!("host {} export of {}", env!("CARGO_PKG_VERSION"), args.run.display());
     let sizes = export::write(&args.out, &spec, &tensors, &args.forms, &made_by)?;
     let out = args.out.display();

@@ -26,7 +26,7 @@ pub enum Encoder {
     /// An exported form in a board's runtime, image by image, one encoder a thread.
     Board {
         /// The model folder.
-        folder: ModelFolder,
+        folder: Box<ModelFolder>,
         /// Runtime and form.
         runtime: RuntimeArgs,
     },
@@ -46,14 +46,14 @@ impl Encoder {
     #[must_use]
     pub fn tract(folder: &ModelFolder, form: Precision) -> Self {
         let runtime = RuntimeArgs { runtime: Some(Runtime::Tract), precision: Some(form), ..RuntimeArgs::default() };
-        Self::Board { folder: folder.clone(), runtime }
+        Self::Board { folder: Box::new(folder.clone()), runtime }
     }
 
     /// The native encoder.
     #[must_use]
     pub fn native(folder: &ModelFolder) -> Self {
         let runtime = RuntimeArgs { runtime: Some(Runtime::Native), ..RuntimeArgs::default() };
-        Self::Board { folder: folder.clone(), runtime }
+        Self::Board { folder: Box::new(folder.clone()), runtime }
     }
 
     /// Every form that the folder has.

@@ -4,7 +4,10 @@ pub mod form;
 pub mod onnx;
 pub mod quantize;
 
-use crate::checkpoint::{NamedTensor, Tensors, atomic};
+use crate::checkpoint::{
+    NamedTensor, Tensors, atomic,
+    misfit::{MisfitError, fitting},
+};
 use common::{
     model::{EncoderSpec, PositionKind},
     patch::PatchError,
@@ -21,19 +24,9 @@ use tract_onnx::pb::{ModelProto, TensorProto};
 /// Why an encoder cannot be exported or read back.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// A parameter is not there.
-    #[error("the tensor `{0}` is missing")]
-    Missing(String),
-    /// A parameter has another shape.
-    #[error("the tensor `{name}` is {found:?} where {expected:?} is needed")]
-    Shape {
-        /// Its name.
-        name: String,
-        /// The shape that the encoder needs.
-        expected: Vec<usize>,
-        /// Its shape.
-        found: Vec<usize>,
-    },
+    /// A parameter is missing or misshapen.
+    #[error(transparent)]
+    Misfit(#[from] MisfitError),
     /// A parameter is infinite or no number.
     #[error("the tensor `{0}` holds a value that is not finite: the training diverged")]
     NotFinite(String),
@@ -167,11 +160,7 @@ pub fn read_back(folder: &Path) -> Result<(EncoderSpec, Tensors), ExportError> {
 
 /// The checked values of a parameter.
 fn parameter<'a>(tensors: &'a Tensors, name: &str, expected: &[usize]) -> Result<&'a [f32], ExportError> {
-    let tensor = tensors.get(name).ok_or_else(|| ExportError::Missing(name.into()))?;
-    if tensor.shape != expected {
-        let (expected, found) = (expected.to_vec(), tensor.shape.clone());
-        return Err(ExportError::Shape { name: name.into(), expected, found });
-    }
+    let tensor = fitting(tensors, name, expected)?;
     if tensor.data.iter().any(|value| !value.is_finite()) {
         return Err(ExportError::NotFinite(name.into()));
     }

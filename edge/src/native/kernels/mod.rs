@@ -10,6 +10,15 @@ use super::{
     product::Product,
 };
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+#[allow(unsafe_code)]
+pub mod aarch64;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+#[allow(unsafe_code)]
+pub mod blocks;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+#[allow(unsafe_code)]
+pub mod neon;
 pub mod portable;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
@@ -33,7 +42,7 @@ pub struct Kernels {
 
 /// The functions of [`float`](super::float) of the same names, which say what each does.
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "described where they are written")]
+#[expect(missing_docs, clippy::type_complexity, reason = "described where they are written")]
 pub struct Passes {
     pub norm: fn(&[f32], Norm<'_>, f32, &mut [f32]) -> f32,
     pub peak: fn(&[f32]) -> f32,
@@ -43,7 +52,8 @@ pub struct Passes {
     pub gelu_of: fn(&[i32], Scaling<'_>, &mut [f32]) -> f32,
     pub add: fn(&mut [f32], &[i32], Scaling<'_>),
     pub pixels: fn(&[f32], [&[[f32; CHUNK]; 3]; 2], &mut [f32]) -> (f32, f32),
-    pub softmax: fn(&[i32], HeadScales<'_>, f32, &mut [i8], &mut [i8]) -> f32,
+    pub top: fn(&[i32], HeadScales<'_>) -> f32,
+    pub softmax: fn(&[i32], HeadScales<'_>, f32, f32, &mut [i8], &mut [i8]) -> f32,
     pub attended: fn(&[i32], &[i32], f32, &mut [f32]),
 }
 
@@ -60,6 +70,7 @@ macro_rules! passes {
             gelu_of: $crate::native::float::gelu_of::<$lanes>,
             add: $crate::native::float::add::<$lanes>,
             pixels: $crate::native::float::pixels::<$lanes>,
+            top: $crate::native::float::top::<$lanes>,
             softmax: $crate::native::float::softmax::<$lanes>,
             attended: $crate::native::float::attended::<$lanes>,
         }
@@ -79,7 +90,8 @@ macro_rules! passes {
             gelu_of(sums: &[i32], scaling: Scaling<'_>, out: &mut [f32]) -> f32;
             add(x: &mut [f32], sums: &[i32], scaling: Scaling<'_>) -> ();
             pixels(x: &[f32], maps: [&[[f32; CHUNK]; 3]; 2], out: &mut [f32]) -> (f32, f32);
-            softmax(scores: &[i32], scales: HeadScales<'_>, factor: f32, high: &mut [i8], low: &mut [i8]) -> f32;
+            top(scores: &[i32], scales: HeadScales<'_>) -> f32;
+            softmax(scores: &[i32], scales: HeadScales<'_>, top: f32, factor: f32, high: &mut [i8], low: &mut [i8]) -> f32;
             attended(high: &[i32], low: &[i32], factor: f32, out: &mut [f32]) -> ();
         )
     }};
@@ -123,6 +135,21 @@ impl Kernels {
         Self::all().find(|kernels| kernels.name == name)
     }
 
+    /// Multiplies and adds on registers alone, as fast as this set's instructions can, for so many rounds; how many
+    /// multiplications that were. Timed, it is the peak that a product can come near to. `None` where none is written.
+    #[must_use]
+    pub fn peak(&self, rounds: u64) -> Option<u64> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            x86::peak(self.name, rounds)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            let _ = rounds;
+            None
+        }
+    }
+
     /// All sets that this machine can run, the slowest first.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         let more: [Option<&'static Self>; 3];
@@ -130,7 +157,11 @@ impl Kernels {
         {
             more = x86::usable();
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        {
+            more = aarch64::usable();
+        }
+        #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
         {
             more = [None; 3];
         }

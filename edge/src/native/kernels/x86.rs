@@ -38,6 +38,17 @@ pub(super) fn usable() -> [Option<&'static Kernels>; 3] {
     ]
 }
 
+/// See [`Kernels::peak`].
+pub(super) fn peak(name: &str, rounds: u64) -> Option<u64> {
+    let run = match name {
+        "avx2" => x86_product::avx2_peak,
+        "avx-vnni" => x86_product::avx_vnni_peak,
+        "avx512-vnni" => x86_product::avx512_vnni_peak,
+        _ => return None,
+    };
+    Some(run(rounds))
+}
+
 /// Half a chunk.
 #[derive(Clone, Copy)]
 struct Half(__m256);
@@ -109,6 +120,26 @@ impl Lanes for Half {
             store_low_bytes(_mm256_and_si256(bits, mask), low, part);
         }
     }
+    #[inline(always)]
+    fn sum(parts: &[Self; CHUNK]) -> f32 {
+        // SAFETY: as for `splat`.
+        unsafe {
+            let eight = _mm256_add_ps(parts[0].0, parts[1].0);
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+    #[inline(always)]
+    fn greatest(parts: &[Self; CHUNK]) -> f32 {
+        // SAFETY: as for `splat`.
+        unsafe {
+            let eight = _mm256_max_ps(parts[0].0, parts[1].0);
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
 }
 
 /// Writes the lowest byte of each 32-bit number.
@@ -121,6 +152,13 @@ fn store_low_bytes(bits: __m256i, to: &mut [i8; CHUNK], part: usize) {
     for (to, bytes) in to[part % 2 * 8..][..8].as_chunks_mut().0.iter_mut().zip(all) {
         *to = bytes.to_le_bytes().map(|byte| byte as i8);
     }
+}
+
+/// The upper eight values.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn upper(all: __m512) -> __m256 {
+    _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(all)))
 }
 
 impl Lanes for Whole {
@@ -174,6 +212,26 @@ impl Lanes for Whole {
             let digit = _mm512_and_si512(_mm512_srli_epi32::<7>(bits), mask);
             _mm_storeu_si128(high.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(digit));
             _mm_storeu_si128(low.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_and_si512(bits, mask)));
+        }
+    }
+    #[inline(always)]
+    fn sum(parts: &[Self; CHUNK]) -> f32 {
+        // SAFETY: as for `splat`.
+        unsafe {
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(parts[0].0), upper(parts[0].0));
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+    #[inline(always)]
+    fn greatest(parts: &[Self; CHUNK]) -> f32 {
+        // SAFETY: as for `splat`.
+        unsafe {
+            let eight = _mm256_max_ps(_mm512_castps512_ps256(parts[0].0), upper(parts[0].0));
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
         }
     }
 }

@@ -296,3 +296,38 @@ unsafe fn avx2_block<const R: usize, const T: usize>(place: Place) {
         }
     }
 }
+
+/// `$name(rounds)`: that many rounds of the set's multiply-add on registers alone, enough of them to hide the latency;
+/// the multiplications done. What the product cannot exceed.
+macro_rules! peak {
+    ($name:ident, $features:literal, $register:ty, $lanes:literal, $sums:literal, |$sum:ident, $value:ident| $step:expr) => {
+        pub(super) fn $name(rounds: u64) -> u64 {
+            #[target_feature(enable = $features)]
+            fn inner(rounds: u64) {
+                // SAFETY: integers in any state are valid.
+                let zero: $register = unsafe { core::mem::zeroed() };
+                let mut sums = [zero; $sums];
+                for _ in 0..rounds {
+                    let $value = core::hint::black_box(zero);
+                    for _ in 0..64 {
+                        for $sum in &mut sums {
+                            *$sum = $step;
+                        }
+                        // Keeps the sums in registers and the loop from being folded.
+                        core::hint::black_box(());
+                    }
+                }
+                core::hint::black_box(sums);
+            }
+            // SAFETY: only sets that the processor can run ask for it.
+            unsafe { inner(rounds) };
+            rounds * 64 * $sums * $lanes
+        }
+    };
+}
+
+peak!(avx512_vnni_peak, "avx512f,avx512bw,avx512vnni", __m512i, 64, 24, |sum, value| _mm512_dpbusd_epi32(
+    *sum, value, value
+));
+peak!(avx_vnni_peak, "avx2,avxvnni", __m256i, 32, 12, |sum, value| _mm256_dpbusd_avx_epi32(*sum, value, value));
+peak!(avx2_peak, "avx2", __m256i, 16, 12, |sum, value| _mm256_add_epi32(*sum, _mm256_madd_epi16(*sum, value)));
