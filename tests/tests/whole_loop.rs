@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::OnceLock,
 };
-use tests::{close, program, pty::Line, read_features, succeed, write_images};
+use tests::{close, program, pty::Line, read_features, succeed, worst_cosine, write_images};
 
 /// A short training and its export, made once for all tests of this file.
 fn trained() -> &'static Path {
@@ -84,8 +84,8 @@ fn every_exported_form_comes_near_the_float_encoder() {
         ];
         let json: serde_json::Value = serde_json::from_str(&succeed("host", &args)).expect("json");
         let forms = json["forms"].as_array().expect("forms");
-        assert_eq!(forms.len(), 3);
-        for (form, bound) in forms.iter().zip([0.999_999, 0.999, 0.99]) {
+        assert_eq!(forms.len(), 4);
+        for (form, bound) in forms.iter().zip([0.999_999, 0.999, 0.99, 0.99]) {
             assert!(form["worst_cosine"].as_f64().expect("number") > bound, "{form}");
         }
         assert!(forms[0]["max_error"].as_f64().expect("number") < 1e-4, "{}", forms[0]);
@@ -113,15 +113,13 @@ fn summary(child: Child) -> anyhow::Result<serde_json::Value> {
 
 #[test]
 fn features_over_a_serial_line_equal_those_of_the_host() -> anyhow::Result<()> {
-    for (keep, pool) in [("1", "mean"), ("0.25", "cls")] {
+    for (keep, pool, runtime) in [("1", "mean", "tract"), ("0.25", "cls", "tract"), ("0.5", "mean", "native")] {
         let line = Line::clean()?;
         let (received, expected) = (path(&format!("received-{pool}.npy")), path(&format!("expected-{pool}.npy")));
         let listener = listen(&line, &received, &["--count", "24"])?;
         let (model, images) = (path("model"), path("images"));
-        succeed(
-            "edge",
-            &["run", "--model", &model, "--source", &images, "--port", &line.board, "--keep", keep, "--pool", pool],
-        );
+        let board = ["run", "--model", &model, "--source", &images, "--port", &line.board, "--runtime", runtime];
+        succeed("edge", &[&board[..], &["--keep", keep, "--pool", pool]].concat());
         let summary = summary(listener)?;
         assert_eq!(summary["features"], 24, "{summary}");
         for count in ["lost_frames", "damaged_frames", "incomplete_features"] {
@@ -143,7 +141,11 @@ fn features_over_a_serial_line_equal_those_of_the_host() -> anyhow::Result<()> {
                 &expected,
             ],
         );
-        close(&read_features(received.as_ref())?, &read_features(expected.as_ref())?, 1e-4)?;
+        let (received_rows, expected_rows) = (read_features(received.as_ref())?, read_features(expected.as_ref())?);
+        match runtime {
+            "native" => assert!(worst_cosine(&received_rows, &expected_rows) > 0.995),
+            _ => close(&received_rows, &expected_rows, 1e-4)?,
+        }
         let names = |path: &str| std::fs::read_to_string(path.replace(".npy", ".names.txt"));
         assert_eq!(names(&received)?, names(&expected)?);
     }
@@ -170,7 +172,7 @@ fn on_a_noisy_line_no_wrong_feature_is_accepted() -> anyhow::Result<()> {
     assert!((20..96).contains(&count), "{summary}");
     assert!(summary["damaged_frames"].as_u64().context("count")? > 5, "{summary}");
 
-    succeed("host", &["features", "--model", &model, "--images", &images, "--runtime", "tract", "--out", &expected]);
+    succeed("host", &["features", "--model", &model, "--images", &images, "--runtime", "native", "--out", &expected]);
     let (received_rows, expected_rows) = (read_features(received.as_ref())?, read_features(expected.as_ref())?);
     let names = |path: &str| std::fs::read_to_string(path.replace(".npy", ".names.txt"));
     let order: Vec<String> = names(&expected)?.lines().map(str::to_owned).collect();
