@@ -3,7 +3,7 @@
 Requests and answers are one JSON object a line, on standard input and output:
 
 {"op": "load", "onnx": FILE, "folder": DIR, "inputs": [{"visible": V, "patches": FILE, "ids_keep": [..]}, ..]}
-    -> {"forms": [NAME, ..], "version": TEXT}; FILE of patches: V * P little-endian f32, normalised
+    -> {"forms": {NAME: FILE, ..}, "version": TEXT}; FILE of patches: V * P little-endian f32, normalised
 {"op": "run", "form": NAME, "visible": V, "repeat": N} -> {"ms": MEAN}: one run that is not timed, then N that are
 {"op": "feature", "form": NAME, "visible": V}          -> {"values": [..]}: the output `mean`
 
@@ -26,7 +26,7 @@ logging.disable(logging.WARNING)
 
 try:
     import numpy as np
-    import onnx  # noqa: F401  (the quantiser needs it)
+    import onnx
     import onnxruntime
     from onnxruntime import quantization
 except ImportError as missing:
@@ -46,11 +46,13 @@ class Calibration(quantization.CalibrationDataReader):
 
 def quantized(onnx_file: Path, folder: Path, inputs: dict) -> dict[str, Path]:
     forms = {
-        "f32": onnx_file,
+        "f32": folder / "f32.onnx",
         "dynamic int8": folder / "dynamic.onnx",
         "QOperator": folder / "qoperator.onnx",
         "QOperator matmul": folder / "qoperator-matmul.onnx",
     }
+    # Written anew by onnx: rten does not read packed lists of numbers, which the original has.
+    onnx.save(onnx.load(onnx_file), forms["f32"])
     # 8-bit weights signed: the faster of the two here.
     quantization.quantize_dynamic(onnx_file, forms["dynamic int8"], weight_type=quantization.QuantType.QInt8)
     for name, operators in [("QOperator", None), ("QOperator matmul", ["MatMul"])]:
@@ -82,7 +84,7 @@ class Server:
             self.inputs[one["visible"]] = {"patches": patches, "ids_keep": ids_keep}
         forms = quantized(Path(request["onnx"]), Path(request["folder"]), self.inputs)
         self.sessions = {name: session(path) for name, path in forms.items()}
-        return {"forms": list(forms), "version": f"onnxruntime {onnxruntime.__version__}"}
+        return {"forms": {name: str(path) for name, path in forms.items()}, "version": f"onnxruntime {onnxruntime.__version__}"}
 
     def run(self, request: dict) -> dict:
         run, given = self.sessions[request["form"]].run, self.inputs[request["visible"]]

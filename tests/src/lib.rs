@@ -112,6 +112,17 @@ pub fn close(a: &ndarray::Array2<f32>, b: &ndarray::Array2<f32>, tolerance: f32)
     Ok(())
 }
 
+/// The smallest cosine between rows of two arrays of the same shape.
+///
+/// # Panics
+/// If the shapes differ.
+#[must_use]
+pub fn worst_cosine(a: &ndarray::Array2<f32>, b: &ndarray::Array2<f32>) -> f64 {
+    assert_eq!(a.dim(), b.dim());
+    let rows = a.rows().into_iter().zip(b.rows());
+    rows.map(|(a, b)| host::evaluate::verify::cosine(&a.to_vec(), &b.to_vec())).fold(1.0, f64::min)
+}
+
 /// A small model folder with the weights of `tests/parity`, made by the exporter.
 ///
 /// # Errors

@@ -47,7 +47,8 @@ fn a_head_of_the_runs_features_is_exported_with_it_and_another_is_not() -> anyho
     ensure!(fs::read(path("model/head.safetensors"))? == fs::read(&head)?, "the head was changed");
 
     // On a "board" it says what it said on the run's features, which tract computes to 1e-4.
-    let stream = run("edge", &["run", "--model", &model, "--source", &path("test"), "--port", "-", "--head"]);
+    let board = ["run", "--model", &model, "--source", &path("test"), "--runtime", "tract", "--port", "-", "--head"];
+    let stream = run("edge", &board);
     ensure!(stream.status.success(), "{}", String::from_utf8_lossy(&stream.stderr));
     fs::write(path("stream.bin"), stream.stdout)?;
     succeed("host", &["listen", "--port", &path("stream.bin"), "--out", &path("board.csv")]);

@@ -90,7 +90,7 @@ fn encoders(asked: &RuntimeArgs, folder: &ModelFolder) -> anyhow::Result<Vec<Run
     let (tract, native) = match asked.runtime {
         Some(runtime) => (runtime == Runtime::Tract, runtime == Runtime::Native),
         None if asked.precision.is_some() => (true, false),
-        None => (!only_native, only_native || folder.has_native()),
+        None => (cfg!(feature = "tract") && !only_native, only_native || folder.has_native()),
     };
     let with = |runtime, precision| RuntimeArgs { runtime: Some(runtime), precision, ..asked.clone() };
     let mut all = Vec::new();

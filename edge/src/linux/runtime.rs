@@ -1,11 +1,15 @@
 //! Which runtime encodes, and one way to call both.
 
-use super::{load_encoder, native_file::NativeFile};
+use super::native_file::NativeFile;
 use crate::{
     exit::misuse,
     model_folder::{ModelFolder, Precision},
     native::{Encoder, Kernels, Patches},
-    pipeline::{visible_patches, visible_pixels},
+    pipeline::visible_pixels,
+};
+#[cfg(feature = "tract")]
+use crate::{
+    pipeline::visible_patches,
     tract_runtime::{Features, TractEncoder},
 };
 use common::{model::EncoderSpec, patch::PatchGrid};
@@ -55,6 +59,10 @@ impl RuntimeArgs {
                 folder.native().map_err(|error| misuse(error.to_string()))?;
             }
             Runtime::Tract => {
+                if !cfg!(feature = "tract") {
+                    let message = "this edge was built without tract, and runs models with encoder.native only";
+                    return Err(misuse(message));
+                }
                 for (option, given) in [("--kernels", self.kernels.is_some()), ("--threads", self.threads.is_some())]
                 {
                     if given {
@@ -96,6 +104,17 @@ pub fn kernels(name: Option<&str>) -> anyhow::Result<&'static Kernels> {
     })
 }
 
+/// Loads the form asked for, or the folder's default.
+#[cfg(feature = "tract")]
+fn load_tract(folder: &ModelFolder, form: Option<Precision>) -> anyhow::Result<TractEncoder> {
+    let form = form.unwrap_or_else(|| folder.default_form());
+    if !folder.forms().contains(&form) {
+        let forms = folder.forms().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Err(misuse(format!("the model has no {form} form; it has {forms}")));
+    }
+    Ok(TractEncoder::load(folder, form)?)
+}
+
 /// An encoder of either runtime, with the buffers between it and an image.
 #[derive(Debug)]
 pub struct ImageEncoder<'a> {
@@ -104,14 +123,22 @@ pub struct ImageEncoder<'a> {
     runtime: Either<'a>,
     /// One patch for tract, all visible ones for the native encoder.
     pixels: Vec<u8>,
-    /// `[V, P]`, for tract.
-    patches: Vec<f32>,
 }
 
 #[derive(Debug)]
 enum Either<'a> {
-    Tract(Box<TractEncoder>, Option<Features>),
+    #[cfg(feature = "tract")]
+    Tract(Box<Tract>),
     Native(Box<Encoder<'a>>),
+}
+
+#[cfg(feature = "tract")]
+#[derive(Debug)]
+struct Tract {
+    encoder: TractEncoder,
+    /// `[V, P]`, normalised.
+    patches: Vec<f32>,
+    found: Option<Features>,
 }
 
 /// What the encoder yields for one image, until it is called again.
@@ -133,14 +160,20 @@ impl<'a> ImageEncoder<'a> {
     pub fn new(folder: &ModelFolder, args: &RuntimeArgs, file: Option<&'a NativeFile>) -> anyhow::Result<Self> {
         let (spec, grid) = (*folder.spec(), folder.spec().grid()?);
         let runtime = match file {
-            None => Either::Tract(Box::new(load_encoder(folder, args.precision)?), None),
+            #[cfg(feature = "tract")]
+            None => {
+                let encoder = load_tract(folder, args.precision)?;
+                Either::Tract(Box::new(Tract { encoder, patches: Vec::new(), found: None }))
+            }
+            #[cfg(not(feature = "tract"))]
+            None => return Err(misuse("this edge was built without tract")),
             Some(file) => {
                 let (model, kernels) = (file.model(folder)?, kernels(args.kernels.as_deref())?);
                 let threads = args.threads.unwrap_or(1);
                 Either::Native(Box::new(Encoder::allocate(model, kernels, grid.patches(), threads)?))
             }
         };
-        Ok(Self { spec, grid, runtime, pixels: Vec::new(), patches: Vec::new() })
+        Ok(Self { spec, grid, runtime, pixels: Vec::new() })
     }
 
     /// The encoder's description.
@@ -153,7 +186,8 @@ impl<'a> ImageEncoder<'a> {
     #[must_use]
     pub fn name(&self) -> String {
         match &self.runtime {
-            Either::Tract(encoder, _) => format!("tract {}", encoder.form()),
+            #[cfg(feature = "tract")]
+            Either::Tract(tract) => format!("tract {}", tract.encoder.form()),
             Either::Native(encoder) => format!("native {}", encoder.kernels().name),
         }
     }
@@ -164,8 +198,12 @@ impl<'a> ImageEncoder<'a> {
     /// If the runtime refuses.
     pub fn prepare(&mut self, visible: usize) -> anyhow::Result<()> {
         match &mut self.runtime {
-            Either::Tract(encoder, _) => Ok(encoder.prepare(visible)?),
-            Either::Native(_) => Ok(()),
+            #[cfg(feature = "tract")]
+            Either::Tract(tract) => Ok(tract.encoder.prepare(visible)?),
+            Either::Native(encoder) => match visible <= encoder.max_visible() {
+                true => Ok(()),
+                false => Err(misuse(format!("{visible} patches are more than the encoder was made for"))),
+            },
         }
     }
 
@@ -176,11 +214,13 @@ impl<'a> ImageEncoder<'a> {
     pub fn encode(&mut self, image: &[u8], ids_keep: &[u32]) -> anyhow::Result<Encoded<'_>> {
         let values = self.grid.patch_dim();
         match &mut self.runtime {
-            Either::Tract(encoder, found) => {
+            #[cfg(feature = "tract")]
+            Either::Tract(tract) => {
+                let Tract { encoder, patches, found } = &mut **tract;
                 self.pixels.resize(values, 0);
-                self.patches.resize(ids_keep.len() * values, 0.0);
-                visible_patches(&self.spec, &self.grid, image, ids_keep, &mut self.pixels, &mut self.patches)?;
-                let Features { cls, mean, tokens } = found.insert(encoder.encode(&self.patches, ids_keep)?);
+                patches.resize(ids_keep.len() * values, 0.0);
+                visible_patches(&self.spec, &self.grid, image, ids_keep, &mut self.pixels, patches)?;
+                let Features { cls, mean, tokens } = found.insert(encoder.encode(patches, ids_keep)?);
                 Ok(Encoded { cls, mean, tokens })
             }
             Either::Native(encoder) => {

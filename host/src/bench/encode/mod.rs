@@ -62,16 +62,22 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     if setup.rivals {
         contenders.extend(tract::contenders(&setup.folder)?);
         stage("onnxruntime makes its models");
-        let found = onnxruntime::contenders(&setup.python, &setup.path, &inputs);
-        match found {
-            Ok(found) => contenders.extend(found),
-            Err(error) => missing.push(Missing { name: "onnxruntime".into(), reason: format!("{error:#}") }),
-        }
-        #[cfg(feature = "rten")]
-        {
-            let (found, refused) = rten::contenders(&setup.folder);
-            contenders.extend(found);
-            missing.extend(refused);
+        match onnxruntime::contenders(&setup.python, &setup.path, &inputs) {
+            Ok(found) => {
+                contenders.extend(found.contenders);
+                #[cfg(feature = "rten")]
+                {
+                    let (found, refused) = rten::contenders(&found.files);
+                    contenders.extend(found);
+                    missing.extend(refused);
+                }
+            }
+            Err(error) => {
+                let reason = format!("{error:#}");
+                #[cfg(feature = "rten")]
+                missing.push(Missing { name: "rten".into(), reason: "it runs the files that Python makes".into() });
+                missing.push(Missing { name: "onnxruntime".into(), reason });
+            }
         }
         #[cfg(not(feature = "rten"))]
         missing

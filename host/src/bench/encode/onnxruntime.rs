@@ -8,7 +8,7 @@ use std::{
     cell::RefCell,
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     rc::Rc,
 };
@@ -105,11 +105,19 @@ impl Contender for OnnxRuntime {
     }
 }
 
+/// What onnxruntime runs.
+pub struct Found<'a> {
+    /// One a form.
+    pub contenders: Vec<Box<dyn Contender + 'a>>,
+    /// Name and ONNX file of each form, there as long as its contender is.
+    pub files: Vec<(String, PathBuf)>,
+}
+
 /// f32, dynamic int8 and two static ones. `model`: the model folder.
 ///
 /// # Errors
 /// If there is no such Python, or it lacks onnxruntime or onnx, or they refuse the model.
-pub fn contenders<'a>(python: &Path, model: &Path, inputs: &[Input]) -> anyhow::Result<Vec<Box<dyn Contender + 'a>>> {
+pub fn contenders<'a>(python: &Path, model: &Path, inputs: &[Input]) -> anyhow::Result<Found<'a>> {
     let folder = tempfile::tempdir().context("no room for temporary files")?;
     let mut described = Vec::new();
     for input in inputs {
@@ -123,12 +131,13 @@ pub fn contenders<'a>(python: &Path, model: &Path, inputs: &[Input]) -> anyhow::
     let mut server = Server::start(python, folder)?;
     let answer = server.ask(&request)?;
     let version = answer["version"].as_str().context("no version")?.to_owned();
-    let forms = answer["forms"].as_array().context("no forms")?;
+    let forms = answer["forms"].as_object().context("no forms")?;
     let server = Rc::new(RefCell::new(server));
-    let contender = |form: &Value| -> anyhow::Result<Box<dyn Contender + 'a>> {
-        let form = form.as_str().context("no form")?.to_owned();
+    let (mut contenders, mut files) = (Vec::<Box<dyn Contender + 'a>>::new(), Vec::new());
+    for (form, file) in forms {
         let (server, name, version) = (server.clone(), format!("onnxruntime {form}"), version.clone());
-        Ok(Box::new(OnnxRuntime { server, form, name, version }))
-    };
-    forms.iter().map(contender).collect()
+        contenders.push(Box::new(OnnxRuntime { server, form: form.clone(), name, version }));
+        files.push((form.clone(), file.as_str().context("no file")?.into()));
+    }
+    Ok(Found { contenders, files })
 }

@@ -6,10 +6,13 @@ use super::{
     report::Missing,
 };
 use anyhow::Context as _;
-use edge::model_folder::{ModelFolder, Precision};
 use rten::{Model, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::{AsView as _, NdTensor};
-use std::sync::Arc;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// One form in rten.
 struct Rten {
@@ -22,13 +25,13 @@ struct Rten {
 }
 
 impl Rten {
-    fn new(folder: &ModelFolder, form: Precision) -> anyhow::Result<Self> {
+    fn new(name: &str, file: &Path) -> anyhow::Result<Self> {
         let mut options = rten::ModelOptions::with_all_ops();
-        let model = options.prepack_weights(true).load(folder.read(form)?).context("rten cannot load the model")?;
+        let model = options.prepack_weights(true).load(fs::read(file)?).context("rten cannot load the model")?;
         let node = |name| model.node_id(name).map_err(|error| anyhow::anyhow!("rten: {error}"));
         let (patches, ids_keep, mean) = (node("patches")?, node("ids_keep")?, node("mean")?);
         let options = RunOptions::default().with_thread_pool(Some(Arc::new(ThreadPool::with_num_threads(1))));
-        Ok(Self { name: format!("rten {form}"), model, patches, ids_keep, mean, options })
+        Ok(Self { name: name.into(), model, patches, ids_keep, mean, options })
     }
 
     fn encode(&self, input: &Input) -> anyhow::Result<NdTensor<f32, 2>> {
@@ -63,14 +66,15 @@ impl Contender for Rten {
     }
 }
 
-/// f32, and int8 where the folder has it; and what rten refuses to load.
+/// f32 and dynamic int8, from the files that onnxruntime runs; and what rten refuses to load.
 #[must_use]
-pub fn contenders<'a>(folder: &ModelFolder) -> (Vec<Box<dyn Contender + 'a>>, Vec<Missing>) {
+pub fn contenders<'a>(files: &[(String, PathBuf)]) -> (Vec<Box<dyn Contender + 'a>>, Vec<Missing>) {
     let (mut found, mut missing) = (Vec::<Box<dyn Contender + 'a>>::new(), Vec::new());
-    for form in folder.forms().into_iter().filter(|form| *form != Precision::W8) {
-        match Rten::new(folder, form) {
+    for (form, file) in files.iter().filter(|(form, _)| ["f32", "dynamic int8"].contains(&form.as_str())) {
+        let name = format!("rten {form}");
+        match Rten::new(&name, file) {
             Ok(contender) => found.push(Box::new(contender)),
-            Err(error) => missing.push(Missing { name: format!("rten {form}"), reason: format!("{error:#}") }),
+            Err(error) => missing.push(Missing { name, reason: format!("{error:#}") }),
         }
     }
     (found, missing)
