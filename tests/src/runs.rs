@@ -1,11 +1,29 @@
 //! What tests look at in the folders of trainings, and how they damage them.
 
 use anyhow::{Context as _, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    thread::sleep,
+    time::Duration,
 };
+
+/// A model so small that a step takes a millisecond; the recipe of a preset has to follow.
+pub const SMALL_MODEL: &str = r#"
+description = "small"
+[model]
+image_height = 16
+image_width = 16
+patch_size = 4
+dim = 32
+depth = 2
+heads = 2
+decoder_dim = 16
+decoder_depth = 1
+decoder_heads = 2
+"#;
 
 /// The files of a checkpoint.
 pub const FILES: [&str; 3] = ["model.safetensors", "optimizer.safetensors", "position.toml"];
@@ -49,6 +67,44 @@ pub fn finish(command: &mut Command) -> anyhow::Result<Output> {
     let text = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?} failed:\n{text}");
     Ok(output)
+}
+
+/// Stops a training in `run` again and again until it has done all `steps`: two times in three by SIGKILL, else as Ctrl-C
+/// does. `command` starts it or goes on, by what is in `run`; `soon`, told the stops so far and the step before, says
+/// whether it shall be stopped in a moment. Returns how often it was killed, and stopped politely.
+///
+/// # Errors
+/// If it loses a checkpoint, complains of damage, panics, or ends otherwise than it was made to.
+pub fn interrupt(
+    run: &Path,
+    steps: usize,
+    mut random: u32,
+    command: impl Fn() -> Command,
+    soon: impl Fn([usize; 2], usize) -> bool,
+) -> anyhow::Result<[usize; 2]> {
+    let mut stops = [0; 2];
+    loop {
+        let before = step(run);
+        let mut child = command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        while child.try_wait()?.is_none() && !soon(stops, before) {
+            sleep(Duration::from_millis(1));
+        }
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        sleep(Duration::from_micros(u64::from(random >> 17)));
+        let polite = (stops[0] + stops[1]) % 3 == 2;
+        if child.try_wait()?.is_none() {
+            kill_process(Pid::from_child(&child), if polite { Signal::INT } else { Signal::KILL })?;
+        }
+        let output = child.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        ensure!(!text.contains("damaged") && !text.contains("panicked"), "{text}");
+        ensure!(step(run) >= before, "checkpoints were lost");
+        if output.status.success() && step(run) == steps {
+            return Ok(stops);
+        }
+        ensure!(output.status.success() == polite, "{}: {text}", output.status);
+        stops[usize::from(polite)] += 1;
+    }
 }
 
 /// Checkpoint folders, oldest first; all other names in their folder.

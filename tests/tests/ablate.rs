@@ -9,27 +9,18 @@ use std::{
     thread::sleep,
     time::Duration,
 };
-use tests::{program, write_images};
+use tests::{
+    program,
+    runs::{self, SMALL_MODEL},
+    write_images,
+};
 
-/// A model so small that a step takes a millisecond.
-const SMALL: &str = r#"
-description = "small"
-[model]
-image_height = 16
-image_width = 16
-patch_size = 4
-dim = 32
-depth = 2
-heads = 2
-decoder_dim = 16
-decoder_depth = 1
-decoder_heads = 2
-[train]
+const RECIPE: &str = "[train]
 epochs = 30
 batch_size = 8
 warmup_epochs = 1
 blr = 4.8e-2
-"#;
+";
 
 /// Images by class and the preset, in a folder of their own.
 struct Place(PathBuf);
@@ -40,7 +31,7 @@ impl Place {
         let _ = fs::remove_dir_all(&root);
         write_images(&root.join("train"), 160)?;
         write_images(&root.join("test"), 40)?;
-        fs::write(root.join("small.toml"), SMALL)?;
+        fs::write(root.join("small.toml"), [SMALL_MODEL, RECIPE].concat())?;
         Ok(Self(root))
     }
 
@@ -67,11 +58,9 @@ impl Place {
     }
 }
 
+/// What a command that must succeed says on standard output.
 fn finish(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.output()?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?} failed:\n{text}");
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(String::from_utf8(runs::finish(command)?.stdout)?)
 }
 
 /// Waits until `ready`, while `child` is at work.

@@ -1,17 +1,14 @@
 //! A fine-tuning that is killed, or whose newest checkpoint is damaged, ends as if nothing had happened.
 
 use anyhow::{Context as _, ensure};
-use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    thread::sleep,
-    time::Duration,
+    process::Command,
 };
 use tests::{
     parity_model, program,
-    runs::{self, DAMAGES, FILES, checkpoints, copy, ensure_same, finish, newest, step},
+    runs::{self, DAMAGES, FILES, checkpoints, copy, ensure_same, finish, interrupt, newest, step},
     tinted,
 };
 
@@ -56,39 +53,21 @@ fn killed_at_any_moment_a_finetuning_ends_as_if_it_had_not_been() -> anyhow::Res
     let run = root.path().join("killed");
     let shown = run.display().to_string();
     let first = start(root.path(), &run, &["--checkpoint-steps", "2", "--keep-checkpoints", "3"])?;
-    let (mut stops, mut random) = ([0; 2], 54_321_u32);
-    loop {
-        let before = step(&run);
+    let described = || run.join("finetune.toml").exists();
+    let command = || {
         let mut command = evaluate("finetune", &[]);
         // What was recorded in finetune.toml is not given again, also if it was killed before its first checkpoint.
-        if run.join("finetune.toml").exists() {
+        if described() {
             command.args(["--resume", &shown])
         } else {
             command.args(&first)
         };
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-        // The first time, right after the start.
-        let enough = if stops == [0; 2] { 0 } else { 6 };
-        while child.try_wait()?.is_none() && (step(&run) < before + enough || !run.join("finetune.toml").exists()) {
-            sleep(Duration::from_millis(1));
-        }
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        sleep(Duration::from_micros(u64::from(random >> 17)));
-        // Two times in three by surprise, else as Ctrl-C does.
-        let polite = (stops[0] + stops[1]) % 3 == 2;
-        if child.try_wait()?.is_none() {
-            kill_process(Pid::from_child(&child), if polite { Signal::INT } else { Signal::KILL })?;
-        }
-        let output = child.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stderr);
-        ensure!(!text.contains("damaged") && !text.contains("panicked"), "{text}");
-        ensure!(step(&run) >= before, "checkpoints were lost");
-        if output.status.success() && step(&run) == STEPS {
-            break;
-        }
-        ensure!(output.status.success() == polite, "{}: {text}", output.status);
-        stops[usize::from(polite)] += 1;
-    }
+        command
+    };
+    // The first time, right after the start.
+    let enough = |stops| if stops == [0; 2] { 0 } else { 6 };
+    let soon = |stops, before| step(&run) >= before + enough(stops) && described();
+    let stops = interrupt(&run, STEPS, 54_321, command, soon)?;
     assert!(stops[0] >= 3 && stops[1] >= 1, "too few interruptions to show anything: {stops:?}");
     ensure_same(&run, &whole)?;
     // What the killed processes left is gone, and as many are kept as was asked for at the start.

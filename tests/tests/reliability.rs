@@ -2,39 +2,24 @@
 
 use anyhow::{Context as _, ensure};
 use host::checkpoint::{Tensors, safetensors};
-use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    thread::sleep,
-    time::Duration,
+    process::Command,
 };
 use tests::{
     program,
-    runs::{self, DAMAGES, FILES, checkpoints, copy, ensure_same, finish, newest, step},
+    runs::{self, DAMAGES, FILES, SMALL_MODEL, checkpoints, copy, ensure_same, finish, interrupt, newest, step},
 };
 
-/// A model so small that a step takes a millisecond.
-const SMALL: &str = r#"
-description = "small"
-[model]
-image_height = 16
-image_width = 16
-patch_size = 4
-dim = 32
-depth = 2
-heads = 2
-decoder_dim = 16
-decoder_depth = 1
-decoder_heads = 2
-[train]
+/// 32 steps an epoch.
+const RECIPE: &str = "[train]
 epochs = 6
 batch_size = 8
 warmup_epochs = 1
 blr = 4.8e-2
 synthetic_images = 256
-"#;
+";
 
 /// `host pretrain` on the CPU with two threads.
 fn pretrain(args: &[&str]) -> Command {
@@ -43,10 +28,10 @@ fn pretrain(args: &[&str]) -> Command {
     command
 }
 
-/// A whole training of [`SMALL`] in `root`/`name`.
+/// A whole training of [`SMALL_MODEL`] in `root`/`name`.
 fn train(root: &Path, name: &str, more: &[&str]) -> anyhow::Result<PathBuf> {
     let (config, run) = (root.join("small.toml"), root.join(name));
-    fs::write(&config, SMALL)?;
+    fs::write(&config, [SMALL_MODEL, RECIPE].concat())?;
     let (config, out) = (config.display().to_string(), run.display().to_string());
     finish(&mut pretrain(&[&["--config", &config, "--out", &out], more].concat()))?;
     Ok(run)
@@ -61,32 +46,10 @@ fn killed_at_any_moment_a_training_ends_as_if_it_had_not_been() -> anyhow::Resul
     let shown = run.display().to_string();
     let saving = ["--checkpoint-steps", "3", "--keep-checkpoints", "3"];
     let start = [&["--config", &config, "--out", &shown], &more[..], &saving[..]].concat();
-    let (mut stops, mut random) = ([0; 2], 12_345_u32);
-    loop {
-        // What was recorded in run.toml is not given again.
-        let args = if run.join("run.toml").exists() { vec!["--resume", &shown] } else { start.clone() };
-        let before = step(&run);
-        let mut child = pretrain(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-        while child.try_wait()?.is_none() && step(&run) < before + 12 {
-            sleep(Duration::from_millis(1));
-        }
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        sleep(Duration::from_micros(u64::from(random >> 17)));
-        // Two times in three by surprise, else as Ctrl-C does.
-        let polite = (stops[0] + stops[1]) % 3 == 2;
-        if child.try_wait()?.is_none() {
-            kill_process(Pid::from_child(&child), if polite { Signal::INT } else { Signal::KILL })?;
-        }
-        let output = child.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stderr);
-        ensure!(!text.contains("damaged") && !text.contains("panicked"), "{text}");
-        ensure!(step(&run) >= before, "checkpoints were lost");
-        if output.status.success() && step(&run) == 192 {
-            break;
-        }
-        ensure!(output.status.success() == polite, "{}: {text}", output.status);
-        stops[usize::from(polite)] += 1;
-    }
+    let resume = ["--resume", shown.as_str()];
+    // What was recorded in run.toml is not given again.
+    let command = || pretrain(if run.join("run.toml").exists() { &resume } else { &start });
+    let stops = interrupt(&run, 192, 12_345, command, |_, before| step(&run) >= before + 12)?;
     assert!(stops[0] >= 4 && stops[1] >= 2, "too few interruptions to show anything: {stops:?}");
     ensure_same(&run, &whole)?;
     // What the killed processes left is gone, and as many are kept as was asked for at the start.

@@ -1,6 +1,6 @@
 //! The program for Linux boards: one file a command.
 
-use crate::{exit, model_folder::ModelFolder};
+use crate::{exit, model_folder::ModelFolder, select::Select};
 use clap::{Parser, Subcommand};
 use std::{path::Path, process::ExitCode};
 
@@ -51,6 +51,23 @@ pub fn open_model(path: &Path) -> anyhow::Result<ModelFolder> {
     match ModelFolder::open(path) {
         Err(error @ crate::model_folder::ModelError::NoModel(_)) => Err(exit::misuse(error.to_string())),
         other => Ok(other?),
+    }
+}
+
+/// How patches are chosen, by the options `--select` and `--keep`: all patches at 1, random ones below, unless `select`
+/// says otherwise.
+///
+/// # Errors
+/// As misuse, if `keep` lies outside (0, 1] or contradicts `select`.
+pub fn strategy(select: Option<Select>, keep: f64) -> anyhow::Result<Select> {
+    check_keep(keep)?;
+    match select {
+        None if keep < 1.0 => Ok(Select::Random),
+        None => Ok(Select::All),
+        Some(Select::All) if keep < 1.0 => {
+            Err(exit::misuse(format!("--select all keeps every patch, but --keep is {keep}")))
+        }
+        Some(select) => Ok(select),
     }
 }
 

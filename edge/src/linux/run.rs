@@ -1,9 +1,10 @@
 //! `edge run`.
 
 use super::{
-    check_keep, open_model, port,
+    open_model, port,
     runtime::{ImageEncoder, RuntimeArgs},
     source::Source,
+    strategy,
 };
 use crate::{
     exit::misuse,
@@ -91,17 +92,9 @@ impl From<Pool> for Pooling {
 /// # Errors
 /// With a message that says what to do, and how many features were sent before.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    check_keep(args.keep)?;
+    let select = strategy(args.select, args.keep)?;
     let folder = open_model(&args.model)?;
     let spec = *folder.spec();
-    let select = match args.select {
-        None if args.keep < 1.0 => Select::Random,
-        None => Select::All,
-        Some(Select::All) if args.keep < 1.0 => {
-            return Err(misuse(format!("--select all keeps every patch, but --keep is {}", args.keep)));
-        }
-        Some(select) => select,
-    };
     let pooling = spec.pooling_for(args.pool.map(Pooling::from));
     let head_file = head_file(&args, &spec)?;
     let head = head_file.as_ref().map(HeadFile::head).transpose()?;

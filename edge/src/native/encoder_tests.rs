@@ -4,38 +4,15 @@ use super::{
     encoder::{Encoder, Patches},
     error::NativeError,
     format::Model,
-    format_tests::Aligned,
+    format_tests::{Aligned, spec_of as spec},
     kernels::{Kernels, tests::Random},
     random::random_parameters,
     reference::{Parameters, Reference, encode},
     workspace::{Line, Shape},
     write::encoder,
 };
-use common::{
-    model::{EncoderSpec, ModelHash, Pooling, PositionKind},
-    normalize::PixelStats,
-};
+use common::model::{EncoderSpec, Pooling};
 use proptest::prelude::*;
-
-/// An image of `h` by `w` patches.
-fn spec(dim: u32, heads: u32, depth: u32, [h, w]: [u32; 2], channels: u32) -> EncoderSpec {
-    EncoderSpec {
-        image_height: 4 * h,
-        image_width: 4 * w,
-        channels,
-        patch_size: 4,
-        dim,
-        depth,
-        heads,
-        mlp_ratio: 2.5,
-        norm_eps: 1e-6,
-        position: PositionKind::Stored,
-        pooling: Pooling::Mean,
-        feature_dim: dim,
-        pixels: PixelStats::IMAGENET,
-        hash: ModelHash([0; 8]),
-    }
-}
 
 struct Case {
     spec: EncoderSpec,

@@ -31,10 +31,11 @@ impl Aligned {
     }
 }
 
-fn spec(dim: u32, heads: u32, depth: u32, channels: u32) -> EncoderSpec {
+/// An image of `h` by `w` patches.
+pub(super) fn spec_of(dim: u32, heads: u32, depth: u32, [h, w]: [u32; 2], channels: u32) -> EncoderSpec {
     EncoderSpec {
-        image_height: 8,
-        image_width: 12,
+        image_height: 4 * h,
+        image_width: 4 * w,
         channels,
         patch_size: 4,
         dim,
@@ -48,6 +49,10 @@ fn spec(dim: u32, heads: u32, depth: u32, channels: u32) -> EncoderSpec {
         pixels: PixelStats::IMAGENET,
         hash: ModelHash([1, 2, 3, 4, 5, 6, 7, 8]),
     }
+}
+
+fn spec(dim: u32, heads: u32, depth: u32, channels: u32) -> EncoderSpec {
+    spec_of(dim, heads, depth, [2, 3], channels)
 }
 
 fn written(spec: &EncoderSpec, seed: u64) -> Vec<u8> {

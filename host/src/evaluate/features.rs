@@ -34,15 +34,7 @@ impl Choice {
     /// # Errors
     /// If `keep` lies outside (0, 1] or contradicts `select`.
     pub fn new(select: Option<Select>, keep: f64, seed: u64) -> anyhow::Result<Self> {
-        edge::linux::check_keep(keep)?;
-        let select = match select {
-            None if keep < 1.0 => Select::Random,
-            None => Select::All,
-            Some(Select::All) if keep < 1.0 => {
-                return Err(edge::exit::misuse(format!("--select all keeps every patch, but --keep is {keep}")));
-            }
-            Some(select) => select,
-        };
+        let select = edge::linux::strategy(select, keep)?;
         Ok(Self { select, keep, seed })
     }
 }

@@ -122,6 +122,15 @@ impl TrainingFolder {
         atomic::write_file(&file, text.as_bytes()).with_context(|| format!("cannot write {}", file.display()))
     }
 
+    /// Claims the folder to go on in, and records the description if it differs from the `recorded` one.
+    ///
+    /// # Errors
+    /// If another process trains in it, or it cannot be written.
+    pub fn go_on<T: Serialize + PartialEq>(&mut self, recorded: &T, description: &T) -> anyhow::Result<()> {
+        self.lock_for_training()?;
+        if recorded != description { self.describe(description) } else { Ok(()) }
+    }
+
     /// Claims the folder for this process, until it ends, and clears it of what a killed one left.
     ///
     /// # Errors

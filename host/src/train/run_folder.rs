@@ -124,10 +124,7 @@ impl RunFolder {
     /// If it is none, another process trains in it, or it cannot be written.
     pub fn reopen(path: &Path, config: &RunConfig) -> anyhow::Result<Self> {
         let (mut run, recorded) = Self::open(path)?;
-        run.folder.lock_for_training()?;
-        if recorded != *config {
-            run.folder.describe(config)?;
-        }
+        run.folder.go_on(&recorded, config)?;
         Ok(run)
     }
 

@@ -15,14 +15,10 @@ use crate::{
         run_folder::{DataSource, FORMAT, RunConfig, RunFolder},
     },
 };
-use anyhow::Context as _;
 use edge::exit::misuse;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 /// `--evaluate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -201,7 +197,8 @@ impl Run {
         if !self.path.join("run.toml").exists() {
             return Ok(State::Waiting);
         }
-        let (known, wanted) = (described(&RunFolder::open(&self.path)?.1)?, described(&self.config)?);
+        let (folder, known) = RunFolder::open(&self.path)?;
+        let (known, wanted) = (described(&known)?, described(&self.config)?);
         if let Some(difference) = difference(&known, &wanted) {
             let shown = self.path.display();
             return Err(misuse(format!(
@@ -210,7 +207,7 @@ impl Run {
         }
         let epochs = history::read_epochs(&self.path)?.last().map_or(0, |epoch| epoch.epoch);
         Ok(match epochs {
-            _ if !has_checkpoint(&self.path)? => State::Waiting,
+            _ if !folder.training().has_checkpoint()? => State::Waiting,
             epochs if epochs >= self.config.train.epochs => State::Trained,
             epochs => State::Begun(epochs),
         })
@@ -222,19 +219,6 @@ impl Run {
         let train = &self.config.train;
         images / train.images_a_step() * train.images_a_step() * train.epochs
     }
-}
-
-/// Whether the folder of a run has a checkpoint, whole or not.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn has_checkpoint(run: &Path) -> anyhow::Result<bool> {
-    let folder = run.join("checkpoints");
-    if !folder.exists() {
-        return Ok(false);
-    }
-    let mut entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    Ok(entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("step-"))))
 }
 
 /// What makes a run what it is: all but the program's version, the device and when it is saved.
@@ -322,6 +306,7 @@ impl Common {
 mod tests {
     use super::*;
     use crate::device::{DeviceChoice, choose};
+    use std::{fs, path::Path};
 
     fn common(runs: &Path, seeds: Vec<u64>) -> Common {
         Common {

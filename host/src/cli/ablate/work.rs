@@ -4,7 +4,7 @@ use super::{
     draw,
     judge::Judge,
     store::{Judgement, Store, difference},
-    sweep::{Evaluation, Job, Run, State, Sweep, has_checkpoint},
+    sweep::{Evaluation, Job, Run, State, Sweep},
     table::{self, Row},
     tune,
 };
@@ -153,7 +153,7 @@ fn pretrain(run: &Run, images: &mut Images, chosen: &Chosen, stop: &AtomicBool) 
         return Ok(Outcome::Finished);
     }
     let dataset = images.of(run)?;
-    let resumed = has_checkpoint(&run.path)?;
+    let resumed = state != State::Waiting;
     let folder = if resumed { RunFolder::reopen(&run.path, config)? } else { RunFolder::create(&run.path, config)? };
     let mut trainer = Trainer::new(folder.clone(), config.clone(), dataset.clone(), &chosen.device, resumed)?;
     let outcome = trainer.run(stop)?;

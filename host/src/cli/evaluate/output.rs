@@ -31,19 +31,27 @@ pub fn write_confusion(path: &Path, title: &str, confusion: &Confusion) -> anyho
 /// # Errors
 /// Those of the file system.
 pub fn finish(kind: &str, options: &Options, model: &Path, mut result: Value, whole: bool) -> anyhow::Result<()> {
-    result["kind"] = json!(kind);
-    result["model"] = json!(model);
-    result["command"] = json!(record::command());
     let picture = options.confusion()?.and_then(|path| path.canonicalize().ok());
     if let Some((picture, model)) = picture.zip(model.canonicalize().ok())
         && let Ok(inside) = picture.strip_prefix(model)
     {
         result["confusion_png"] = json!(inside);
     }
-    if options.json {
+    publish(kind, model, result, (options.json, whole))
+}
+
+/// Completes the result with kind, model and command; prints it with `json`; keeps it with `keep` if `model` is a run folder.
+///
+/// # Errors
+/// Those of the file system.
+pub fn publish(kind: &str, model: &Path, mut result: Value, (json, keep): (bool, bool)) -> anyhow::Result<()> {
+    result["kind"] = json!(kind);
+    result["model"] = json!(model);
+    result["command"] = json!(record::command());
+    if json {
         edge::say!("{result}");
     }
-    if whole {
+    if keep {
         record::save(model, kind, &result)?;
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! `host evaluate seam`.
 
+use super::output;
 use crate::{
     cli::{
         images::prepared,
         pretrain::{MaskArg, check_mask_ratio},
     },
-    evaluate::{record, seam::SeamSums},
+    evaluate::seam::SeamSums,
     model::MaskBatch,
     pictures::fill,
     train::run_folder::RunFolder,
@@ -88,13 +89,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     let result = json!({
-        "kind": "seam", "model": args.model, "command": record::command(), "images": images.len(), "mask": kind, "mask_ratio": ratio, "seed": args.seed, "seam": found.seam,
+        "images": images.len(), "mask": kind, "mask_ratio": ratio, "seed": args.seed, "seam": found.seam,
         "across_over_inside": { "original": found.original, "reconstruction": found.reconstruction },
         "rmse": { "near": found.rmse_near, "far": found.rmse_far, "all": found.rmse },
     });
-    if args.json {
-        edge::say!("{result}");
-    }
-    record::save(&args.model, "seam", &result)?;
-    Ok(())
+    output::publish("seam", &args.model, result, (args.json, true))
 }

@@ -11,7 +11,7 @@ use common::wire::{Choice, Hello, Settings, name_of};
 use edge::{
     exit::misuse,
     image_source::{self, Crop, ImageError},
-    linux::check_keep,
+    linux::strategy,
     select::Select,
 };
 use std::{
@@ -57,17 +57,11 @@ struct Done {
 /// # Errors
 /// If the board cannot be reached, refuses, or gives no answer to several attempts; what was received is kept.
 pub(super) fn run(args: &Args, images: &Path) -> anyhow::Result<()> {
-    check_keep(args.images.keep)?;
-    let choice = match args.images.select {
-        None if args.images.keep < 1.0 => Choice::Random,
-        None => Choice::All,
-        Some(Select::All) if args.images.keep < 1.0 => {
-            return Err(misuse(format!("--select all keeps every patch, but --keep is {}", args.images.keep)));
-        }
-        Some(Select::Random) => Choice::Random,
-        Some(Select::Grid) => Choice::Grid,
-        Some(Select::Block) => Choice::Block,
-        Some(Select::All) => Choice::All,
+    let choice = match strategy(args.images.select, args.images.keep)? {
+        Select::Random => Choice::Random,
+        Select::Grid => Choice::Grid,
+        Select::Block => Choice::Block,
+        Select::All => Choice::All,
     };
     let mut paths = image_source::find(images).map_err(|error| misuse(format!("--images: {error}")))?;
     paths.truncate(args.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX)));

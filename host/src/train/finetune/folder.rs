@@ -88,10 +88,7 @@ impl FinetuneFolder {
     /// If it is none, another process trains in it, or it cannot be written.
     pub fn reopen(path: &Path, config: &FinetuneConfig) -> anyhow::Result<Self> {
         let (mut tuned, recorded) = Self::open(path)?;
-        tuned.folder.lock_for_training()?;
-        if recorded != *config {
-            tuned.folder.describe(config)?;
-        }
+        tuned.folder.go_on(&recorded, config)?;
         Ok(tuned)
     }
 
