@@ -1,9 +1,9 @@
 //! Products by the packed 16-bit instructions of Thumb-2: Cortex-M4 and M7 (ARMv7E-M), ARMv7-A, and ARMv8-M with DSP.
 //!
 //! `sxtb16` widens two of the four bytes of a word, `smlad` multiplies two pairs of 16 bits and adds both products to a
-//! sum. Their intrinsics are not stable, hence the inline assembly. The standard library cannot ask for these instructions; `build.rs` sets `dsp_instructions` for targets
-//! that always have them. For a Cortex-M33 set it by hand:
-//! `RUSTFLAGS='-C target-cpu=cortex-m33 --cfg dsp_instructions'`.
+//! sum. Their intrinsics are not stable, hence the inline assembly. The standard library cannot ask for these
+//! instructions; `build.rs` sets `dsp_instructions` for targets that always have them. For a Cortex-M33 set it by
+//! hand: `RUSTFLAGS='-C target-cpu=cortex-m33 --cfg dsp_instructions'`.
 
 use super::{
     Kernels,
@@ -26,49 +26,48 @@ pub fn dsp(product: Product<'_>) -> bool {
     unsafe { in_blocks(product, BLOCKS) }
 }
 
-/// Bytes 0 and 2 of the word, or 1 and 3, as two numbers of 16 bits each.
-#[inline(always)]
-fn widened(word: u32) -> [u32; 2] {
-    let (even, odd);
-    // SAFETY: reads and writes only the named registers.
-    unsafe {
-        asm!("sxtb16 {}, {}", out(reg) even, in(reg) word, options(pure, nomem, nostack, preserves_flags));
-        asm!("sxtb16 {}, {}, ror #8", out(reg) odd, in(reg) word, options(pure, nomem, nostack, preserves_flags));
-    }
-    [even, odd]
-}
-
-/// The sum and both products of 16 bits. It cannot overflow (`MAX_K`), so no flag changes.
-#[inline(always)]
-fn smlad(sum: i32, a: u32, b: u32) -> i32 {
-    let result;
-    // SAFETY: reads and writes only the named registers.
-    unsafe {
-        asm!("smlad {}, {}, {}, {}", out(reg) result, in(reg) a, in(reg) b, in(reg) sum,
-            options(pure, nomem, nostack, preserves_flags));
-    }
-    result
-}
-
 /// # Safety
 /// As [`Block`] says, with one row.
 unsafe fn row(place: Place) {
-    const OUTPUTS: usize = 4;
     let Place { a, b, b_step, steps, c, .. } = place;
-    for output in (0..TILE).step_by(OUTPUTS) {
-        let (mut a, mut b) = (a, b.wrapping_add(output * STEP));
-        let mut sums = [0; OUTPUTS];
-        // SAFETY: `steps` of B and as many quarters of A can be read, and one tile of C written.
+    for output in (0..TILE).step_by(4) {
+        let mut sums = [0; 4];
+        // SAFETY: `steps` of B and as many quarters of A can be read, and one tile of C written. Sums cannot overflow
+        // (`MAX_K`).
         unsafe {
-            for _ in 0..steps {
-                let values = widened(a.cast::<u32>().read_unaligned());
-                for (column, sum) in sums.iter_mut().enumerate() {
-                    let weights = widened(b.add(column * STEP).cast::<u32>().read_unaligned());
-                    *sum = smlad(smlad(*sum, values[0], weights[0]), values[1], weights[1]);
-                }
-                a = a.wrapping_add(STEP);
-                b = b.wrapping_add(b_step);
-            }
+            asm!(
+                "2:",
+                "ldr {odd}, [{a}], #4",
+                "ldr {w}, [{b}]",
+                "sxtb16 {even}, {odd}",
+                "sxtb16 {odd}, {odd}, ror #8",
+                "sxtb16 {x}, {w}",
+                "sxtb16 {w}, {w}, ror #8",
+                "smlad {s0}, {even}, {x}, {s0}",
+                "ldr {x}, [{b}, #4]",
+                "smlad {s0}, {odd}, {w}, {s0}",
+                "sxtb16 {w}, {x}",
+                "sxtb16 {x}, {x}, ror #8",
+                "smlad {s1}, {even}, {w}, {s1}",
+                "ldr {w}, [{b}, #8]",
+                "smlad {s1}, {odd}, {x}, {s1}",
+                "sxtb16 {x}, {w}",
+                "sxtb16 {w}, {w}, ror #8",
+                "smlad {s2}, {even}, {x}, {s2}",
+                "ldr {x}, [{b}, #12]",
+                "smlad {s2}, {odd}, {w}, {s2}",
+                "add {b}, {b}, {step}",
+                "sxtb16 {w}, {x}",
+                "sxtb16 {x}, {x}, ror #8",
+                "subs {steps}, {steps}, #1",
+                "smlad {s3}, {even}, {w}, {s3}",
+                "smlad {s3}, {odd}, {x}, {s3}",
+                "bne 2b",
+                a = inout(reg) a => _, b = inout(reg) b.add(output * STEP) => _, step = in(reg) b_step,
+                steps = inout(reg) steps => _, s0 = inout(reg) sums[0], s1 = inout(reg) sums[1],
+                s2 = inout(reg) sums[2], s3 = inout(reg) sums[3],
+                even = out(reg) _, odd = out(reg) _, w = out(reg) _, x = out(reg) _, options(nostack),
+            );
             for (column, sum) in sums.into_iter().enumerate() {
                 c.add(output + column).write(sum);
             }
