@@ -42,6 +42,15 @@ fn classes(total: u32, offset: u32, names: &[String]) -> Message {
     Message::Classes(ClassNames { total, offset, names })
 }
 
+fn image([frame, total, offset]: [u32; 3], pixels: &[u8]) -> Message {
+    let pixels = heapless::Vec::from_slice(pixels).expect("short");
+    Message::Image(ImagePart { frame, total, offset, pixels })
+}
+
+fn settings(keep: f64, seed: u64) -> Message {
+    Message::Settings(Settings { keep, choice: Choice::Random, seed, pooling: Pooling::Mean })
+}
+
 fn hello() -> Message {
     Message::Hello(Hello {
         schema: SCHEMA_HASH,
@@ -84,11 +93,17 @@ fn the_worked_example_of_the_specification() {
     let third = hex(sender.encode(&classes(2, 0, &["cat".into(), "dog".into()]), &mut out).expect("fits"));
     let fourth = Message::Class(ClassScore { frame: 1, class: 1, score: 0.75 });
     let fourth = hex(sender.encode(&fourth, &mut out).expect("fits"));
+    let mut sender = Sender::new();
+    let orders = [Message::Ask, settings(0.25, 7), image([1, 6, 0], &[1, 2, 3, 250, 251, 252]), Message::BuiltIn(2)];
+    let orders = orders.map(|order| hex(sender.encode(&order, &mut out).expect("fits")));
     let text = include_str!("../../docs/wire.md").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains(&first), "docs/wire.md lacks the greeting: {first}");
     assert!(text.contains(&second), "docs/wire.md lacks the feature: {second}");
     assert!(text.contains(&third), "docs/wire.md lacks the names: {third}");
     assert!(text.contains(&fourth), "docs/wire.md lacks the class: {fourth}");
+    for order in orders {
+        assert!(text.contains(&order), "docs/wire.md lacks the order: {order}");
+    }
     assert!(text.contains(&format!("{SCHEMA_HASH:#010x}")), "docs/wire.md lacks the hash {SCHEMA_HASH:#010x}");
     let schema = SCHEMA.replace(' ', "");
     assert!(text.replace(' ', "").contains(&schema), "docs/wire.md lacks the schema");
@@ -301,6 +316,11 @@ fn message() -> impl Strategy<Value = Message> {
             class,
             score
         })),
+        (any::<[u32; 3]>(), proptest::collection::vec(any::<u8>(), 0..=MAX_PIXELS))
+            .prop_map(|(numbers, pixels)| image(numbers, &pixels)),
+        (0.001_f64..=1.0, any::<u64>()).prop_map(|(keep, seed)| settings(keep, seed)),
+        Just(Message::Ask),
+        any::<u32>().prop_map(Message::BuiltIn),
     ]
 }
 

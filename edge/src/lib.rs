@@ -14,6 +14,7 @@ pub mod head;
 pub mod native;
 pub mod pipeline;
 pub mod select;
+pub mod serve;
 
 #[cfg(feature = "linux")]
 pub mod exit;

@@ -1,5 +1,6 @@
 //! A model folder: `model.toml` and the encoder in one or several forms.
 
+use crate::native::format::FILE_NAME as NATIVE_FILE;
 use common::model::{EncoderSpec, SpecError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -12,7 +13,7 @@ use std::{
 /// Version of the folder's format.
 pub const FORMAT: u32 = 1;
 
-/// A form of the encoder.
+/// A form of the encoder as ONNX.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "linux", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
@@ -57,9 +58,13 @@ pub struct ModelDescription {
     pub format: u32,
     /// Where the model comes from, for a person.
     pub made_by: String,
+    /// SHA-256 of `encoder.native`, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native_sha256: Option<String>,
     /// What every runtime must know.
     pub encoder: EncoderSpec,
-    /// SHA-256 of each form's file.
+    /// SHA-256 of each ONNX form's file.
+    #[serde(default)]
     pub sha256: BTreeMap<Precision, String>,
 }
 
@@ -111,6 +116,9 @@ pub enum ModelError {
         /// The forms that it has.
         present: String,
     },
+    /// There is no native encoder.
+    #[error("{0} has no native encoder: export the model again, or use --runtime tract")]
+    NoNative(PathBuf),
     /// A file is not the one that was exported.
     #[error("{0} is damaged: its checksum differs from the one in model.toml; copy the model again")]
     Checksum(PathBuf),
@@ -152,7 +160,7 @@ impl ModelFolder {
             return Err(ModelError::Format { path: file, found: format });
         }
         let description: ModelDescription = toml::from_str(&text).map_err(damaged)?;
-        if description.sha256.is_empty() {
+        if description.sha256.is_empty() && description.native_sha256.is_none() {
             return Err(ModelError::Description { path: file, reason: "it names no form of the encoder".into() });
         }
         description.encoder.validate().map_err(|source| ModelError::Spec { path: file.clone(), source })?;
@@ -171,7 +179,7 @@ impl ModelFolder {
         &self.description
     }
 
-    /// The forms that the folder has.
+    /// The ONNX forms that the folder has.
     #[must_use]
     pub fn forms(&self) -> Vec<Precision> {
         self.description.sha256.keys().copied().collect()
@@ -183,17 +191,50 @@ impl ModelFolder {
         self.forms().first().copied().unwrap_or(Precision::F32)
     }
 
+    /// The files of the encoder with their SHA-256: the ONNX forms, then the native one.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let onnx = self.description.sha256.iter().map(|(form, sum)| (form.file_name(), sum.as_str()));
+        onnx.chain(self.description.native_sha256.iter().map(|sum| (NATIVE_FILE, sum.as_str())))
+    }
+
+    /// Whether the folder has a native encoder.
+    #[must_use]
+    pub fn has_native(&self) -> bool {
+        self.description.native_sha256.is_some()
+    }
+
+    /// The native encoder's file, unread.
+    ///
+    /// # Errors
+    /// If the folder has none.
+    pub fn native(&self) -> Result<PathBuf, ModelError> {
+        if self.has_native() { Ok(self.path.join(NATIVE_FILE)) } else { Err(ModelError::NoNative(self.path.clone())) }
+    }
+
     /// The checked bytes of a form.
     ///
     /// # Errors
     /// If the form is missing, or its file is unreadable or not the one that was exported.
     pub fn read(&self, form: Precision) -> Result<Vec<u8>, ModelError> {
-        let Some(expected) = self.description.sha256.get(&form) else {
-            let present = self.forms().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            return Err(ModelError::Form { path: self.path.clone(), wanted: form, present });
-        };
-        let path = self.path.join(form.file_name());
+        if !self.description.sha256.contains_key(&form) {
+            let mut present: Vec<String> = self.forms().iter().map(ToString::to_string).collect();
+            present.extend(self.has_native().then(|| "native".into()));
+            return Err(ModelError::Form { path: self.path.clone(), wanted: form, present: present.join(", ") });
+        }
+        self.read_file(form.file_name())
+    }
+
+    /// The checked bytes of one of [`Self::files`].
+    ///
+    /// # Errors
+    /// If it is unreadable or not the one that was exported.
+    pub fn read_file(&self, name: &str) -> Result<Vec<u8>, ModelError> {
+        let path = self.path.join(name);
         let bytes = fs::read(&path).map_err(|source| ModelError::Io { path: path.clone(), source })?;
-        if sha256(&bytes) == *expected { Ok(bytes) } else { Err(ModelError::Checksum(path)) }
+        let sum = sha256(&bytes);
+        match self.files().any(|(known, expected)| known == name && expected == sum) {
+            true => Ok(bytes),
+            false => Err(ModelError::Checksum(path)),
+        }
     }
 }

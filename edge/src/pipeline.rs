@@ -38,6 +38,22 @@ pub fn visible_patches(
     Ok(())
 }
 
+/// Extracts the visible patches only, as the camera gave them. `pixels`: `[H, W, C]`; `ids_keep`: `[V]`; `out`:
+/// `[V, P]`.
+///
+/// # Errors
+/// If a buffer's length or a patch number does not fit the grid.
+pub fn visible_pixels(grid: &PatchGrid, pixels: &[u8], ids_keep: &[u32], out: &mut [u8]) -> Result<(), PatchError> {
+    let expected = ids_keep.len() * grid.patch_dim();
+    if out.len() != expected {
+        return Err(PatchError::Length { what: "the visible patches", expected, found: out.len() });
+    }
+    for (id, patch) in ids_keep.iter().zip(out.chunks_exact_mut(grid.patch_dim())) {
+        grid.extract(pixels, *id as usize, patch)?;
+    }
+    Ok(())
+}
+
 /// Why a message was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SendError<E> {
@@ -175,6 +191,13 @@ mod tests {
         let (mut scratch, mut found) = (vec![0; grid.patch_dim()], vec![0.0; expected.len()]);
         visible_patches(&spec, &grid, &pixels, &[5, 0, 2], &mut scratch, &mut found).unwrap();
         assert_eq!(found, expected);
+        let mut raw = vec![0; expected.len()];
+        visible_pixels(&grid, &pixels, &[5, 0, 2], &mut raw).unwrap();
+        spec.pixels.normalize_image(&raw, 3, &mut found);
+        assert_eq!(found, expected);
+        assert!(visible_pixels(&grid, &pixels, &[6], &mut raw[..12]).is_err());
+        assert!(visible_pixels(&grid, &pixels, &[1, 2], &mut raw[..12]).is_err());
+        assert!(visible_pixels(&grid, &pixels[1..], &[1], &mut raw[..12]).is_err());
         assert!(visible_patches(&spec, &grid, &pixels, &[6], &mut scratch, &mut found[..12]).is_err());
         assert!(visible_patches(&spec, &grid, &pixels, &[1, 2], &mut scratch, &mut found[..12]).is_err());
         assert!(visible_patches(&spec, &grid, &pixels, &[1], &mut scratch[..3], &mut found[..12]).is_err());

@@ -1,16 +1,14 @@
 //! The classifier against the official implementation's numbers (`tests/parity/mae-32`), fused against plain operations,
 //! and what partial fine-tuning leaves alone.
 
-use burn::{
-    module::{Module as _, ModuleVisitor, Param},
-    tensor::{Device, Int, Tensor, TensorData},
-};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::{
     model::{Pooling, PositionKind},
     normalize::PixelStats,
 };
 use host::{
-    checkpoint::{Tensors, safetensors},
+    bench::check::Parity,
+    checkpoint::{NamedTensor, Tensors, safetensors},
     model::{
         BurnEncoder, Classifier, MaeConfig,
         classifier::{HeadPool, Trained, drop_path},
@@ -18,26 +16,16 @@ use host::{
         weights,
     },
 };
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 const CLASSES: usize = 10;
 
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/parity/mae-32"))
+}
+
 fn config() -> MaeConfig {
-    MaeConfig {
-        image_height: 32,
-        image_width: 32,
-        channels: 3,
-        patch_size: 4,
-        dim: 48,
-        depth: 2,
-        heads: 3,
-        decoder_dim: 4,
-        decoder_depth: 1,
-        decoder_heads: 1,
-        mlp_ratio: 4.0,
-        norm_pix_loss: true,
-        position: PositionKind::SinCos2d,
-    }
+    Parity::open(&folder()).expect("parity files").config(true)
 }
 
 /// The numbers of a file, and its weights by this crate's names.
@@ -46,8 +34,7 @@ fn parity(pool: HeadPool) -> (Tensors, Tensors) {
         HeadPool::Cls => "classifier_cls_token.safetensors",
         HeadPool::Mean => "classifier_mean_pool.safetensors",
     };
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/parity/mae-32"));
-    let numbers = safetensors::read(&folder.join(file)).expect("parity file").0;
+    let numbers = safetensors::read(&folder().join(file)).expect("parity file").0;
     let weights = numbers.iter().filter_map(|(name, tensor)| {
         let name = name.strip_prefix("weights.")?;
         Some((name.replace("fc_norm.", "norm."), tensor.clone()))
@@ -142,36 +129,20 @@ fn a_model_has_one_kind_of_mean() {
 }
 
 /// Gradients by name; parameters without one are left out.
-fn gradients(model: &Classifier, rate: f64) -> BTreeMap<String, Vec<f32>> {
-    struct Collect<'a>(&'a burn::tensor::Gradients, Vec<String>, BTreeMap<String, Vec<f32>>);
-    impl ModuleVisitor for Collect<'_> {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.1.push(name.into());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.1.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(grad) = param.val().grad(self.0) {
-                self.2.insert(weights::official_name(&self.1), read(grad));
-            }
-        }
-    }
+fn gradients(model: &Classifier, rate: f64) -> Tensors {
     let device = Device::flex().autodiff();
     let numbers = parity(HeadPool::Cls).0;
     let (visible, positions, batch) = patches(&numbers["images"].data, &device);
     let factors = drop_path(2, batch, rate, 5, 6);
     let logits = model.forward(visible, positions, batch, &factors).logits;
     let gradients = logits.powi_scalar(2).mean().backward();
-    let mut collect = Collect(&gradients, Vec::new(), BTreeMap::new());
-    model.visit(&mut collect);
-    collect.2
+    weights::gradients_to_tensors(model, &gradients, &config().grid().expect("grid")).expect("gradients")
 }
 
-fn assert_close(found: &BTreeMap<String, Vec<f32>>, expected: &BTreeMap<String, Vec<f32>>) {
-    let largest = expected.values().flatten().fold(0.0_f32, |m, v| m.max(v.abs()));
-    for (name, found) in found {
-        let expected = &expected[name];
+fn assert_close(found: &Tensors, expected: &Tensors) {
+    let largest = expected.values().flat_map(|tensor| &tensor.data).fold(0.0_f32, |m, v| m.max(v.abs()));
+    for (name, NamedTensor { data: found, .. }) in found {
+        let expected = &expected[name].data;
         let scale = expected.iter().fold(largest * 1e-2, |m, v| m.max(v.abs()));
         assert!(worst(found, expected) < 1e-4 * scale, "{name}: {} of {scale}", worst(found, expected));
     }
@@ -234,58 +205,29 @@ fn partial_training_has_the_gradients_of_its_part_and_no_others() {
     }
 }
 
-/// Measures training alone, without augmentation: `cargo test -p host --test classifier -- --ignored --nocapture`.
+/// A table of positions is added to the projected patches, and its first row to the class token, so that its gradients
+/// are theirs: those of the rows of patches sum to that of the projection's bias.
 #[test]
-#[ignore = "a measurement"]
-fn speed_of_finetuning() {
-    use host::train::optimizer::{AdamWHyper, Optimizer};
-    let device = Device::flex().autodiff();
-    let config = host::train::config::Preset::named("pico-32").expect("preset").model;
-    let grid = config.grid().expect("grid");
-    let (batch, steps) = (128, 6);
-    let rows = batch * grid.patches();
-    let ids: Vec<i32> = (0..batch).flat_map(|_| 0..grid.patches() as i32).collect();
-    let values: Vec<f32> = (0..rows * grid.patch_dim()).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
-    for (ops, trained) in [
-        (Ops::Fused, Trained::All),
-        (Ops::Plain, Trained::All),
-        (Ops::Fused, Trained::Blocks(1)),
-        (Ops::Fused, Trained::HalfBlock),
-        (Ops::Fused, Trained::Head),
-    ] {
-        let model = Classifier::new(&config, CLASSES, HeadPool::Mean, 1, &device).expect("geometry");
-        let mut model = model.with_ops(ops).with_trained(trained);
-        let mut optimizer = Optimizer::new(AdamWHyper { beta1: 0.9, beta2: 0.999, weight_decay: 0.05 }).with_ops(ops);
-        let (mut times, mut cpu) = (Vec::new(), 0.0);
-        for step in 0..=steps {
-            let begun = std::time::Instant::now();
-            let visible = Tensor::from_data(TensorData::new(values.clone(), [rows, grid.patch_dim()]), &device);
-            let positions = Tensor::from_data(TensorData::new(ids.clone(), [rows]), &device);
-            let factors = drop_path(config.depth, batch, 0.1, 1, step);
-            let logits = model.forward(visible, positions, batch, &factors).logits;
-            let gradients = logits.powi_scalar(2).mean().backward();
-            model = optimizer.step(model, gradients, 1e-4);
-            times.push(begun.elapsed().as_secs_f64());
-            // The first step makes what the others use again.
-            cpu = if step == 0 { cpu_seconds() } else { cpu };
+fn a_trained_table_of_positions_has_its_gradients() {
+    let (device, pool) = (Device::flex().autodiff(), HeadPool::Cls);
+    let config = MaeConfig { position: PositionKind::Stored, ..config() };
+    for ops in [Ops::Fused, Ops::Plain] {
+        let model = Classifier::new(&config, CLASSES, pool, 1, &device).expect("geometry").with_ops(ops);
+        let model = weights::load_tensors(model, &parity(pool).1, &config.grid().expect("grid")).expect("weights");
+        assert!(!gradients(&model, 0.0).contains_key("pos_embed"), "a stored table is fixed until told");
+        let model = model.with_trained_positions();
+        let found = gradients(&model, 0.0);
+        let table = &found["pos_embed"];
+        assert_eq!((&table.shape[..], found.len()), (&[1, 65, 48][..], 32));
+        assert_eq!(table.data[..48], found["cls_token"].data);
+        let bias = &found["patch_embed.proj.bias"].data;
+        let largest = bias.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+        for (i, bias) in bias.iter().enumerate() {
+            let sum: f32 = table.data[48..].iter().skip(i).step_by(48).sum();
+            assert!((sum - bias).abs() < 1e-5 * largest, "{sum} {bias}");
         }
-        times.remove(0);
-        let cpu = (cpu_seconds() - cpu) / steps as f64;
-        times.sort_by(f64::total_cmp);
-        let median = times[times.len() / 2];
-        println!(
-            "{ops:?} {trained:?}: {:.0} ms a step, {:.0} images/s; {:.0} images a CPU second",
-            median * 1e3,
-            batch as f64 / median,
-            batch as f64 / cpu
-        );
+        // Of a part, it stays fixed.
+        let part = gradients(&model.with_trained(Trained::Blocks(2)), 0.0);
+        assert!(!part.contains_key("pos_embed") && part.contains_key("blocks.0.norm1.weight"));
     }
-}
-
-/// Processor time of this process, which other processes do not change; 0 where there is no /proc.
-fn cpu_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = text.rsplit(')').next().unwrap_or_default();
-    // utime and stime, in ticks of 10 ms.
-    after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }

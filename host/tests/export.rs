@@ -2,39 +2,30 @@
 
 use common::{model::EncoderSpec, normalize::PixelStats};
 use edge::{
+    linux::native_file::{NativeFile, NativeFileError},
     model_folder::{ModelError, ModelFolder, Precision},
     tract_runtime::{TractEncoder, TractError},
 };
 use host::{
+    bench::check::Parity,
     checkpoint::{Tensors, encoder_hash, safetensors},
-    export,
-    model::{BurnEncoder, MaeConfig},
+    export::{self, form::Form},
+    model::BurnEncoder,
 };
 use std::path::PathBuf;
 
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/parity/mae-32"))
+}
+
 fn parity(file: &str) -> Tensors {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/parity/mae-32"));
-    safetensors::read(&folder.join(file)).expect("parity file").0
+    safetensors::read(&folder().join(file)).expect("parity file").0
 }
 
 fn encoder() -> (EncoderSpec, Tensors) {
-    let config = MaeConfig {
-        image_height: 32,
-        image_width: 32,
-        channels: 3,
-        patch_size: 4,
-        dim: 48,
-        depth: 2,
-        heads: 3,
-        decoder_dim: 32,
-        decoder_depth: 2,
-        decoder_heads: 4,
-        mlp_ratio: 4.0,
-        norm_pix_loss: true,
-        position: common::model::PositionKind::SinCos2d,
-    };
-    let tensors = parity("checkpoint.safetensors");
-    (config.encoder_spec(PixelStats::IMAGENET, encoder_hash(&tensors)), tensors)
+    let parity = Parity::open(&folder()).expect("parity files");
+    let hash = encoder_hash(&parity.checkpoint);
+    (parity.config(true).encoder_spec(PixelStats::IMAGENET, hash), parity.checkpoint)
 }
 
 fn worst(found: &[f32], expected: &[f32]) -> f32 {
@@ -105,13 +96,13 @@ fn a_model_folder_is_read_back_and_damage_is_named() {
     let (spec, tensors) = encoder();
     let root = tempfile::tempdir().expect("folder");
     let path = root.path().join("model");
-    export::write(&path, &spec, &tensors, &Precision::ALL, "a test").expect("write");
+    export::write(&path, &spec, &tensors, &Form::ALL, "a test").expect("write");
     let (found_spec, found) = export::read_back(&path).expect("read");
     assert_eq!(found_spec, spec);
     assert_eq!(encoder_hash(&found), spec.hash, "names, shapes and values are those that were exported");
 
     // Only 8-bit weights: still readable, no longer exact.
-    export::write(&path, &spec, &tensors, &[Precision::W8, Precision::Int8], "a test").expect("write");
+    export::write(&path, &spec, &tensors, &[Form::W8, Form::Int8], "a test").expect("write");
     assert!(!path.join("encoder.onnx").exists());
     let (_, found) = export::read_back(&path).expect("read");
     assert!(worst(&found["blocks.1.mlp.fc2.weight"].data, &tensors["blocks.1.mlp.fc2.weight"].data) < 0.01);
@@ -134,12 +125,54 @@ fn a_model_folder_is_read_back_and_damage_is_named() {
 }
 
 #[test]
+fn a_native_encoder_is_mapped_and_damage_is_named() {
+    let (spec, tensors) = encoder();
+    let root = tempfile::tempdir().expect("folder");
+    let path = root.path().join("model");
+    export::write(&path, &spec, &tensors, &[Form::Native], "a test").expect("write");
+    let folder = ModelFolder::open(&path).expect("open");
+    let file = NativeFile::open(&folder).expect("map");
+    let model = file.model(&folder).expect("model");
+    assert_eq!(model.blocks().len(), 2);
+    assert_eq!(model.norm().gamma, tensors["norm.weight"].data);
+    assert!(matches!(folder.read(Precision::F32), Err(ModelError::Form { present, .. }) if present == "native"));
+
+    // Another model's, whole as it is.
+    let mut other = spec;
+    other.hash.0[0] ^= 1;
+    let native = path.join("encoder.native");
+    let good = std::fs::read(&native).expect("read");
+    let swap = |bytes: &[u8]| {
+        std::fs::write(path.join("new"), bytes).expect("write");
+        std::fs::rename(path.join("new"), &native).expect("rename");
+        NativeFile::open(&folder).expect("map").model(&folder).expect_err("unusable")
+    };
+    assert!(matches!(swap(&export::native_encoder(&other, &tensors).expect("bytes")), NativeFileError::Other(_)));
+    let mut flipped = good.clone();
+    *flipped.last_mut().expect("not empty") ^= 1;
+    for bad in [&good[..good.len() / 2], &flipped, b"", b"text"] {
+        let error = swap(bad);
+        assert!(matches!(error, NativeFileError::Model { .. }) && error.to_string().contains("encoder.native"));
+    }
+    std::fs::remove_file(&native).expect("remove");
+    assert!(matches!(NativeFile::open(&folder), Err(NativeFileError::Io { .. })));
+
+    export::write(&path, &spec, &tensors, &[Form::F32], "a test").expect("write");
+    let folder = ModelFolder::open(&path).expect("open");
+    assert!(matches!(NativeFile::open(&folder), Err(NativeFileError::Folder(ModelError::NoNative(_)))));
+}
+
+#[test]
 fn a_diverged_or_incomplete_training_is_not_exported() {
     let (spec, mut tensors) = encoder();
     tensors.get_mut("norm.bias").expect("there").data[3] = f32::NAN;
     let error = export::onnx::encoder(&spec, &tensors, Precision::F32).expect_err("NaN");
     assert!(error.to_string().contains("norm.bias"), "{error}");
+    let error = export::native_encoder(&spec, &tensors).expect_err("NaN");
+    assert!(error.to_string().contains("norm.bias"), "{error}");
     tensors.remove("blocks.0.mlp.fc1.weight");
+    let error = export::native_encoder(&spec, &tensors).expect_err("missing");
+    assert!(error.to_string().contains("blocks.0.mlp.fc1.weight"), "{error}");
     let error = export::onnx::encoder(&spec, &tensors, Precision::Int8).expect_err("missing");
     assert!(error.to_string().contains("blocks.0.mlp.fc1.weight"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the programs, throw-away images, pseudo-terminals.
 
 use anyhow::{Context as _, ensure};
+use host::bench::check::Parity;
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
@@ -9,6 +10,9 @@ use std::{
 };
 
 pub mod pty;
+pub mod qemu;
+pub mod runs;
+pub mod tinted;
 
 /// Says on standard error that a test did not run, and why. With `MAE_TESTS_REQUIRE_ALL` set it fails instead.
 ///
@@ -108,30 +112,25 @@ pub fn close(a: &ndarray::Array2<f32>, b: &ndarray::Array2<f32>, tolerance: f32)
     Ok(())
 }
 
+/// The smallest cosine between rows of two arrays of the same shape.
+///
+/// # Panics
+/// If the shapes differ.
+#[must_use]
+pub fn worst_cosine(a: &ndarray::Array2<f32>, b: &ndarray::Array2<f32>) -> f64 {
+    assert_eq!(a.dim(), b.dim());
+    let rows = a.rows().into_iter().zip(b.rows());
+    rows.map(|(a, b)| host::evaluate::verify::cosine(&a.to_vec(), &b.to_vec())).fold(1.0, f64::min)
+}
+
 /// A small model folder with the weights of `tests/parity`, made by the exporter.
 ///
 /// # Errors
 /// If it cannot be written.
 pub fn parity_model(folder: &Path) -> anyhow::Result<()> {
-    let parity = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity/mae-32/checkpoint.safetensors");
-    let (tensors, _) = host::checkpoint::safetensors::read(&parity)?;
-    let config = host::model::MaeConfig {
-        image_height: 32,
-        image_width: 32,
-        channels: 3,
-        patch_size: 4,
-        dim: 48,
-        depth: 2,
-        heads: 3,
-        decoder_dim: 32,
-        decoder_depth: 2,
-        decoder_heads: 4,
-        mlp_ratio: 4.0,
-        norm_pix_loss: true,
-        position: common::model::PositionKind::SinCos2d,
-    };
-    let hash = host::checkpoint::encoder_hash(&tensors);
-    let spec = config.encoder_spec(common::normalize::PixelStats::IMAGENET, hash);
-    host::export::write(folder, &spec, &tensors, &edge::model_folder::Precision::ALL, "a test")?;
+    let parity = Parity::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("parity/mae-32"))?;
+    let hash = host::checkpoint::encoder_hash(&parity.checkpoint);
+    let spec = parity.config(true).encoder_spec(common::normalize::PixelStats::IMAGENET, hash);
+    host::export::write(folder, &spec, &parity.checkpoint, &host::export::form::Form::ALL, "a test")?;
     Ok(())
 }

@@ -1,30 +1,14 @@
 //! `host evaluate finetune` and `partial`: they learn, go on where they were stopped, and train what they should.
 
 use anyhow::Context as _;
+use common::{model::PositionKind, position::sincos_2d_table};
 use host::checkpoint::{Tensors, safetensors};
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
 };
-use tests::{close, parity_model, program, read_features, succeed};
-
-/// Classes that a small encoder learns in seconds, by their colours.
-const CLASSES: [(&str, [u8; 3]); 4] =
-    [("blue", [30, 60, 220]), ("green", [40, 200, 60]), ("red", [220, 50, 40]), ("yellow", [210, 200, 30])];
-
-/// Generated images, each tinted with the colour of its class.
-fn write_tinted(folder: &Path, count: usize) -> anyhow::Result<()> {
-    for index in 0..count {
-        let (name, tint) = CLASSES[index % CLASSES.len()];
-        let mut pixels = host::data::synthetic::image(7, index, 32, 32).data;
-        pixels.iter_mut().zip(tint.iter().cycle()).for_each(|(v, tint)| *v = (*v / 2).saturating_add(tint / 2));
-        let class = folder.join(name);
-        std::fs::create_dir_all(&class)?;
-        image::RgbImage::from_raw(32, 32, pixels).context("pixels")?.save(class.join(format!("{index:04}.png")))?;
-    }
-    Ok(())
-}
+use tests::{close, parity_model, program, read_features, runs, succeed, tinted};
 
 /// Images by class and a small encoder, made once for all tests of this file.
 fn made() -> &'static Path {
@@ -33,8 +17,8 @@ fn made() -> &'static Path {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("finetune");
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).expect("folder");
-        write_tinted(&folder.join("train"), 160).expect("images");
-        write_tinted(&folder.join("test"), 80).expect("images");
+        tinted::write(&folder.join("train"), 160).expect("images");
+        tinted::write(&folder.join("test"), 80).expect("images");
         parity_model(&folder.join("model")).expect("model");
         folder
     })
@@ -57,12 +41,7 @@ fn succeed_with(args: &[String]) -> String {
 
 /// The parameters of the newest checkpoint.
 fn newest(run: &str) -> anyhow::Result<Tensors> {
-    let mut folders = std::fs::read_dir(Path::new(run).join("checkpoints"))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    folders.sort();
-    let newest = folders.last().context("a checkpoint")?;
-    Ok(safetensors::read(&newest.join("model.safetensors"))?.0)
+    Ok(safetensors::read(&runs::newest(run.as_ref())?.join("model.safetensors"))?.0)
 }
 
 #[test]
@@ -71,13 +50,20 @@ fn finetuning_learns_and_its_folder_serves_as_a_model() -> anyhow::Result<()> {
         ["--mixup", "0", "--cutmix", "0", "--rand-augment", "off", "--random-erasing", "0", "--drop-path", "0"];
     for pool in ["mean", "cls"] {
         let run = path(&format!("learned-{pool}"));
+        // One with the table of positions trained, as by default, and one without.
+        let positions = if pool == "mean" { "on" } else { "off" };
         let more = ["--epochs", "6", "--batch-size", "16", "--blr", "2e-2", "--pool", pool, "--json"];
+        let more: Vec<&str> = more.iter().chain(&["--train-positions", positions]).copied().collect();
         let more: Vec<&str> = more.iter().chain(&plain).copied().collect();
         let json: serde_json::Value = serde_json::from_str(&succeed_with(&args("finetune", &run, &more)))?;
         // Chance is 25 %.
-        let accuracy = json["accuracy"].as_f64().context("accuracy")?;
+        let row = &json["rows"][0];
+        let accuracy = row["accuracy"].as_f64().context("accuracy")?;
         assert!(accuracy > 0.6, "{json}");
-        assert!(json["best_accuracy"].as_f64() >= Some(accuracy) && json["finished"] == true, "{json}");
+        assert!(row["best_accuracy"].as_f64() >= Some(accuracy) && json["finished"] == true, "{json}");
+        let classes = json["classes"].as_array().context("classes")?;
+        let right = classes.iter().filter_map(|class| Some(class["accuracy"].as_f64()? * class["images"].as_f64()?));
+        assert_eq!((classes.len(), right.sum::<f64>().round()), (4, (accuracy * 80.0).round()), "{json}");
         let metrics = std::fs::read_to_string(Path::new(&run).join("metrics.csv"))?;
         assert_eq!(metrics.lines().count(), 7, "{metrics}");
 
@@ -95,6 +81,16 @@ fn finetuning_learns_and_its_folder_serves_as_a_model() -> anyhow::Result<()> {
         close(&burn, &tract, 1e-4)?;
         // The head reads these features: with it they classify as the fine-tuning said.
         let spec = *edge::model_folder::ModelFolder::open(model.as_ref())?.spec();
+        let table = newest(&run)?.remove("pos_embed");
+        if positions == "on" {
+            assert_eq!(spec.position, PositionKind::Stored);
+            let (table, fixed) = (table.context("a table")?, sincos_2d_table(&spec.grid()?, 48, true));
+            let moved = table.data.iter().zip(&fixed).filter(|(a, b)| a != b).count();
+            // At the lowest layer's rate, but nothing is pruned: every row is a patch of every image, or the class token.
+            assert_eq!(moved, 65 * 48);
+        } else {
+            assert_eq!((spec.position, table), (PositionKind::SinCos2d, None));
+        }
         let head = edge::head_file::HeadFile::open(model.as_ref(), &spec)?;
         assert_eq!((head.description().classes.len(), head.description().pooling), (4, spec.pooling));
         let right = tract.rows().into_iter().enumerate().filter(|(index, row)| {
@@ -128,13 +124,8 @@ fn a_stopped_finetuning_goes_on_to_the_same_weights() -> anyhow::Result<()> {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("--resume"), "{text}");
     succeed("host", &["evaluate", "finetune", "--resume", &stopped, "--device", "cpu"]);
-    assert_eq!(newest(&whole)?, newest(&stopped)?);
-    let accuracies = |run: &str| -> anyhow::Result<Vec<String>> {
-        let text = std::fs::read_to_string(Path::new(run).join("metrics.csv"))?;
-        Ok(text.lines().skip(1).filter_map(|line| line.split(',').nth(3)).map(str::to_owned).collect())
-    };
-    assert_eq!(accuracies(&whole)?, accuracies(&stopped)?);
-    assert_eq!(accuracies(&whole)?.len(), 4);
+    runs::ensure_same(stopped.as_ref(), whole.as_ref())?;
+    assert_eq!(std::fs::read_to_string(metrics)?.lines().count(), 5);
     Ok(())
 }
 

@@ -32,7 +32,7 @@ fn a_board_names_the_class_that_the_host_would() -> anyhow::Result<()> {
     let (model, test) = (path("model"), path("test"));
 
     // No head yet.
-    let board = ["run", "--model", &model, "--source", &test, "--port"];
+    let board = ["run", "--model", &model, "--source", &test, "--runtime", "tract", "--port"];
     let output = run("edge", &[&board[..], &["-", "--head"]].concat());
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -60,7 +60,10 @@ fn a_board_names_the_class_that_the_host_would() -> anyhow::Result<()> {
         .iter()
         .filter_map(|row| Some((row["name"].as_str()?, row["accuracy"].as_f64()?)))
         .collect();
-    assert_eq!(knn.iter().map(|row| row.0).collect::<Vec<_>>(), ["burn f32", "tract f32", "tract w8", "tract int8"]);
+    assert_eq!(
+        knn.iter().map(|row| row.0).collect::<Vec<_>>(),
+        ["burn f32", "tract f32", "tract w8", "tract int8", "native"]
+    );
     assert!(knn.iter().all(|row| (row.1 - knn[0].1).abs() < 0.2), "{knn:?}");
 
     // Over a serial line.

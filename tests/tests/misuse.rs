@@ -225,8 +225,12 @@ fn edge_refuses_bad_models_sources_and_ports() {
     let description = root.path().join("model/model.toml");
     let text = fs::read_to_string(&description).expect("file");
     fs::write(&description, text.replace("image_height = 32", "image_height = 64")).expect("file");
-    edge(&["--model", &model, "--source", &images], 1, &["[64, 48]", "[128, 48]", "export it again"]);
+    let tract = ["--model", &model, "--source", &images, "--runtime", "tract"];
+    edge(&tract, 1, &["[64, 48]", "[128, 48]", "export it again"]);
+    edge(&tract[..4], 1, &["encoder.native", "another model", "copy the model again"]);
     let (encoder, _) = text.split_once("[sha256]").expect("the last table");
+    let encoder: String =
+        encoder.lines().filter(|line| !line.starts_with("native")).map(|line| line.to_owned() + "\n").collect();
     fs::write(&description, format!("{encoder}[sha256]\n")).expect("file");
     edge(&["--model", &model, "--source", &images], 1, &["model.toml is damaged", "names no form"]);
     fs::write(&description, text).expect("file");
@@ -234,7 +238,11 @@ fn edge_refuses_bad_models_sources_and_ports() {
     let onnx = root.path().join("model/encoder.onnx");
     let bytes = fs::read(&onnx).expect("file");
     fs::write(&onnx, &bytes[..bytes.len() - 100]).expect("file");
-    edge(&["--model", &model, "--source", &images], 1, &["encoder.onnx is damaged", "checksum"]);
+    edge(&tract, 1, &["encoder.onnx is damaged", "checksum"]);
+    let native = root.path().join("model/encoder.native");
+    let bytes = fs::read(&native).expect("file");
+    fs::write(&native, &bytes[..bytes.len() - 100]).expect("file");
+    edge(&tract[..4], 1, &["encoder.native", "copy the model again"]);
     fs::write(root.path().join("model/model.toml"), "format = 4").expect("file");
     edge(&["--model", &model, "--source", &images], 1, &["format 4", "reads format 1"]);
 }

@@ -6,11 +6,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     thread::sleep,
     time::Duration,
 };
-use tests::program;
+use tests::{
+    program,
+    runs::{self, DAMAGES, FILES, checkpoints, copy, ensure_same, finish, newest, step},
+};
 
 /// A model so small that a step takes a millisecond.
 const SMALL: &str = r#"
@@ -32,20 +35,12 @@ warmup_epochs = 1
 blr = 4.8e-2
 synthetic_images = 256
 "#;
-const FILES: [&str; 3] = ["model.safetensors", "optimizer.safetensors", "position.toml"];
 
 /// `host pretrain` on the CPU with two threads.
 fn pretrain(args: &[&str]) -> Command {
     let mut command = Command::new(program("host"));
     command.args(["pretrain", "--device", "cpu"]).args(args).env("RAYON_NUM_THREADS", "2");
     command
-}
-
-fn finish(command: &mut Command) -> anyhow::Result<Output> {
-    let output = command.output()?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?} failed:\n{text}");
-    Ok(output)
 }
 
 /// A whole training of [`SMALL`] in `root`/`name`.
@@ -55,48 +50,6 @@ fn train(root: &Path, name: &str, more: &[&str]) -> anyhow::Result<PathBuf> {
     let (config, out) = (config.display().to_string(), run.display().to_string());
     finish(&mut pretrain(&[&["--config", &config, "--out", &out], more].concat()))?;
     Ok(run)
-}
-
-/// Checkpoint folders, oldest first; all other names in their folder.
-fn checkpoints(run: &Path) -> anyhow::Result<(Vec<PathBuf>, Vec<String>)> {
-    let (mut checkpoints, mut others) = (Vec::new(), Vec::new());
-    let entries = match fs::read_dir(run.join("checkpoints")) {
-        Err(_) => return Ok((checkpoints, others)),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("step-") { checkpoints.push(entry.path()) } else { others.push(name) }
-    }
-    checkpoints.sort();
-    Ok((checkpoints, others))
-}
-
-fn newest(run: &Path) -> anyhow::Result<PathBuf> {
-    checkpoints(run)?.0.pop().with_context(|| format!("{} has no checkpoint", run.display()))
-}
-
-/// The step of the newest checkpoint, 0 without one.
-fn step(run: &Path) -> usize {
-    let name = newest(run).ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-    name.and_then(|name| name.strip_prefix("step-")?.parse().ok()).unwrap_or(0)
-}
-
-/// Checks that two runs ended with the same bytes, and wrote the same metrics but for the speed.
-fn ensure_same(run: &Path, other: &Path) -> anyhow::Result<()> {
-    for file in FILES {
-        let read = |run: &Path| -> anyhow::Result<Vec<u8>> { Ok(fs::read(newest(run)?.join(file))?) };
-        ensure!(read(run)? == read(other)?, "{file} differs");
-    }
-    let metrics = |run: &Path| -> anyhow::Result<Vec<String>> {
-        let text = fs::read_to_string(run.join("metrics.csv"))?;
-        let slow = |line: &str| line.rsplit_once(',').map_or(line, |(line, _)| line).to_owned();
-        Ok(text.lines().map(slow).collect())
-    };
-    let (found, expected) = (metrics(run)?, metrics(other)?);
-    ensure!(found == expected, "metrics differ: {found:?}, {expected:?}");
-    Ok(())
 }
 
 #[test]
@@ -147,23 +100,12 @@ fn a_damaged_newest_checkpoint_falls_back_to_the_one_before() -> anyhow::Result<
     let root = tempfile::tempdir()?;
     // The last two checkpoints are those after steps 190 and 192.
     let whole = train(root.path(), "whole", &["--checkpoint-steps", "5"])?;
-    type Damage = fn(Vec<u8>) -> Option<Vec<u8>>;
-    let damages: [(&str, Damage); 5] = [
-        ("truncated", |bytes| Some(bytes[..bytes.len() * 2 / 3].to_vec())),
-        ("emptied", |_| Some(Vec::new())),
-        ("missing", |_| None),
-        ("a flipped bit in the header", |bytes| Some(flip(bytes, |_| 12))),
-        ("a flipped bit in the data", |bytes| Some(flip(bytes, |length| length - 5))),
-    ];
     for file in FILES {
-        for (damage, make) in damages {
+        for (damage, make) in DAMAGES {
             let run = root.path().join("damaged");
             copy(&whole, &run)?;
             let (path, shown) = (newest(&run)?.join(file), run.display().to_string());
-            match make(fs::read(&path)?) {
-                Some(bytes) => fs::write(&path, bytes)?,
-                None => fs::remove_file(&path)?,
-            }
+            runs::damage(&path, make)?;
             let output = finish(&mut pretrain(&["--resume", &shown, "--keep-checkpoints", "1"]))?;
             let text = String::from_utf8_lossy(&output.stderr);
             let warning = text.lines().find(|line| line.starts_with("warning: ") && line.contains("step-00000190"));
@@ -194,26 +136,6 @@ fn a_damaged_newest_checkpoint_falls_back_to_the_one_before() -> anyhow::Result<
     let output = pretrain(&["--resume", &whole.display().to_string()]).output()?;
     let text = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(1) && text.contains("no whole checkpoint"), "{text}");
-    Ok(())
-}
-
-fn flip(mut bytes: Vec<u8>, place: fn(usize) -> usize) -> Vec<u8> {
-    let place = place(bytes.len());
-    bytes[place] ^= 4;
-    bytes
-}
-
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        let target = to.join(path.file_name().context("a name")?);
-        if path.is_dir() {
-            copy(&path, &target)?;
-        } else {
-            fs::copy(&path, target)?;
-        }
-    }
     Ok(())
 }
 

@@ -84,8 +84,8 @@ fn every_exported_form_comes_near_the_float_encoder() {
         ];
         let json: serde_json::Value = serde_json::from_str(&succeed("host", &args)).expect("json");
         let forms = json["forms"].as_array().expect("forms");
-        assert_eq!(forms.len(), 3);
-        for (form, bound) in forms.iter().zip([0.999_999, 0.999, 0.99]) {
+        assert_eq!(forms.len(), 4);
+        for (form, bound) in forms.iter().zip([0.999_999, 0.999, 0.99, 0.995]) {
             assert!(form["worst_cosine"].as_f64().expect("number") > bound, "{form}");
         }
         assert!(forms[0]["max_error"].as_f64().expect("number") < 1e-4, "{}", forms[0]);
@@ -113,14 +113,32 @@ fn summary(child: Child) -> anyhow::Result<serde_json::Value> {
 
 #[test]
 fn features_over_a_serial_line_equal_those_of_the_host() -> anyhow::Result<()> {
-    for (keep, pool) in [("1", "mean"), ("0.25", "cls")] {
+    // tract comes near the float encoder; the native encoder sends the bits that the host computes with it.
+    let cases =
+        [("1", "mean", "tract", "burn"), ("0.25", "cls", "tract", "burn"), ("0.25", "mean", "native", "native")];
+    for (keep, pool, runtime, other) in cases {
         let line = Line::clean()?;
-        let (received, expected) = (path(&format!("received-{pool}.npy")), path(&format!("expected-{pool}.npy")));
+        let file = |name: &str| path(&format!("{name}-{pool}-{runtime}.npy"));
+        let (received, expected) = (file("received"), file("expected"));
         let listener = listen(&line, &received, &["--count", "24"])?;
         let (model, images) = (path("model"), path("images"));
         succeed(
             "edge",
-            &["run", "--model", &model, "--source", &images, "--port", &line.board, "--keep", keep, "--pool", pool],
+            &[
+                "run",
+                "--model",
+                &model,
+                "--source",
+                &images,
+                "--port",
+                &line.board,
+                "--keep",
+                keep,
+                "--pool",
+                pool,
+                "--runtime",
+                runtime,
+            ],
         );
         let summary = summary(listener)?;
         assert_eq!(summary["features"], 24, "{summary}");
@@ -132,7 +150,9 @@ fn features_over_a_serial_line_equal_those_of_the_host() -> anyhow::Result<()> {
             &[
                 "features",
                 "--model",
-                &path("run"),
+                &path(if other == "burn" { "run" } else { "model" }),
+                "--runtime",
+                other,
                 "--images",
                 &images,
                 "--keep",
@@ -143,7 +163,8 @@ fn features_over_a_serial_line_equal_those_of_the_host() -> anyhow::Result<()> {
                 &expected,
             ],
         );
-        close(&read_features(received.as_ref())?, &read_features(expected.as_ref())?, 1e-4)?;
+        let tolerance = if other == "burn" { 1e-4 } else { 0.0 };
+        close(&read_features(received.as_ref())?, &read_features(expected.as_ref())?, tolerance)?;
         let names = |path: &str| std::fs::read_to_string(path.replace(".npy", ".names.txt"));
         assert_eq!(names(&received)?, names(&expected)?);
     }
@@ -170,7 +191,7 @@ fn on_a_noisy_line_no_wrong_feature_is_accepted() -> anyhow::Result<()> {
     assert!((20..96).contains(&count), "{summary}");
     assert!(summary["damaged_frames"].as_u64().context("count")? > 5, "{summary}");
 
-    succeed("host", &["features", "--model", &model, "--images", &images, "--runtime", "tract", "--out", &expected]);
+    succeed("host", &["features", "--model", &model, "--images", &images, "--runtime", "native", "--out", &expected]);
     let (received_rows, expected_rows) = (read_features(received.as_ref())?, read_features(expected.as_ref())?);
     let names = |path: &str| std::fs::read_to_string(path.replace(".npy", ".names.txt"));
     let order: Vec<String> = names(&expected)?.lines().map(str::to_owned).collect();

@@ -1,5 +1,6 @@
 //! What frames mean.
 
+use super::order::{ImagePart, Settings};
 use crate::model::{EncoderSpec, ModelHash, Pooling};
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ pub const MAX_VALUES: usize = 224;
 /// Names of classes in one frame; more are split.
 pub const MAX_NAMES: usize = 12;
 
-/// One message. All are sent by the board.
+/// One message. The board sends all but the last four, the host those.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant, reason = "there is no heap to box them on")]
 pub enum Message {
@@ -27,6 +28,14 @@ pub enum Message {
     Classes(ClassNames),
     /// The class of the feature that is sent next.
     Class(ClassScore),
+    /// An image to encode, or a part of one.
+    Image(ImagePart),
+    /// How the next images are encoded.
+    Settings(Settings),
+    /// Asks for a greeting and figures.
+    Ask,
+    /// Asks for the feature of the board's built-in image, under this number.
+    BuiltIn(u32),
 }
 
 /// Who speaks, and what its features are.

@@ -1,12 +1,13 @@
 //! The serial protocol between a board and the host. `docs/wire.md` is its specification.
 //!
 //! Bytes and meaning are apart: [`frame`] turns a payload into bytes that survive a noisy line and back,
-//! [`message`] says what payloads mean, [`assemble`] joins features that were split over several frames.
+//! [`message`] and [`order`] say what payloads mean, [`assemble`] joins features that were split over several frames.
 
 #[cfg(feature = "alloc")]
 pub mod assemble;
 pub mod frame;
 pub mod message;
+pub mod order;
 
 #[cfg(feature = "alloc")]
 pub use assemble::{Assembler, Feature};
@@ -15,13 +16,14 @@ pub use message::{
     ClassNames, ClassScore, ErrorCode, FeaturePart, Hello, Log, LogLevel, MAX_NAMES, MAX_VALUES, Message, Statistics,
     class_name_of, name_of,
 };
+pub use order::{Choice, ImagePart, MAX_PIXELS, Settings};
 
 /// Version of the framing and of the messages.
 pub const PROTOCOL: u8 = 1;
 
 /// The messages in words; its CRC-32 is the schema's hash, which `Hello` carries.
 pub const SCHEMA: &str = "\
-Message=Hello|Features|Statistics|Log|Error|Classes|Class;\
+Message=Hello|Features|Statistics|Log|Error|Classes|Class|Image|Settings|Ask|BuiltIn;\
 Hello{schema:u32,model:[u8;8],image_height:u32,image_width:u32,channels:u32,patch_size:u32,patches:u32,\
 feature_dim:u32,pooling:Pooling,runtime:str32,program:str32};\
 Features{frame:u32,name:str64,kept:u32,patches:u32,pooling:Pooling,micros:u32,total:u32,offset:u32,values:[f32]};\
@@ -30,6 +32,10 @@ Log{level:Error|Warn|Info|Debug,text:str200};\
 Error{code:Damaged|Unsupported|Busy};\
 Classes{total:u32,offset:u32,names:[str64]};\
 Class{frame:u32,class:u32,score:f32};\
+Image{frame:u32,total:u32,offset:u32,pixels:[u8]};\
+Settings{keep:f64,choice:Choice,seed:u64,pooling:Pooling};\
+BuiltIn=u32;\
+Choice=Random|Grid|Block|All;\
 Pooling=Cls|Mean|MeanNorm";
 
 /// CRC-32/ISO-HDLC (the one of Ethernet and zip).
@@ -42,4 +48,4 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 pub const SCHEMA_HASH: u32 = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(SCHEMA.as_bytes());
 
 /// Schemas of earlier versions, whose messages are all among today's: a receiver reads them too.
-pub const OLDER_SCHEMAS: [u32; 1] = [0x584e_3723];
+pub const OLDER_SCHEMAS: [u32; 2] = [0x584e_3723, 0xfe76_eeb3];

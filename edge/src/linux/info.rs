@@ -1,6 +1,6 @@
 //! `edge info`.
 
-use super::open_model;
+use super::{native_file::NativeFile, open_model};
 use crate::head_file::{HeadDescription, HeadFile};
 use std::path::PathBuf;
 
@@ -23,6 +23,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let folder = open_model(&args.model)?;
     let spec = folder.spec();
     let grid = spec.grid()?;
+    for (file, _) in folder.files() {
+        folder.read_file(file)?;
+    }
+    if folder.has_native() {
+        // Its own checks, too: a right checksum says only that it was copied whole.
+        NativeFile::open(&folder)?.model(&folder)?;
+    }
     if args.json {
         crate::say!("{}", serde_json::to_string(folder.description())?);
         return Ok(());
@@ -43,9 +50,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         spec.heads,
         spec.feature_dim
     );
-    for form in folder.forms() {
-        let bytes = folder.read(form)?.len();
-        crate::say!("{:<8} {} ({:.2} MB)", form.to_string(), form.file_name(), bytes as f64 / 1e6);
+    let forms = folder.forms().into_iter().map(|form| form.to_string()).chain(["native".into()]);
+    for (form, (file, _)) in forms.zip(folder.files()) {
+        let bytes = folder.read_file(file)?.len();
+        crate::say!("{form:<8} {file} ({:.2} MB)", bytes as f64 / 1e6);
+    }
+    if folder.has_native() {
+        crate::say!("boards   {}", super::boards::line(spec)?);
     }
     if let Ok(head) = HeadFile::open(&args.model, spec) {
         let HeadDescription { classes, accuracy, made_by, .. } = head.description();

@@ -1,17 +1,17 @@
 //! The program for Linux boards: one file a command.
 
-use crate::{
-    exit,
-    model_folder::{ModelFolder, Precision},
-    tract_runtime::TractEncoder,
-};
+use crate::{exit, model_folder::ModelFolder};
 use clap::{Parser, Subcommand};
 use std::{path::Path, process::ExitCode};
 
 pub mod bench;
+pub mod boards;
 pub mod info;
+pub mod memory;
+pub mod native_file;
 pub mod port;
 pub mod run;
+pub mod runtime;
 pub mod source;
 
 /// Encodes the visible patches of images and sends the features over a serial line.
@@ -52,19 +52,6 @@ pub fn open_model(path: &Path) -> anyhow::Result<ModelFolder> {
         Err(error @ crate::model_folder::ModelError::NoModel(_)) => Err(exit::misuse(error.to_string())),
         other => Ok(other?),
     }
-}
-
-/// Loads the form asked for, or the folder's default.
-///
-/// # Errors
-/// If the folder lacks the form, or it is damaged.
-pub fn load_encoder(folder: &ModelFolder, form: Option<Precision>) -> anyhow::Result<TractEncoder> {
-    let form = form.unwrap_or_else(|| folder.default_form());
-    if !folder.forms().contains(&form) {
-        let forms = folder.forms().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        return Err(exit::misuse(format!("the model has no {form} form; it has {forms}")));
-    }
-    Ok(TractEncoder::load(folder, form)?)
 }
 
 /// Refuses shares outside (0, 1].

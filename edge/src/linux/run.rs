@@ -1,11 +1,14 @@
 //! `edge run`.
 
-use super::{check_keep, load_encoder, open_model, port, source::Source};
+use super::{
+    check_keep, open_model, port,
+    runtime::{ImageEncoder, RuntimeArgs},
+    source::Source,
+};
 use crate::{
     exit::misuse,
     head_file::{HeadFile, HeadFileError},
-    model_folder::Precision,
-    pipeline::{FeatureInfo, Link, SendError, visible_patches},
+    pipeline::{FeatureInfo, Link, SendError},
     select::{Select, choose},
 };
 use anyhow::{Context as _, bail};
@@ -55,12 +58,8 @@ pub struct Args {
     /// the one in the model folder].
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
     head: Option<Option<PathBuf>>,
-    /// Form of the model [default: f32 if the folder has it, else its most exact].
-    #[arg(long, value_enum)]
-    precision: Option<Precision>,
-    /// Runtime; the portable one.
-    #[arg(long, value_enum, default_value = "tract")]
-    runtime: Runtime,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
     /// Times to go through the source; 0 is forever.
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: u64,
@@ -87,13 +86,6 @@ impl From<Pool> for Pooling {
     }
 }
 
-/// `--runtime`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Runtime {
-    /// ONNX through tract.
-    Tract,
-}
-
 /// Encodes every image of the source and sends its feature.
 ///
 /// # Errors
@@ -113,18 +105,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let pooling = spec.pooling_for(args.pool.map(Pooling::from));
     let head_file = head_file(&args, &spec)?;
     let head = head_file.as_ref().map(HeadFile::head).transpose()?;
+    let file = args.runtime.open(&folder)?;
     let mut source = Source::open(&args.source, args.raw)?;
-    let mut encoder = load_encoder(&folder, args.precision)?;
+    let mut encoder = ImageEncoder::new(&folder, &args.runtime, file.as_ref())?;
     let grid = spec.grid()?;
     let (mut noise, mut ids) = (vec![0.0; grid.patches()], vec![0; grid.patches()]);
-    let (mut scratch, mut patches) = (vec![0; grid.patch_dim()], vec![0.0; grid.image_len()]);
     encoder.prepare(choose(select, &grid, args.keep, (args.seed, 0), &mut noise, &mut ids))?;
 
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
-    let hello =
-        Hello::new(&spec, pooling, &format!("tract {}", encoder.form()), concat!("edge ", env!("CARGO_PKG_VERSION")));
+    let hello = Hello::new(&spec, pooling, &encoder.name(), concat!("edge ", env!("CARGO_PKG_VERSION")));
     let port = FromStd::new(port::open(&args.port, args.baud)?);
     let mut link = Link::open(port, hello).map_err(|error| failed(&args.port, 0, error))?;
     if let Some(file) = &head_file {
@@ -153,12 +144,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let begun = Instant::now();
         let seed = (args.seed, u64::from(done.frames));
         let visible = choose(select, &grid, args.keep, seed, &mut noise, &mut ids);
-        let patches = &mut patches[..visible * grid.patch_dim()];
-        visible_patches(&spec, &grid, &frame.pixels, &ids[..visible], &mut scratch, patches)?;
-        let features = encoder.encode(patches, &ids[..visible])?;
+        let features = encoder.encode(&frame.pixels, &ids[..visible])?;
         let pooled = |pooling| match pooling {
-            Pooling::Cls => features.cls.as_slice(),
-            Pooling::Mean | Pooling::MeanNorm => features.mean.as_slice(),
+            Pooling::Cls => features.cls,
+            Pooling::Mean | Pooling::MeanNorm => features.mean,
         };
         let class = match (&head, &head_file) {
             (Some(head), Some(file)) => Some(head.classify(pooled(file.description().pooling))?),

@@ -42,7 +42,7 @@ pub fn write(setup: &Setup, steps: usize, folder: &Path, stage: &dyn Fn(&str)) -
     if dataset.len() < batch_size {
         return Err(misuse(format!("{} images are fewer than one batch of {batch_size}", dataset.len())));
     }
-    let loader = LoaderConfig { seed: train.seed, batch_size, augment: true, ..LoaderConfig::default() };
+    let loader = LoaderConfig { seed: train.seed, batch_size, augment: train.augment, ..LoaderConfig::default() };
     let mut feed = Feed::new(Arc::new(dataset), grid, setup.pixels, loader);
     let peak = Schedule::scaled_lr(train.blr, batch_size);
     let lr: Vec<f64> = (1..=steps).map(|step| peak * step as f64 / steps as f64).collect();

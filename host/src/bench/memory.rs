@@ -1,5 +1,6 @@
 //! How much memory this process holds, from the kernel's own books.
 
+use edge::linux::memory::field;
 use serde::Serialize;
 use std::fs;
 
@@ -33,30 +34,9 @@ pub fn resident() -> Option<u64> {
     field("VmRSS:")
 }
 
-fn field(name: &str) -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    parse(&status, name)
-}
-
-/// `NAME:  12 kB` in bytes.
-fn parse(status: &str, name: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_the_kernels_lines() {
-        let status = "Name:\thost\nVmHWM:\t    2048 kB\nVmRSS:\t      16 kB\n";
-        assert_eq!(parse(status, "VmHWM:"), Some(2 << 20));
-        assert_eq!(parse(status, "VmRSS:"), Some(16 << 10));
-        assert_eq!(parse(status, "VmSwap:"), None);
-        assert_eq!(parse("VmHWM:\tmuch\n", "VmHWM:"), None);
-    }
 
     #[cfg(target_os = "linux")]
     #[test]

@@ -4,14 +4,18 @@
 //! same fields.
 
 pub mod check;
+pub mod encode;
 pub mod exchange;
+pub mod finetune;
 pub mod flops;
 pub mod memory;
 pub mod parts;
 pub mod peak;
 pub mod pretrain;
+pub mod processor;
 pub mod stepper;
 pub mod threads;
+pub mod timing;
 
 use serde::Serialize;
 

@@ -6,6 +6,7 @@ use super::{
     parts::{self, Feed},
     peak,
     stepper::{StepParts, Stepper, read_loss, sync},
+    timing::{Rounds, Speed, time_steps},
 };
 use crate::{
     data::{dataset::Dataset, loader::LoaderConfig},
@@ -57,17 +58,6 @@ pub struct Setup {
     pub plain_ops: bool,
     /// Arithmetic; in bf16 no fused operation of the model is used.
     pub precision: Precision,
-}
-
-/// Speed of a kind of step.
-#[derive(Debug, Clone, Serialize)]
-pub struct Speed {
-    /// Timed steps.
-    pub steps: usize,
-    /// Over the steps.
-    pub images_per_second: Spread,
-    /// Milliseconds a step.
-    pub ms: Spread,
 }
 
 /// Median milliseconds of each part, measured alone and one after the other.
@@ -164,7 +154,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let mut turn = batches.iter().cycle();
     let mut next = || turn.next().cloned().context("no batch");
     let mut loss = 0.0;
-    let bare = time_steps(setup, WARM_UP, &mut |clock| {
+    let bare = time_steps(rounds(setup, WARM_UP), batch_size, &mut |clock| {
         let patches = next()?;
         clock.start();
         let step = stepper.step(patches, LR)?;
@@ -184,7 +174,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     stage("matrix peak");
     let matrix_peak = peak::matrix_peak(&setup.device, setup.precision)?;
 
-    let config = LoaderConfig { seed: train.seed, batch_size, augment: true, ..LoaderConfig::default() };
+    let config = LoaderConfig { seed: train.seed, batch_size, augment: train.augment, ..LoaderConfig::default() };
     // The batches made ahead must be used up before a steady state is measured, and never run out while it is.
     let warm_up = WARM_UP + config.prefetch + 1;
     let timed = (setup.seconds.as_secs_f64() / (bare.ms.median / 1e3)).ceil() as usize;
@@ -211,7 +201,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     }
     stage("steps with loading");
     let mut feed = Feed::new(dataset.clone(), grid, setup.pixels, config);
-    let with_loading = time_steps(setup, warm_up, &mut |clock| {
+    let with_loading = time_steps(rounds(setup, warm_up), batch_size, &mut |clock| {
         clock.start();
         let step = stepper.step(feed.next_batch()?, LR)?;
         sync(&setup.device)?;
@@ -257,40 +247,8 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     })
 }
 
-/// Times one step from [`Clock::start`] to [`Clock::stop`].
-struct Clock {
-    begun: Instant,
-    seconds: f64,
-}
-
-impl Clock {
-    fn start(&mut self) {
-        self.begun = Instant::now();
-    }
-    fn stop(&mut self) {
-        self.seconds = self.begun.elapsed().as_secs_f64();
-    }
-}
-
-/// Steps until there are enough and long enough; the first `warm_up` do not count.
-fn time_steps(
-    setup: &Setup,
-    warm_up: usize,
-    step: &mut dyn FnMut(&mut Clock) -> anyhow::Result<()>,
-) -> anyhow::Result<Speed> {
-    let mut clock = Clock { begun: Instant::now(), seconds: 0.0 };
-    for _ in 0..warm_up {
-        step(&mut clock)?;
-    }
-    let (begun, mut seconds) = (Instant::now(), Vec::new());
-    while seconds.len() < setup.rounds || begun.elapsed() < setup.seconds {
-        step(&mut clock)?;
-        seconds.push(clock.seconds);
-    }
-    let batch = setup.preset.train.batch_size as f64;
-    let spread =
-        |f: &dyn Fn(&f64) -> f64| Spread::of(&seconds.iter().map(f).collect::<Vec<_>>()).context("no step was timed");
-    Ok(Speed { steps: seconds.len(), images_per_second: spread(&|s| batch / s)?, ms: spread(&|s| s * 1e3)? })
+fn rounds(setup: &Setup, warm_up: usize) -> Rounds {
+    Rounds { warm_up, least: setup.rounds, seconds: setup.seconds }
 }
 
 fn median_ms(seconds: &[f64]) -> anyhow::Result<f64> {

@@ -60,7 +60,9 @@ impl Stepper {
             Ops::Fused if plain_ops => Ops::Plain,
             ops => ops,
         };
-        let model = Mae::new(&preset.model, preset.train.seed, &device)?.with_ops(ops);
+        let train = &preset.train;
+        let model = Mae::new(&preset.model, train.seed, &device)?;
+        let model = model.with_mask_tokens_in_encoder(train.encoder_mask_tokens, train.seed).with_ops(ops);
         // The parameters are f32 in every precision, and so the fused AdamW applies.
         let optimizer_ops = if plain_ops { Ops::Plain } else { Ops::Fused };
         let weight_decay = preset.train.weight_decay as f32;

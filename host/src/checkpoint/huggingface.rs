@@ -4,7 +4,7 @@
 //! `save_pretrained` in transformers 5 (`decoder.decoder_encoder.layer.N`), and those of its models in memory
 //! (`vit.layers.N.attention.q_proj`). All are read, with or without `vit.`; the first is written.
 
-use super::{NamedTensor, Tensors, import::ImportError};
+use super::{NamedTensor, Tensors, misfit::MisfitError};
 use crate::model::MaeConfig;
 use common::normalize::PixelStats;
 use serde_json::{Value as Json, json};
@@ -101,7 +101,7 @@ pub fn names(official: &str) -> Vec<String> {
 ///
 /// # Errors
 /// Names the first of queries, keys and values that is missing or misshapen.
-pub fn to_official(tensors: Tensors) -> Result<Tensors, ImportError> {
+pub fn to_official(tensors: Tensors) -> Result<Tensors, MisfitError> {
     let mut renamed: Tensors =
         tensors.into_iter().map(|(name, tensor)| (official_name(&name).unwrap_or(name), tensor)).collect();
     let fused: std::collections::BTreeSet<(String, String)> = renamed
@@ -117,17 +117,17 @@ pub fn to_official(tensors: Tensors) -> Result<Tensors, ImportError> {
         let mut whole: Option<NamedTensor> = None;
         for (i, name) in names(&official).into_iter().enumerate() {
             let piece = renamed.remove(&joined(&format!("{block}.attn.{i}"), &part));
-            let piece = piece.ok_or_else(|| ImportError::Missing(name.clone()))?;
+            let piece = piece.ok_or_else(|| MisfitError::Missing(name.clone()))?;
             match &mut whole {
                 None if piece.shape.is_empty() => {
-                    return Err(ImportError::Shape { name, expected: vec![1], found: piece.shape });
+                    return Err(MisfitError::Shape { name, expected: vec![1], found: piece.shape });
                 }
                 None => whole = Some(piece),
                 Some(whole) => {
                     let mut expected = whole.shape.clone();
                     expected[0] /= i;
                     if piece.shape != expected {
-                        return Err(ImportError::Shape { name, expected, found: piece.shape });
+                        return Err(MisfitError::Shape { name, expected, found: piece.shape });
                     }
                     whole.data.extend(piece.data);
                     whole.shape[0] += expected[0];

@@ -3,7 +3,9 @@
 use super::{
     NamedTensor, Tensors, huggingface,
     infer::{self, Finding, Given, Inferred},
-    interpolate, official,
+    interpolate,
+    misfit::MisfitError,
+    official,
     source::Source,
 };
 use crate::model::MaeConfig;
@@ -20,29 +22,9 @@ const SAME_TABLE: f32 = 1e-5;
 /// Why a checkpoint is no masked autoencoder that this program can use.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// A parameter is not there.
-    #[error("the tensor `{0}` is missing")]
-    Missing(String),
-    /// A parameter has another shape.
-    #[error("the tensor `{name}` is {found:?} where {expected:?} is needed")]
-    Shape {
-        /// Its name.
-        name: String,
-        /// The shape that the model needs.
-        expected: Vec<usize>,
-        /// The shape in the file.
-        found: Vec<usize>,
-    },
-    /// A parameter has another number of axes.
-    #[error("the tensor `{name}` is {found:?} where {axes} axes are needed")]
-    Axes {
-        /// Its name.
-        name: String,
-        /// The axes that the model needs.
-        axes: usize,
-        /// The shape in the file.
-        found: Vec<usize>,
-    },
+    /// A parameter is missing or misshapen.
+    #[error(transparent)]
+    Misfit(#[from] MisfitError),
     /// A tensor that is not a parameter of a masked autoencoder.
     #[error("the tensor `{0}` has no place in a masked autoencoder: the file is of another kind of model")]
     Unknown(String),
@@ -162,9 +144,7 @@ fn in_file_names(error: ImportError) -> ImportError {
         names => names.join("`, `"),
     };
     match error {
-        ImportError::Missing(name) => ImportError::Missing(translate(name)),
-        ImportError::Shape { name, expected, found } => ImportError::Shape { name: translate(name), expected, found },
-        ImportError::Axes { name, axes, found } => ImportError::Axes { name: translate(name), axes, found },
+        ImportError::Misfit(misfit) => misfit.renamed(translate).into(),
         other => other,
     }
 }

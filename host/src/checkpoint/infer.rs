@@ -1,6 +1,6 @@
 //! The geometry of a model from the shapes of its parameters, and from what files and people say about the rest.
 
-use super::{Tensors, import::ImportError, source::Facts, timm};
+use super::{Tensors, import::ImportError, misfit::MisfitError, source::Facts, timm};
 use crate::{model::MaeConfig, train::config::Preset};
 use common::{model::PositionKind, normalize::PixelStats};
 use serde::Serialize;
@@ -48,18 +48,18 @@ pub struct Inferred {
 const SHAPES: &str = "the shapes";
 
 /// A shape of `N` axes.
-fn shape<const N: usize>(tensors: &Tensors, name: &str) -> Result<[usize; N], ImportError> {
-    let found = &tensors.get(name).ok_or_else(|| ImportError::Missing(name.into()))?.shape;
-    found[..].try_into().map_err(|_| ImportError::Axes { name: name.into(), axes: N, found: found.clone() })
+fn shape<const N: usize>(tensors: &Tensors, name: &str) -> Result<[usize; N], MisfitError> {
+    let found = &tensors.get(name).ok_or_else(|| MisfitError::Missing(name.into()))?.shape;
+    found[..].try_into().map_err(|_| MisfitError::Axes { name: name.into(), axes: N, found: found.clone() })
 }
 
 /// Blocks of a prefix: one more than the highest number.
-fn depth(tensors: &Tensors, prefix: &str) -> Result<usize, ImportError> {
+fn depth(tensors: &Tensors, prefix: &str) -> Result<usize, MisfitError> {
     let numbers = tensors.keys().filter_map(|name| {
         let (number, _) = name.strip_prefix(prefix)?.strip_prefix('.')?.split_once('.')?;
         number.parse::<u16>().ok()
     });
-    let highest = numbers.max().ok_or_else(|| ImportError::Missing(format!("{prefix}.0.norm1.weight")))?;
+    let highest = numbers.max().ok_or_else(|| MisfitError::Missing(format!("{prefix}.0.norm1.weight")))?;
     Ok(usize::from(highest) + 1)
 }
 
@@ -158,7 +158,7 @@ pub fn infer(tensors: &Tensors, facts: &[Facts], given: Given) -> Result<Inferre
     let [dim, channels, patch, patch_width] = shape(tensors, "patch_embed.proj.weight")?;
     if patch != patch_width || [dim, channels, patch].contains(&0) {
         let (expected, found) = (vec![dim, channels, patch, patch], vec![dim, channels, patch, patch_width]);
-        return Err(ImportError::Shape { name: "patch_embed.proj.weight".into(), expected, found });
+        return Err(MisfitError::Shape { name: "patch_embed.proj.weight".into(), expected, found }.into());
     }
     let [_, tokens, _] = shape(tensors, "pos_embed")?;
     let (rows, cols, origin) = grid(&search, tokens.saturating_sub(1), patch)?;
@@ -181,7 +181,7 @@ pub fn infer(tensors: &Tensors, facts: &[Facts], given: Given) -> Result<Inferre
     if decoder_hidden.is_some_and(|hidden| hidden != (decoder_dim as f64 * mlp_ratio) as usize) {
         let expected = vec![(decoder_dim as f64 * mlp_ratio) as usize, decoder_dim];
         let found = vec![decoder_hidden.unwrap_or_default(), decoder_dim];
-        return Err(ImportError::Shape { name: "decoder_blocks.0.mlp.fc1.weight".into(), expected, found });
+        return Err(MisfitError::Shape { name: "decoder_blocks.0.mlp.fc1.weight".into(), expected, found }.into());
     }
     check_operations(&mut search)?;
 

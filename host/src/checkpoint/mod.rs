@@ -6,6 +6,7 @@ pub mod huggingface;
 pub mod import;
 pub mod infer;
 pub mod interpolate;
+pub mod misfit;
 pub mod official;
 pub mod pickle;
 pub mod pth;
@@ -58,5 +59,5 @@ pub fn encoder_hash_with(tensors: &Tensors, position: PositionKind) -> ModelHash
 /// Whether a tensor is a parameter of the encoder; fixed position tables, which some files hold, are none.
 #[must_use]
 pub fn is_encoder(name: &str) -> bool {
-    !name.starts_with("decoder_") && name != "mask_token" && name != "pos_embed"
+    !name.starts_with("decoder_") && !name.ends_with("mask_token") && name != "pos_embed"
 }

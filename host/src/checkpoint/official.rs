@@ -1,6 +1,6 @@
 //! The names and shapes of the reference implementation's parameters, which are also timm's for the encoder.
 
-use super::{Tensors, import::ImportError};
+use super::{Tensors, import::ImportError, misfit::fitting};
 use crate::model::MaeConfig;
 
 /// Prefixes that wrappers put in front of every name: data-parallel training, compiled models, Lightning.
@@ -96,11 +96,7 @@ pub fn without_head(tensors: &mut Tensors) -> Changes {
 pub fn check(tensors: &Tensors, config: &MaeConfig, decoder: bool) -> Result<(), ImportError> {
     let parameters = parameters(config, decoder);
     for (name, expected) in &parameters {
-        let tensor = tensors.get(name).ok_or_else(|| ImportError::Missing(name.clone()))?;
-        if tensor.shape != *expected {
-            let (expected, found) = (expected.clone(), tensor.shape.clone());
-            return Err(ImportError::Shape { name: name.clone(), expected, found });
-        }
+        fitting(tensors, name, expected)?;
     }
     let known: std::collections::BTreeSet<&String> = parameters.iter().map(|(name, _)| name).collect();
     match tensors.keys().find(|name| !known.contains(name)) {

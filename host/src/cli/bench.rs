@@ -1,7 +1,7 @@
 //! `host bench`.
 
 use super::{
-    check,
+    bench_encode, bench_finetune, check,
     pretrain::{check_mask_ratio, pixel_stats},
 };
 use crate::{
@@ -19,7 +19,11 @@ use crate::{
 use clap::Subcommand;
 use edge::exit::misuse;
 use indicatif::ProgressBar;
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Options of `host bench`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +36,10 @@ pub struct Args {
 enum What {
     /// Speed, parts, memory and arithmetic of pre-training steps.
     Pretrain(Pretrain),
+    /// Speed of fine-tuning steps, by the part that is trained.
+    Finetune(bench_finetune::Args),
+    /// Time of the native encoder beside other runtimes, and where it goes.
+    Encode(bench_encode::Args),
     /// Compare what this device computes with the official implementation's numbers.
     #[command(long_flag = "check")]
     Check(check::Args),
@@ -91,6 +99,8 @@ struct Pretrain {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let args = match args.what {
         What::Pretrain(args) => args,
+        What::Finetune(args) => return bench_finetune::run(&args),
+        What::Encode(args) => return bench_encode::run(args),
         What::Check(args) => return check::run(&args),
     };
     let setup = setup(&args)?;
@@ -119,17 +129,34 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
-    let (name, mut preset) = match &args.config {
+/// A preset by name or from a file, and what to call it.
+///
+/// # Errors
+/// As misuse.
+pub fn preset_of(name: &str, config: Option<&Path>) -> anyhow::Result<(String, Preset)> {
+    let (name, preset) = match config {
         Some(file) => {
             let shown = file.display();
             let text = fs::read_to_string(file).map_err(|e| misuse(format!("cannot read {shown}: {e}")))?;
             let name = file.file_stem().map_or_else(|| "own".into(), |name| name.to_string_lossy().into_owned());
             (name, Preset::parse(&text, &shown.to_string()))
         }
-        None => (args.preset.clone(), Preset::named(&args.preset)),
+        None => (name.to_owned(), Preset::named(name)),
     };
-    let preset = preset.as_mut().map_err(|error| misuse(error.to_string()))?;
+    Ok((name, preset.map_err(|error| misuse(error.to_string()))?))
+}
+
+/// `--seconds`.
+///
+/// # Errors
+/// As misuse.
+pub fn duration(seconds: f64) -> anyhow::Result<Duration> {
+    let duration = Duration::try_from_secs_f64(seconds).ok().filter(|s| s.as_secs() <= 3600);
+    duration.ok_or_else(|| misuse("--seconds must be a number from 0 to 3600"))
+}
+
+fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
+    let (name, mut preset) = preset_of(&args.preset, args.config.as_deref())?;
     let train = &mut preset.train;
     train.batch_size = args.batch_size.unwrap_or(train.batch_size);
     train.seed = args.seed.unwrap_or(train.seed);
@@ -138,8 +165,7 @@ fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
             return Err(misuse(format!("{option} must be at least 1")));
         }
     }
-    let seconds = Duration::try_from_secs_f64(args.seconds).ok().filter(|s| s.as_secs() <= 3600);
-    let seconds = seconds.ok_or_else(|| misuse("--seconds must be a number from 0 to 3600"))?;
+    let seconds = duration(args.seconds)?;
     check_mask_ratio(train.mask_ratio, preset.model.grid().map_err(|e| misuse(e.to_string()))?.patches())?;
     if args.data.is_none() && preset.model.channels != 3 {
         return Err(misuse("the embedded generator makes RGB images: use --data for other channels"));
@@ -155,7 +181,7 @@ fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
     Ok(Setup {
         name,
         pixels: pixel_stats(preset.model.channels),
-        preset: preset.clone(),
+        preset,
         device: chosen.device,
         device_description: chosen.description,
         threads,

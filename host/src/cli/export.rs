@@ -2,7 +2,7 @@
 
 use crate::{
     checkpoint::{atomic, export::Exported},
-    export,
+    export::{self, form::Form},
     train::{
         finetune::{
             self,
@@ -15,7 +15,6 @@ use anyhow::Context as _;
 use edge::{
     exit::{called, misuse},
     head_file::{FILE_NAME, HeadFile},
-    model_folder::Precision,
 };
 use std::{
     fs,
@@ -35,8 +34,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "onnx")]
     format: Format,
     /// Forms of a model folder to write.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,w8,int8")]
-    forms: Vec<Precision>,
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,w8,int8,native")]
+    forms: Vec<Form>,
     /// A head trained on this run's encoder (by `host evaluate linear --out-head`), to go with the model.
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
@@ -45,7 +44,7 @@ pub struct Args {
 /// `--format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// A model folder for boards: the encoder as ONNX.
+    /// A model folder for boards: the encoder as ONNX and for the native runtime.
     Onnx,
     /// A file with the names of the official PyTorch code: .pth or .safetensors.
     Official,
@@ -104,7 +103,8 @@ fn model_folder(args: Args) -> anyhow::Result<()> {
         }
     };
     // Before anything is written.
-    let head = args.head.as_ref().map(|path| HeadFile::open(path, &spec)).transpose()?.or(own);
+    let given = args.head.as_ref().map(|path| HeadFile::open(path, &spec).map_err(|error| misuse(error.to_string())));
+    let head = given.transpose()?.or(own);
     let made_by = format!("host {} export of {}", env!("CARGO_PKG_VERSION"), args.run.display());
     let sizes = export::write(&args.out, &spec, &tensors, &args.forms, &made_by)?;
     let out = args.out.display();

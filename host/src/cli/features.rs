@@ -3,14 +3,22 @@
 use super::images::{bar, prepared};
 use crate::{
     checkpoint::atomic,
-    evaluate::features::{Choice, pooled, with_burn, with_tract},
+    evaluate::features::{Choice, pooled, with_board, with_burn},
     link::sink::names_path,
     model::BurnEncoder,
     train::run_folder::load_encoder,
 };
 use anyhow::Context as _;
 use common::model::Pooling;
-use edge::{exit::misuse, linux::run::Pool, model_folder::Precision, select::Select};
+use edge::{
+    exit::misuse,
+    linux::{
+        run::Pool,
+        runtime::{self, ImageEncoder, RuntimeArgs},
+    },
+    model_folder::Precision,
+    select::Select,
+};
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt as _;
 use std::path::PathBuf;
@@ -33,7 +41,7 @@ pub struct Args {
     /// Which feature to write [default: the model's].
     #[arg(long, value_enum)]
     pool: Option<Pool>,
-    /// What computes: burn in batches, or tract as on a board (model folders only).
+    /// What computes: burn in batches, or as on a board (model folders only) tract or the native encoder.
     #[arg(long, value_enum, default_value = "burn")]
     runtime: Runtime,
     /// Form of the model for tract [default: its most exact].
@@ -52,8 +60,10 @@ pub struct Args {
 pub enum Runtime {
     /// The float encoder in batches.
     Burn,
-    /// The exported encoder, image by image.
+    /// The exported encoder in tract, image by image.
     Tract,
+    /// The native int8 encoder, image by image.
+    Native,
 }
 
 /// Writes the features of a folder of images.
@@ -78,13 +88,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             bar.finish_and_clear();
             (spec, features, images.names)
         }
-        Runtime::Tract => {
+        Runtime::Tract | Runtime::Native => {
             let folder = edge::linux::open_model(&args.model)?;
-            let mut encoder = edge::linux::load_encoder(&folder, args.precision)?;
+            let runtime = match args.runtime {
+                Runtime::Native => runtime::Runtime::Native,
+                _ => runtime::Runtime::Tract,
+            };
+            let runtime = RuntimeArgs { runtime: Some(runtime), precision: args.precision, ..RuntimeArgs::default() };
+            let file = runtime.open(&folder)?;
+            let mut encoder = ImageEncoder::new(&folder, &runtime, file.as_ref())?;
             let images = prepared(&args.images, folder.spec(), None)?;
             let bar = bar(images.images.len(), "encoding");
             let features =
-                with_tract(&mut encoder, &images.images, (choice, 0), |done| bar.set_position(done as u64))?;
+                with_board(&mut encoder, &images.images, (choice, 0), |done| bar.set_position(done as u64))?;
             bar.finish_and_clear();
             (*folder.spec(), features, images.names)
         }

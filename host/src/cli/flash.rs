@@ -137,9 +137,9 @@ fn package(args: &Args, model: &edge::model_folder::ModelFolder) -> anyhow::Resu
     fs::create_dir(to("model"))?;
     copy(&args.edge, "edge")?;
     copy(&args.model.join("model.toml"), "model/model.toml")?;
-    for form in model.forms() {
-        model.read(form)?;
-        copy(&args.model.join(form.file_name()), &format!("model/{}", form.file_name()))?;
+    for (file, _) in model.files() {
+        model.read_file(file)?;
+        copy(&args.model.join(file), &format!("model/{file}"))?;
     }
     if args.model.join(HEAD).exists() {
         HeadFile::open(&args.model, model.spec())?;

@@ -80,7 +80,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         imported: Some(Origin { file: file.clone(), names: names.into(), decoder }),
     };
     let run = RunFolder::create(&args.out, &run_config)?;
-    run.save(&tensors, &Default::default(), Position::default(), 1)?;
+    run.training().save(&tensors, &Default::default(), Position::default(), 1)?;
     let encoder = run.load_encoder(&run_config)?.0;
 
     let parts = if decoder { "encoder and decoder" } else { "encoder only" };

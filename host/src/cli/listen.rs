@@ -1,11 +1,13 @@
 //! `host listen`.
 
+mod images;
+
 use crate::link::{
     Counts, Ending, Event, Reader, port,
     sink::{Sink, classes_path, names_path},
 };
 use anyhow::{Context as _, bail};
-use common::wire::{Feature, Hello};
+use common::wire::{Feature, Hello, Statistics};
 use std::{
     fs,
     io::{IsTerminal as _, Read},
@@ -29,7 +31,8 @@ pub struct Args {
     /// Stop after this many features.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
-    /// Stop when nothing has come for this many seconds.
+    /// Stop when nothing has come for this many seconds; with --images, send again what is not answered in this time
+    /// [default with --images: 10].
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<f64>,
     /// Where to write the features: FILE.npy (with FILE.names.txt, and FILE.classes.csv from a board with a
@@ -39,6 +42,8 @@ pub struct Args {
     /// Print the summary as JSON on standard output.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    images: images::ImageArgs,
 }
 
 /// Reads until the count is reached, the line ends, or Ctrl-C; keeps everything received.
@@ -52,6 +57,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.count == Some(0) {
         return Err(edge::exit::misuse("--count must be at least 1"));
     }
+    if let Some(folder) = &args.images.images {
+        return images::run(&args, folder);
+    }
     let source = port::open(&args.port, args.baud)?;
     let mut sink = args.out.as_deref().map(Sink::create).transpose()?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -62,13 +70,27 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut display = Display::new(args.json);
     let ending = receive(&args, &mut reader, sink.as_mut(), &mut display, &stop);
     display.finish();
-    if let (Some(out), Some(0)) = (&args.out, sink.as_ref().map(Sink::count)) {
-        // Empty files would pass for a result.
+    discard_empty(&args, sink.as_ref());
+    summary(&args, &ending?, reader.counts())
+}
+
+/// Removes files that hold nothing: they would pass for a result.
+fn discard_empty(args: &Args, sink: Option<&Sink>) {
+    if let (Some(out), Some(0)) = (&args.out, sink.map(Sink::count)) {
         drop(fs::remove_file(out));
         drop(fs::remove_file(names_path(out)));
         drop(fs::remove_file(classes_path(out)));
     }
-    summary(&args, &ending?, reader.counts())
+}
+
+fn statistics_line(board: &Statistics) -> String {
+    format!(
+        "board    {} images encoded, {} skipped, {} bytes sent, {:.2} ms an image",
+        board.frames,
+        board.skipped,
+        board.bytes,
+        board.encode_micros as f64 / 1e3 / f64::from(board.frames.max(1)),
+    )
 }
 
 /// How a reading ends that the user stops.
@@ -101,14 +123,9 @@ fn receive(
                 }
                 display.feature(&feature, class.as_ref(), reader.counts());
             }
-            Event::Statistics(board) => display.line(&format!(
-                "board    {} images encoded, {} skipped, {} bytes sent, {:.2} ms an image",
-                board.frames,
-                board.skipped,
-                board.bytes,
-                board.encode_micros as f64 / 1e3 / f64::from(board.frames.max(1)),
-            )),
+            Event::Statistics(board) => display.line(&statistics_line(&board)),
             Event::Log(log) => display.line(&format!("board    {:?}: {}", log.level, log.text)),
+            Event::Error(code) => display.line(&format!("board    it could not do something: {code:?}")),
             Event::Idle if patience.is_some_and(|patience| last.elapsed() > patience) => {
                 return Ok(format!("nothing came for {} s", last.elapsed().as_secs()));
             }

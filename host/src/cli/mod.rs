@@ -3,9 +3,13 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+pub mod ablate;
 pub mod bench;
+pub mod bench_encode;
+mod bench_finetune;
 pub mod check;
 pub mod evaluate;
+pub mod explore;
 pub mod export;
 pub mod features;
 pub mod flash;
@@ -32,8 +36,12 @@ enum Command {
     Pretrain(pretrain::Args),
     /// Draw what a training learned: originals, masks, reconstructions.
     Reconstruct(reconstruct::Args),
+    /// Look at a model on a local page: mask an image, see it reconstructed, attended, compared.
+    Explore(explore::Args),
     /// Write a run's report.html anew.
     Report(report::Args),
+    /// Vary one thing in many small trainings, as the paper's experiments do.
+    Ablate(Box<ablate::Args>),
     /// Measure what the features are worth.
     Evaluate(evaluate::Args),
     /// Write the features of a folder of images.
@@ -59,7 +67,9 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Pretrain(args) => pretrain::run(args),
         Command::Reconstruct(args) => reconstruct::run(args),
+        Command::Explore(args) => explore::run(args),
         Command::Report(args) => report::run(args),
+        Command::Ablate(args) => ablate::run(*args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Features(args) => features::run(args),
         Command::Import(args) => import::run(args),

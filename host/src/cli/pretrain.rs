@@ -3,7 +3,7 @@
 use super::saving::SavingArgs;
 use crate::{
     clock,
-    data::dataset::Dataset,
+    data::{augment::Augment, dataset::Dataset},
     device::{self, DeviceChoice, precision::PrecisionChoice},
     pictures, report,
     train::{
@@ -77,10 +77,24 @@ pub struct Args {
     /// Whether the target is each patch normalised by its own mean and deviation.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, conflicts_with = "resume")]
     norm_pix_loss: Option<bool>,
-    /// What is predicted: pixels, high-pass:SIGMA (pixels without what a Gaussian of SIGMA pixels keeps), or
-    /// low-variance:SHARE (each patch without its main components, which explain SHARE of the variance).
+    /// What is predicted: pixels, high-pass:SIGMA (pixels without what a Gaussian of SIGMA pixels keeps),
+    /// low-variance:SHARE (each patch without its main components, which explain SHARE of the variance), or
+    /// principal:COUNT (each patch as its COUNT main components).
     #[arg(long, value_name = "TARGET", conflicts_with = "resume")]
     target: Option<Target>,
+    /// Weigh removed pixels by their distance to the nearest visible patch: one that touches it weighs 1 + W before
+    /// the weights are brought to a mean of 1 [default: 0, all alike].
+    #[arg(long, value_name = "W", conflicts_with = "resume")]
+    seam_weight: Option<f64>,
+    /// How training views are made [default: random-crop, the paper's].
+    #[arg(long, value_enum, conflicts_with = "resume")]
+    augment: Option<Augment>,
+    /// Let mask tokens pass through the encoder, too, as in the paper's table 1c [default: false].
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, conflicts_with = "resume")]
+    encoder_mask_tokens: Option<bool>,
+    /// Add G times the squared error of the change across the borders of removed patches [default: 0].
+    #[arg(long, value_name = "G", conflicts_with = "resume")]
+    seam_gradient: Option<f64>,
     /// How many images the embedded generator makes.
     #[arg(long, value_name = "N", conflicts_with_all = ["resume", "data"])]
     synthetic_images: Option<usize>,
@@ -173,13 +187,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             (path, config, false)
         }
     };
-    config.checkpoints = args.saving.apply(config.checkpoints);
-    config.checkpoints.check()?;
+    config.checkpoints = args.saving.apply(config.checkpoints)?;
     check(&config.train, config.model.grid().map_err(|e| misuse(e.to_string()))?.patches())?;
     let dataset = Arc::new(open_data(&config)?);
     edge::say!("data     {}", dataset.describe());
     check_images(&config.train, dataset.len())?;
-    let run = if resumed { reopen(&path, &config)? } else { RunFolder::create(&path, &config)? };
+    let run = if resumed { RunFolder::reopen(&path, &config)? } else { RunFolder::create(&path, &config)? };
     let mut trainer = Trainer::new(run.clone(), config.clone(), dataset.clone(), &chosen.device, resumed)?;
     if let Some(init) = &args.init {
         trainer.start_from(&RunFolder::open(init)?.0.load()?.model)?;
@@ -210,17 +223,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A run folder to go on in; what was changed is recorded.
-fn reopen(path: &Path, config: &RunConfig) -> anyhow::Result<RunFolder> {
-    let (mut run, recorded) = RunFolder::open(path)?;
-    run.lock_for_training()?;
-    if recorded != *config {
-        run.write_config(config)?;
-    }
-    Ok(run)
-}
-
-fn check_images(train: &TrainConfig, count: usize) -> anyhow::Result<()> {
+/// Refuses fewer images than one step takes.
+///
+/// # Errors
+/// As misuse.
+pub(super) fn check_images(train: &TrainConfig, count: usize) -> anyhow::Result<()> {
     let (batch, parts) = (train.batch_size, train.accumulate);
     if count >= train.images_a_step() {
         return Ok(());
@@ -258,20 +265,27 @@ pub fn pixel_stats(channels: usize) -> PixelStats {
     if channels == 3 { PixelStats::IMAGENET } else { PixelStats { mean: [0.5; 4], std: [0.25; 4] } }
 }
 
-fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
-    let (name, mut preset) = match (&args.config, &args.preset) {
-        (Some(file), _) => {
+/// The preset of `--config` or `--preset`, or the usual one of the device, and its name.
+///
+/// # Errors
+/// As misuse, if there is none.
+pub(super) fn open_preset(config: Option<&Path>, name: Option<&str>, cuda: bool) -> anyhow::Result<(String, Preset)> {
+    match config {
+        Some(file) => {
             let text =
                 fs::read_to_string(file).map_err(|e| misuse(format!("cannot read {}: {e}", file.display())))?;
             let name = file.file_stem().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
-            (name, Preset::parse(&text, &file.display().to_string()).map_err(|e| misuse(e.to_string()))?)
+            Ok((name, Preset::parse(&text, &file.display().to_string()).map_err(|e| misuse(e.to_string()))?))
         }
-        (None, name) => {
-            let name = name.clone().unwrap_or_else(|| if cuda { "tiny-32" } else { "pico-32" }.into());
-            let preset = Preset::named(&name).map_err(|e| misuse(e.to_string()))?;
-            (name, preset)
+        None => {
+            let name = name.unwrap_or(if cuda { "tiny-32" } else { "pico-32" });
+            Ok((name.to_owned(), Preset::named(name).map_err(|e| misuse(e.to_string()))?))
         }
-    };
+    }
+}
+
+fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
+    let (name, mut preset) = open_preset(args.config.as_deref(), args.preset.as_deref(), cuda)?;
     let (model, train) = (&mut preset.model, &mut preset.train);
     set(&mut train.epochs, args.epochs);
     set(&mut train.batch_size, args.batch_size);
@@ -281,6 +295,10 @@ fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     set(&mut train.mask, args.mask.map(MaskKind::from));
     set(&mut train.mask_ratio, args.mask_ratio);
     set(&mut train.target, args.target);
+    set(&mut train.seam.weight, args.seam_weight);
+    set(&mut train.seam.gradient, args.seam_gradient);
+    set(&mut train.augment, args.augment);
+    set(&mut train.encoder_mask_tokens, args.encoder_mask_tokens);
     set(&mut train.synthetic_images, args.synthetic_images);
     set(&mut train.seed, args.seed);
     set(&mut model.norm_pix_loss, args.norm_pix_loss);
@@ -306,7 +324,11 @@ fn set<T>(value: &mut T, given: Option<T>) {
     }
 }
 
-fn check(train: &TrainConfig, patches: usize) -> anyhow::Result<()> {
+/// Refuses impossible numbers.
+///
+/// # Errors
+/// As misuse.
+pub(super) fn check(train: &TrainConfig, patches: usize) -> anyhow::Result<()> {
     check_mask_ratio(train.mask_ratio, patches)?;
     if train.epochs == 0 || train.batch_size == 0 || train.accumulate == 0 {
         return Err(misuse("--epochs, --batch-size and --accumulate must be at least 1"));
@@ -316,6 +338,9 @@ fn check(train: &TrainConfig, patches: usize) -> anyhow::Result<()> {
     }
     if !(train.blr.is_finite() && train.blr > 0.0) {
         return Err(misuse("--blr must be a positive number"));
+    }
+    if [train.seam.weight, train.seam.gradient].iter().any(|value| !(value.is_finite() && *value >= 0.0)) {
+        return Err(misuse("--seam-weight and --seam-gradient must be 0 or more"));
     }
     if !(train.warmup_epochs.is_finite() && train.warmup_epochs >= 0.0) {
         return Err(misuse("--warmup-epochs must be 0 or more"));

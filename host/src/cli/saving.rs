@@ -1,4 +1,4 @@
-//! The options of `host pretrain` about checkpoints, which may be changed with `--resume`.
+//! The options of trainings about checkpoints, which may be changed when one is continued.
 
 use crate::train::policy::CheckpointPolicy;
 
@@ -18,12 +18,16 @@ pub struct SavingArgs {
 
 impl SavingArgs {
     /// `policy` with what was given.
-    #[must_use]
-    pub fn apply(&self, policy: CheckpointPolicy) -> CheckpointPolicy {
-        CheckpointPolicy {
+    ///
+    /// # Errors
+    /// As misuse, if it would keep nothing or save without end.
+    pub fn apply(&self, policy: CheckpointPolicy) -> anyhow::Result<CheckpointPolicy> {
+        let policy = CheckpointPolicy {
             seconds: self.checkpoint_seconds.unwrap_or(policy.seconds),
             steps: self.checkpoint_steps.or(policy.steps),
             keep: self.keep_checkpoints.unwrap_or(policy.keep),
-        }
+        };
+        policy.check()?;
+        Ok(policy)
     }
 }

@@ -76,7 +76,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     let images = prepared(&args.images, &spec, Some(args.limit))?.images;
-    let bar = bar(images.len() * (folder.forms().len() + 1), "verifying");
+    let bar = bar(images.len() * (folder.files().count() + 1), "verifying");
     let agreements = verify::verify(&folder, (&spec, &tensors), &images, choice, || bar.inc(1))?;
     bar.finish_and_clear();
     let knn = match (&args.train, &args.test) {
@@ -95,12 +95,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         edge::say!("{json}");
         return Ok(());
     }
-    edge::say!("{} images, {} of the patches, tract against burn in f32", images.len(), args.keep);
-    edge::say!("form   cosine of mean   (worst)   cosine of cls   (worst)   largest error");
+    edge::say!("{} images, {} of the patches, against burn in f32", images.len(), args.keep);
+    edge::say!("form    cosine of mean   (worst)   cosine of cls   (worst)   largest error");
     for row in agreements {
         edge::say!(
-            "{:<5}  {:>14.6}  {:>8.6}  {:>14.6}  {:>8.6}  {:>14.2e}",
-            row.form.to_string(),
+            "{:<6}  {:>14.6}  {:>8.6}  {:>14.6}  {:>8.6}  {:>14.2e}",
+            row.form,
             row.mean_cosine,
             row.worst_cosine,
             row.cls_mean_cosine,
@@ -121,8 +121,7 @@ fn neighbours(
     sets: &Sets,
     choice: Choice,
 ) -> anyhow::Result<Vec<(String, f64)>> {
-    let tract = folder.forms().into_iter().map(|form| Encoder::Tract { folder: folder.clone(), form });
-    let encoders = std::iter::once(Encoder::burn(spec, tensors)?).chain(tract);
+    let encoders = std::iter::once(Encoder::burn(spec, tensors)?).chain(Encoder::all(folder));
     let judge = |encoder: Encoder| -> anyhow::Result<(String, f64)> {
         let bar = bar(sets.train.images.len() + sets.test.images.len(), "kNN");
         let labelled = |images: &[Vec<u8>], labels: &[usize]| -> anyhow::Result<Labelled> {

@@ -1,8 +1,148 @@
-//! The paper's augmentation (appendix A.1): random resized crop and horizontal flip, nothing else.
+//! Training views. The paper's (appendix A.1) are random resized crops and horizontal flips, nothing else; the others are
+//! those it was compared with.
 
+use super::{
+    rand_augment::Operation,
+    random::{below, between, chance},
+};
 use common::mask::uniform;
 use edge::image_source::{Crop, ImageError, Pixels, resize};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// How a training view is made of an image (the paper's table 1e). All but the first are flipped at random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Augment {
+    /// The whole image, as in evaluations.
+    None,
+    /// A part of fixed size at a random place: seven eighths of the side, as 224 of 256 pixels.
+    FixedCrop,
+    /// A random part of 20 to 100 % of the area, resized: the paper's.
+    #[default]
+    RandomCrop,
+    /// As random-crop, then with brightness, contrast, saturation and hue changed in four of five views.
+    ColourJitter,
+}
+
+impl Augment {
+    /// Whether it is the paper's.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// As it is written on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::FixedCrop => "fixed-crop",
+            Self::RandomCrop => "random-crop",
+            Self::ColourJitter => "colour-jitter",
+        }
+    }
+
+    /// One view, `[H, W, C]`.
+    ///
+    /// # Errors
+    /// If the image cannot be resized.
+    pub fn view(
+        self,
+        image: &Pixels,
+        height: usize,
+        width: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Vec<u8>, ImageError> {
+        match self {
+            Self::None => resize(image, Crop::whole(image), height, width),
+            Self::FixedCrop => {
+                let mut view = resize(image, fixed_crop(image, height, width, rng), height, width)?;
+                if uniform(rng) < 0.5 {
+                    flip(&mut view, width, image.channels);
+                }
+                Ok(view)
+            }
+            Self::RandomCrop => training_view(image, height, width, rng),
+            Self::ColourJitter => {
+                let data = training_view(image, height, width, rng)?;
+                Ok(jittered(Pixels { height, width, channels: image.channels, data }, rng).data)
+            }
+        }
+    }
+}
+
+/// Side of a fixed crop relative to the largest one of the view's shape.
+const FIXED: f64 = 224.0 / 256.0;
+
+/// A crop of the view's shape and seven eighths of the largest possible side, at a random place.
+fn fixed_crop(image: &Pixels, height: usize, width: usize, rng: &mut ChaCha8Rng) -> Crop {
+    let (full_height, full_width) = (image.height as f64, image.width as f64);
+    let scale = FIXED * (full_height / height as f64).min(full_width / width as f64);
+    let side = |length: usize| (length as f64 * scale).round().max(1.0);
+    let (height, width) = (side(height).min(full_height), side(width).min(full_width));
+    let left = between(0.0, full_width - width + 1.0, rng).floor().min(full_width - width);
+    let top = between(0.0, full_height - height + 1.0, rng).floor().min(full_height - height);
+    Crop { left, top, width, height }
+}
+
+/// Share of the views that are jittered.
+const JITTERED: f64 = 0.8;
+/// Brightness, contrast and saturation are multiplied by 1 plus or minus at most this.
+const STRENGTH: f64 = 0.4;
+/// Hue is turned by at most this share of the circle.
+const HUE: f64 = 0.1;
+
+/// With a probability of 0.8 the four changes of colour in a random order, as is usual in contrastive learning (Chen et al.
+/// 2020, "Improved Baselines with Momentum Contrastive Learning"); the MAE paper names no strengths. Images without colour
+/// keep what they lack.
+fn jittered(mut image: Pixels, rng: &mut ChaCha8Rng) -> Pixels {
+    if !chance(JITTERED, rng) {
+        return image;
+    }
+    let mut factor = || between(1.0 - STRENGTH, 1.0 + STRENGTH, rng);
+    let [brightness, contrast, saturation] = [factor(), factor(), factor()];
+    let hue = between(-HUE, HUE, rng);
+    let mut order = [0, 1, 2, 3];
+    (1..4).rev().for_each(|last| order.swap(last, below(last + 1, rng)));
+    for change in order {
+        image = match change {
+            0 => Operation::Brightness(brightness).apply(image, [0; 4]),
+            1 => Operation::Contrast(contrast).apply(image, [0; 4]),
+            2 => Operation::Color(saturation).apply(image, [0; 4]),
+            _ => turned(image, hue),
+        };
+    }
+    image
+}
+
+/// The image with its hues turned by a share of the circle; value and saturation stay.
+fn turned(mut image: Pixels, share: f64) -> Pixels {
+    if image.channels < 3 {
+        return image;
+    }
+    for pixel in image.data.chunks_exact_mut(image.channels) {
+        let rgb = [0, 1, 2].map(|channel| f64::from(pixel[channel]));
+        let (high, low) = (rgb[0].max(rgb[1]).max(rgb[2]), rgb[0].min(rgb[1]).min(rgb[2]));
+        let chroma = high - low;
+        if chroma == 0.0 {
+            continue;
+        }
+        let sector = if high == rgb[0] {
+            (rgb[1] - rgb[2]) / chroma
+        } else if high == rgb[1] {
+            (rgb[2] - rgb[0]) / chroma + 2.0
+        } else {
+            (rgb[0] - rgb[1]) / chroma + 4.0
+        };
+        let sector = (sector + 6.0 * share).rem_euclid(6.0);
+        for (channel, offset) in [5.0, 3.0, 1.0].into_iter().enumerate() {
+            let k = (offset + sector) % 6.0;
+            pixel[channel] = (high - chroma * k.min(4.0 - k).clamp(0.0, 1.0)).round() as u8;
+        }
+    }
+    image
+}
 
 /// Area of the crop relative to the image's.
 const SCALE: (f64, f64) = (0.2, 1.0);
@@ -82,6 +222,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_augmentation_makes_views_of_the_models_size_and_the_crops_differ() {
+        let data = (0..40 * 60 * 3).map(|i| (i * 31 % 256) as u8).collect();
+        let image = Pixels { height: 40, width: 60, channels: 3, data };
+        let view = |augment: Augment, index| augment.view(&image, 16, 16, &mut generator(1, index)).expect("view");
+        for augment in [Augment::None, Augment::FixedCrop, Augment::RandomCrop, Augment::ColourJitter] {
+            assert_eq!(view(augment, 3).len(), 16 * 16 * 3);
+            assert_eq!(view(augment, 3), view(augment, 3));
+            assert_eq!(view(augment, 3) == view(augment, 4), augment == Augment::None);
+        }
+        for index in 0..200 {
+            let crop = fixed_crop(&image, 16, 16, &mut generator(2, index));
+            assert_eq!((crop.height, crop.width), (35.0, 35.0));
+            assert!(crop.left >= 0.0 && crop.left <= 25.0 && crop.top >= 0.0 && crop.top <= 5.0, "{crop:?}");
+        }
+    }
+
+    #[test]
+    fn hues_turn_and_gray_stays() {
+        let image = |data: Vec<u8>| Pixels { height: 1, width: data.len() / 3, channels: 3, data };
+        let found = turned(image(vec![200, 0, 0, 90, 90, 90, 10, 210, 10]), 1.0 / 3.0).data;
+        assert_eq!(found, [0, 200, 0, 90, 90, 90, 10, 10, 210]);
+        let all: Vec<u8> = (0..300 * 3).map(|i| (i * 37 % 256) as u8).collect();
+        assert_eq!(turned(image(all.clone()), 0.0).data, all);
+        let changed = (0..100).filter(|i| jittered(image(all.clone()), &mut generator(5, *i)).data != all).count();
+        assert!((65..95).contains(&changed), "{changed}");
     }
 
     #[test]

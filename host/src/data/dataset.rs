@@ -135,10 +135,7 @@ impl Dataset {
         if let Some(image) = slot.get() {
             return Ok(image.clone());
         }
-        let image = Arc::new(match &self.source {
-            Source::Synthetic { seed, height, width } => synthetic::image(*seed, index, *height, *width),
-            Source::Files { files, .. } => image_source::pixels(image_source::open(&files[index])?, self.channels),
-        });
+        let image = Arc::new(self.read(index)?);
         let bytes = image.data.len();
         if self.cached.fetch_add(bytes, Ordering::Relaxed) + bytes <= CACHE_BYTES {
             let _ = slot.set(image.clone());
@@ -146,5 +143,19 @@ impl Dataset {
             self.cached.fetch_sub(bytes, Ordering::Relaxed);
         }
         Ok(image)
+    }
+
+    /// As [`Self::image`], but nothing is kept in memory.
+    ///
+    /// # Errors
+    /// If the file is gone or damaged.
+    pub fn read(&self, index: usize) -> anyhow::Result<Pixels> {
+        match &self.source {
+            Source::Synthetic { seed, height, width } => Ok(synthetic::image(*seed, index, *height, *width)),
+            Source::Files { files, .. } => {
+                let file = files.get(index).context("no such image")?;
+                Ok(image_source::pixels(image_source::open(file)?, self.channels))
+            }
+        }
     }
 }

@@ -2,12 +2,11 @@
 
 use super::{
     ahead::{Broken, prepare, shuffled},
-    augment,
+    augment::Augment,
     dataset::Dataset,
 };
 use anyhow::{Context as _, bail};
 use common::{mask::generator, normalize::PixelStats, patch::PatchGrid};
-use edge::image_source::{Crop, resize};
 use std::sync::{Arc, mpsc::Receiver};
 
 /// How batches are made.
@@ -17,15 +16,15 @@ pub struct LoaderConfig {
     pub seed: u64,
     /// Images a batch.
     pub batch_size: usize,
-    /// Random crop and flip; without it, the whole image.
-    pub augment: bool,
+    /// How views are made.
+    pub augment: Augment,
     /// Batches prepared ahead.
     pub prefetch: usize,
 }
 
 impl Default for LoaderConfig {
     fn default() -> Self {
-        Self { seed: 0, batch_size: 1, augment: true, prefetch: 3 }
+        Self { seed: 0, batch_size: 1, augment: Augment::RandomCrop, prefetch: 3 }
     }
 }
 
@@ -34,6 +33,8 @@ impl Default for LoaderConfig {
 pub struct Batch {
     /// Normalised pixels, `[B, L, P]`.
     pub patches: Vec<f32>,
+    /// What is to be predicted, `[B, L, P]`, where that is not the pixels.
+    pub target: Option<Vec<f32>>,
     /// Which images, `[B]`.
     pub indices: Vec<usize>,
 }
@@ -58,6 +59,23 @@ impl Loader {
         epoch: usize,
         iteration: usize,
     ) -> anyhow::Result<Self> {
+        Self::start_towards(|_| None, dataset, grid, pixels, config, (epoch, iteration))
+    }
+
+    /// As [`Self::start`], with `target` making what is to be predicted of a batch's normalised pixels, on the loader's
+    /// thread, from iteration `at.1` of epoch `at.0` on.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_towards(
+        target: impl Fn(&[f32]) -> Option<Vec<f32>> + Send + 'static,
+        dataset: Arc<Dataset>,
+        grid: PatchGrid,
+        pixels: PixelStats,
+        config: LoaderConfig,
+        at: (usize, usize),
+    ) -> anyhow::Result<Self> {
+        let (epoch, iteration) = at;
         if dataset.len() < config.batch_size || config.batch_size == 0 {
             bail!("{} images are fewer than one batch of {}", dataset.len(), config.batch_size);
         }
@@ -66,7 +84,10 @@ impl Loader {
         let batches = prepare(config.prefetch, move || {
             let order: Vec<_> =
                 maker.order().chunks_exact(config.batch_size).skip(iteration).map(<[u32]>::to_vec).collect();
-            order.into_iter().map(move |ids| maker.batch(&ids))
+            order.into_iter().map(move |ids| {
+                let batch = maker.batch(&ids)?;
+                Ok(Batch { target: target(&batch.patches), ..batch })
+            })
         })?;
         Ok(Self { batches, broken })
     }
@@ -102,7 +123,8 @@ impl Maker {
     }
 
     fn batch(&self, ids: &[u32]) -> anyhow::Result<Batch> {
-        let mut batch = Batch { patches: vec![0.0; ids.len() * self.grid.image_len()], indices: Vec::new() };
+        let patches = vec![0.0; ids.len() * self.grid.image_len()];
+        let mut batch = Batch { patches, target: None, indices: Vec::new() };
         let mut image = vec![0.0; self.grid.image_len()];
         for (id, patches) in ids.iter().zip(batch.patches.chunks_exact_mut(self.grid.image_len())) {
             let (index, view) = self.view(*id as usize)?;
@@ -121,12 +143,7 @@ impl Maker {
                 Ok(image) => {
                     let stream = (self.epoch * count + index) as u64;
                     let rng = &mut generator(self.config.seed ^ 0xa06e_0e47, stream);
-                    let view = if self.config.augment {
-                        augment::training_view(&image, height, width, rng)?
-                    } else {
-                        resize(&image, Crop::whole(&image), height, width)?
-                    };
-                    return Ok((index, view));
+                    return Ok((index, self.config.augment.view(&image, height, width, rng)?));
                 }
                 Err(error) => self.broken.add(&error),
             }
@@ -157,6 +174,20 @@ mod tests {
         assert_eq!(seen.len(), 36);
         assert_eq!(loader(1, 2).next_batch().expect("batch"), batches[2]);
         assert_ne!(loader(2, 0).next_batch().expect("batch"), batches[0]);
+    }
+
+    #[test]
+    fn what_is_to_be_predicted_is_made_of_the_same_batch() {
+        let (dataset, grid) =
+            (Arc::new(Dataset::synthetic(7, 40, 16, 16)), PatchGrid::new(16, 16, 4, 3).expect("grid"));
+        let config = LoaderConfig { seed: 3, batch_size: 12, ..LoaderConfig::default() };
+        let target = |patches: &[f32]| Some(patches.iter().map(|value| value * 3.0).collect());
+        let mut towards = Loader::start_towards(target, dataset, grid, PixelStats::IMAGENET, config, (1, 1));
+        let (mut plain, towards) = (loader(1, 0), towards.as_mut().expect("start").next_batch().expect("batch"));
+        assert_ne!(plain.next_batch().expect("batch").patches, towards.patches);
+        let expected = Batch { target: target(&towards.patches), ..plain.next_batch().expect("batch") };
+        assert_eq!(towards, expected);
+        assert_eq!(plain.next_batch().expect("batch").target, None);
     }
 
     #[test]

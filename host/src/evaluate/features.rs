@@ -6,9 +6,9 @@ use common::{
     patch::PatchGrid,
 };
 use edge::{
+    linux::runtime::ImageEncoder,
     pipeline::visible_patches,
     select::{Select, choose},
-    tract_runtime::TractEncoder,
 };
 
 /// Images that burn encodes at once.
@@ -61,13 +61,19 @@ pub struct Visible {
 /// # Errors
 /// If the pixels do not fit the encoder.
 pub fn visible(spec: &EncoderSpec, pixels: &[u8], choice: Choice, frame: u64) -> anyhow::Result<Visible> {
-    let grid: PatchGrid = spec.grid()?;
-    let (mut noise, mut ids_keep) = (vec![0.0; grid.patches()], vec![0; grid.patches()]);
-    let count = choose(choice.select, &grid, choice.keep, (choice.seed, frame), &mut noise, &mut ids_keep);
-    ids_keep.truncate(count);
-    let mut patches = vec![0.0; count * grid.patch_dim()];
+    let grid = spec.grid()?;
+    let ids_keep = visible_ids(&grid, choice, frame);
+    let mut patches = vec![0.0; ids_keep.len() * grid.patch_dim()];
     visible_patches(spec, &grid, pixels, &ids_keep, &mut vec![0; grid.patch_dim()], &mut patches)?;
     Ok(Visible { ids_keep, patches })
+}
+
+/// Numbers of the visible patches of image number `frame`, ascending.
+fn visible_ids(grid: &PatchGrid, choice: Choice, frame: u64) -> Vec<u32> {
+    let (mut noise, mut ids_keep) = (vec![0.0; grid.patches()], vec![0; grid.patches()]);
+    let count = choose(choice.select, grid, choice.keep, (choice.seed, frame), &mut noise, &mut ids_keep);
+    ids_keep.truncate(count);
+    ids_keep
 }
 
 /// Encodes images in burn. `images`: `[H, W, C]` each; `tick` is called with the number done.
@@ -96,23 +102,22 @@ pub fn with_burn(
     Ok(features)
 }
 
-/// Encodes images one by one in tract, as a board does. `first` is the number of the first image, from which its random
+/// Encodes images one by one in a board's runtime. `first` is the number of the first image, from which its random
 /// patches come.
 ///
 /// # Errors
-/// If an image does not fit the encoder, or tract fails.
-pub fn with_tract(
-    encoder: &mut TractEncoder,
+/// If an image does not fit the encoder, or the runtime fails.
+pub fn with_board(
+    encoder: &mut ImageEncoder<'_>,
     images: &[Vec<u8>],
     (choice, first): (Choice, u64),
     mut tick: impl FnMut(usize),
 ) -> anyhow::Result<Vec<Features>> {
-    let spec = *encoder.spec();
+    let grid = encoder.spec().grid()?;
     let mut features = Vec::with_capacity(images.len());
     for (pixels, frame) in images.iter().zip(first..) {
-        let visible = visible(&spec, pixels, choice, frame)?;
-        let edge::tract_runtime::Features { cls, mean, .. } = encoder.encode(&visible.patches, &visible.ids_keep)?;
-        features.push(Features { cls, mean });
+        let found = encoder.encode(pixels, &visible_ids(&grid, choice, frame))?;
+        features.push(Features { cls: found.cls.to_vec(), mean: found.mean.to_vec() });
         tick(features.len());
     }
     Ok(features)

@@ -52,17 +52,25 @@ pub fn predict(train: &Labelled, test: &Labelled, votes: &[Vote]) -> anyhow::Res
     Ok(found)
 }
 
-/// Cosine and class of the `k` largest cosines, the largest first; of equals the first row.
-fn nearest(cosines: &[f32], labels: &[usize], k: usize) -> Vec<(f32, usize)> {
+/// Rows of the `k` largest cosines, the largest first; of equals the first row.
+#[must_use]
+pub fn largest(cosines: &[f32], k: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..cosines.len()).collect();
     let nearer = |a: &usize, b: &usize| cosines[*b].total_cmp(&cosines[*a]).then(a.cmp(b));
-    let k = k.clamp(1, order.len());
+    if k == 0 {
+        return Vec::new();
+    }
     if k < order.len() {
         order.select_nth_unstable_by(k - 1, nearer);
         order.truncate(k);
     }
     order.sort_unstable_by(nearer);
-    order.into_iter().map(|row| (cosines[row], labels[row])).collect()
+    order
+}
+
+/// Cosine and class of the `k` (at least one) largest cosines, the largest first.
+fn nearest(cosines: &[f32], labels: &[usize], k: usize) -> Vec<(f32, usize)> {
+    largest(cosines, k.max(1)).into_iter().map(|row| (cosines[row], labels[row])).collect()
 }
 
 /// The class with the heaviest votes of the first `k`; the lowest of equals.

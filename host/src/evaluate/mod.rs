@@ -8,4 +8,5 @@ pub mod knn;
 pub mod lars;
 pub mod linear;
 pub mod record;
+pub mod seam;
 pub mod verify;

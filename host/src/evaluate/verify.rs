@@ -1,22 +1,16 @@
-//! Every exported form in the device's runtime against the float encoder in burn.
+//! Every exported form in its runtime against the float encoder in burn.
 
-use super::features::{Choice, with_burn, with_tract};
-use crate::{
-    checkpoint::Tensors,
-    model::{BurnEncoder, encode::Features},
-};
+use super::{features::Choice, forms::Encoder};
+use crate::{checkpoint::Tensors, model::encode::Features};
 use common::model::EncoderSpec;
-use edge::{
-    model_folder::{ModelFolder, Precision},
-    tract_runtime::TractEncoder,
-};
+use edge::model_folder::ModelFolder;
 use serde::Serialize;
 
 /// How near one form comes to the float encoder, over images and both poolings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Agreement {
-    /// The form.
-    pub form: Precision,
+    /// The form: an ONNX one in tract, or `native`.
+    pub form: String,
     /// Mean cosine of the mean-pooled features.
     pub mean_cosine: f64,
     /// The worst image's.
@@ -38,21 +32,18 @@ pub fn verify(
     reference: (&EncoderSpec, &Tensors),
     images: &[Vec<u8>],
     choice: Choice,
-    mut tick: impl FnMut(),
+    tick: impl Fn() + Sync,
 ) -> anyhow::Result<Vec<Agreement>> {
     let (spec, tensors) = reference;
-    let expected = with_burn(&BurnEncoder::new(spec, tensors)?, spec, images, choice, |_| tick())?;
-    folder
-        .forms()
-        .into_iter()
-        .map(|form| {
-            let found = with_tract(&mut TractEncoder::load(folder, form)?, images, (choice, 0), |_| tick())?;
-            Ok(compare(form, &found, &expected))
-        })
-        .collect()
+    let expected = Encoder::burn(spec, tensors)?.features(images, choice, |_| tick())?;
+    let compare = |encoder: Encoder| {
+        let found = encoder.features(images, choice, |_| tick())?;
+        Ok(compare(encoder.form(), &found, &expected))
+    };
+    Encoder::all(folder).into_iter().map(compare).collect()
 }
 
-fn compare(form: Precision, found: &[Features], expected: &[Features]) -> Agreement {
+fn compare(form: String, found: &[Features], expected: &[Features]) -> Agreement {
     let cosines = |pick: fn(&Features) -> &[f32]| -> (f64, f64) {
         let cosines: Vec<f64> = found.iter().zip(expected).map(|(a, b)| cosine(pick(a), pick(b))).collect();
         let worst = cosines.iter().copied().fold(1.0, f64::min);
@@ -67,7 +58,9 @@ fn compare(form: Precision, found: &[Features], expected: &[Features]) -> Agreem
     Agreement { form, mean_cosine, worst_cosine, cls_mean_cosine, cls_worst_cosine, max_error }
 }
 
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
+/// Cosine of the angle between two vectors; 0 if one is zero.
+#[must_use]
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     let lengths = (dot(a, a) * dot(b, b)).sqrt();
     if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }

@@ -1,14 +1,22 @@
-//! Model folders: the trained encoder as ONNX, in float and quantised.
+//! Model folders: the trained encoder as ONNX, in float and quantised, and for the native runtime.
 
+pub mod form;
 pub mod onnx;
 pub mod quantize;
 
-use crate::checkpoint::{NamedTensor, Tensors, atomic};
+use crate::checkpoint::{
+    NamedTensor, Tensors, atomic,
+    misfit::{MisfitError, fitting},
+};
 use common::{
     model::{EncoderSpec, PositionKind},
     patch::PatchError,
 };
-use edge::model_folder::{FORMAT, ModelDescription, ModelError, ModelFolder, Precision, sha256};
+use edge::{
+    model_folder::{FORMAT, ModelDescription, ModelError, ModelFolder, sha256},
+    native::write::{self as native, WriteError},
+};
+use form::Form;
 use prost::Message as _;
 use std::{collections::BTreeMap, fs, io, path::Path};
 use tract_onnx::pb::{ModelProto, TensorProto};
@@ -16,25 +24,18 @@ use tract_onnx::pb::{ModelProto, TensorProto};
 /// Why an encoder cannot be exported or read back.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// A parameter is not there.
-    #[error("the tensor `{0}` is missing")]
-    Missing(String),
-    /// A parameter has another shape.
-    #[error("the tensor `{name}` is {found:?} where {expected:?} is needed")]
-    Shape {
-        /// Its name.
-        name: String,
-        /// The shape that the encoder needs.
-        expected: Vec<usize>,
-        /// Its shape.
-        found: Vec<usize>,
-    },
+    /// A parameter is missing or misshapen.
+    #[error(transparent)]
+    Misfit(#[from] MisfitError),
     /// A parameter is infinite or no number.
     #[error("the tensor `{0}` holds a value that is not finite: the training diverged")]
     NotFinite(String),
     /// The image cannot be cut into patches.
     #[error(transparent)]
     Patch(#[from] PatchError),
+    /// The native encoder cannot be made.
+    #[error(transparent)]
+    Native(#[from] WriteError),
     /// The model folder is unusable.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -57,18 +58,24 @@ pub fn write(
     out: &Path,
     spec: &EncoderSpec,
     tensors: &Tensors,
-    forms: &[Precision],
+    forms: &[Form],
     made_by: &str,
-) -> Result<BTreeMap<Precision, usize>, ExportError> {
+) -> Result<BTreeMap<Form, usize>, ExportError> {
     let mut files = BTreeMap::new();
     for form in forms {
-        files.insert(*form, onnx::encoder(spec, tensors, *form)?);
+        let bytes = match form.onnx() {
+            Some(precision) => onnx::encoder(spec, tensors, precision)?,
+            None => native_encoder(spec, tensors)?,
+        };
+        files.insert(*form, bytes);
     }
+    let sum = |(form, bytes): (&Form, &Vec<u8>)| Some((form.onnx()?, sha256(bytes)));
     let description = ModelDescription {
         format: FORMAT,
         made_by: made_by.into(),
+        native_sha256: files.get(&Form::Native).map(|bytes| sha256(bytes)),
         encoder: *spec,
-        sha256: files.iter().map(|(form, bytes)| (*form, sha256(bytes))).collect(),
+        sha256: files.iter().filter_map(sum).collect(),
     };
     let text = toml::to_string(&description)?;
     atomic::write_folder(out, |folder| -> io::Result<()> {
@@ -76,6 +83,17 @@ pub fn write(
         files.iter().try_for_each(|(form, bytes)| fs::write(folder.join(form.file_name()), bytes))
     })?;
     Ok(files.into_iter().map(|(form, bytes)| (form, bytes.len())).collect())
+}
+
+/// The bytes of an `encoder.native`.
+///
+/// # Errors
+/// If a parameter is missing, misshapen or not finite.
+pub fn native_encoder(spec: &EncoderSpec, tensors: &Tensors) -> Result<Vec<u8>, ExportError> {
+    for (name, shape) in native::parameters(spec) {
+        parameter(tensors, &name, &shape)?;
+    }
+    Ok(native::encoder(spec, |name| tensors.get(name).map(|tensor| tensor.data.as_slice()))?)
 }
 
 /// The description and parameters of a model folder; from the f32 form, else from the 8-bit weights.
@@ -142,11 +160,7 @@ pub fn read_back(folder: &Path) -> Result<(EncoderSpec, Tensors), ExportError> {
 
 /// The checked values of a parameter.
 fn parameter<'a>(tensors: &'a Tensors, name: &str, expected: &[usize]) -> Result<&'a [f32], ExportError> {
-    let tensor = tensors.get(name).ok_or_else(|| ExportError::Missing(name.into()))?;
-    if tensor.shape != expected {
-        let (expected, found) = (expected.to_vec(), tensor.shape.clone());
-        return Err(ExportError::Shape { name: name.into(), expected, found });
-    }
+    let tensor = fitting(tensors, name, expected)?;
     if tensor.data.iter().any(|value| !value.is_finite()) {
         return Err(ExportError::NotFinite(name.into()));
     }

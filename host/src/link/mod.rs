@@ -3,10 +3,12 @@
 pub mod classes;
 pub mod port;
 pub mod sink;
+pub mod upload;
 
 use classes::Classes;
 use common::wire::{
-    Assembler, Damage, Decoder, Feature, Hello, Log, Message, OLDER_SCHEMAS, PROTOCOL, SCHEMA_HASH, Statistics,
+    Assembler, Damage, Decoder, ErrorCode, Feature, Hello, Log, Message, OLDER_SCHEMAS, PROTOCOL, SCHEMA_HASH,
+    Statistics,
 };
 use std::io::{self, Read};
 
@@ -21,6 +23,8 @@ pub enum Event {
     Statistics(Statistics),
     /// A line from the board.
     Log(Log),
+    /// The board could not do something.
+    Error(ErrorCode),
     /// Nothing for a while; time to look at the clock.
     Idle,
     /// The line has ended.
@@ -162,7 +166,10 @@ impl<R: Read> Reader<R> {
             }
             Message::Statistics(statistics) => Some(Event::Statistics(statistics)),
             Message::Log(log) => Some(Event::Log(log)),
-            Message::Features(_) | Message::Class(_) | Message::Error(_) => None,
+            Message::Error(code) => Some(Event::Error(code)),
+            Message::Features(_) | Message::Class(_) => None,
+            // What only a host sends: an echo.
+            Message::Image(_) | Message::Settings(_) | Message::Ask | Message::BuiltIn(_) => None,
         })
     }
 }

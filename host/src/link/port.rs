@@ -2,10 +2,17 @@
 
 use anyhow::Context as _;
 use edge::exit::misuse;
-use std::{fs, io::Read, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{self, Read, Write},
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// How long one read waits.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long nobody may take what is written.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Opens `-` (standard input), a file or pipe, or a serial port at `baud`.
 ///
@@ -13,7 +20,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// If it does not exist, may not be opened, or is no port.
 pub fn open(port: &str, baud: u32) -> anyhow::Result<Box<dyn Read + Send>> {
     if port == "-" {
-        return Ok(Box::new(std::io::stdin()));
+        return Ok(Box::new(io::stdin()));
     }
     let path = Path::new(port);
     match fs::metadata(path) {
@@ -22,18 +29,64 @@ pub fn open(port: &str, baud: u32) -> anyhow::Result<Box<dyn Read + Send>> {
             return Ok(Box::new(fs::File::open(path).with_context(|| format!("cannot open {port}"))?));
         }
         Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(misuse(format!("the port {port} does not exist; {}", present())));
         }
         Err(error) => return Err(error).with_context(|| format!("cannot open {port}")),
     }
-    let opened = serialport::new(port, baud).timeout(PATIENCE).open();
-    let hint = || {
+    Ok(Box::new(serial(port, baud)?))
+}
+
+/// What comes from a board, and what goes to it.
+type BothWays = (Box<dyn Read>, Box<dyn Write>);
+
+/// Opens a serial port at `baud` to read and to write.
+///
+/// # Errors
+/// If it does not exist, may not be opened, or is no port.
+pub fn open_both_ways(port: &str, baud: u32) -> anyhow::Result<BothWays> {
+    match fs::metadata(port) {
+        _ if port == "-" => Err(misuse("standard input goes one way; --images needs a serial port")),
+        Ok(metadata) if metadata.is_dir() || metadata.is_file() || is_pipe(&metadata) => {
+            Err(misuse(format!("{port} is no serial port, which --images needs")))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(misuse(format!("the port {port} does not exist; {}", present())))
+        }
+        _ => {
+            let reader = serial(port, baud)?;
+            let writer = reader.try_clone().with_context(|| format!("cannot write to {port}"))?;
+            Ok((Box::new(reader), Box::new(Patient(writer))))
+        }
+    }
+}
+
+fn serial(port: &str, baud: u32) -> anyhow::Result<Box<dyn serialport::SerialPort>> {
+    serialport::new(port, baud).timeout(PATIENCE).open().with_context(|| {
         format!(
             "cannot open the port {port} at {baud} baud (is it in use? may you read it: group `dialout` on Linux?)"
         )
-    };
-    Ok(Box::new(opened.with_context(hint)?))
+    })
+}
+
+/// A serial port whose full buffer is waited for.
+struct Patient(Box<dyn serialport::SerialPort>);
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let begun = Instant::now();
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && begun.elapsed() < WRITE_PATIENCE => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Draining a line that nobody reads could take for ever; answers are waited for with a clock.
+        Ok(())
+    }
 }
 
 #[cfg(unix)]

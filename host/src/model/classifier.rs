@@ -116,6 +116,12 @@ impl Classifier {
         Self { encoder, head, pool, trained }
     }
 
+    /// The same model whose stored table of positions, if it has one, is trained, too.
+    #[must_use]
+    pub fn with_trained_positions(self) -> Self {
+        Self { encoder: self.encoder.with_trained_positions(), ..self }
+    }
+
     /// Classifies a batch. `visible`: normalised pixels of the patches to see, `[B * V, P]`; `positions`: their numbers,
     /// `[B * V]`; `factors`: one a block, for stochastic depth, or none at all.
     pub fn forward(

@@ -71,14 +71,25 @@ impl BurnEncoder {
         let ids: Vec<i32> = ids_keep.iter().map(|id| *id as i32).collect();
         let positions = Tensor::from_data(TensorData::new(ids, [rows]), &self.device);
         let tokens = self.encoder.forward_blocks(patches, positions, batch);
-        let dim = tokens.dims()[1];
-        let normed = self.encoder.norm.forward(tokens.clone()).reshape([batch, 1 + visible, dim]);
+        self.encoder.features(tokens, batch, self.pooling)
+    }
+}
+
+impl Encoder {
+    /// The pooled features of what the last block gives, `[B * (1 + V), D]`, the mean as `pooling` says.
+    ///
+    /// # Errors
+    /// If the device cannot give them back.
+    pub fn features(&self, tokens: Tensor<2>, batch: usize, pooling: Pooling) -> anyhow::Result<Vec<Features>> {
+        let [rows, dim] = tokens.dims();
+        let visible = rows / batch - 1;
+        let normed = self.norm.forward(tokens.clone()).reshape([batch, 1 + visible, dim]);
         let cls = normed.clone().narrow(1, 0, 1);
-        let mean = match self.pooling {
+        let mean = match pooling {
             Pooling::Cls | Pooling::Mean => normed.narrow(1, 1, visible).mean_dim(1),
             Pooling::MeanNorm => {
                 let mean = tokens.reshape([batch, 1 + visible, dim]).narrow(1, 1, visible).mean_dim(1);
-                self.encoder.norm.forward(mean.reshape([batch, dim])).unsqueeze()
+                self.norm.forward(mean.reshape([batch, dim])).unsqueeze()
             }
         };
         let read = |t: Tensor<3>| t.try_into_vec_as::<f32>().map_err(|e| anyhow::anyhow!("{e}"));

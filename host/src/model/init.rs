@@ -24,6 +24,12 @@ impl Init {
         Self { rng: mask::generator(seed, u64::MAX) }
     }
 
+    /// A generator for parameters that only some models have, so that the others' stay what they are.
+    #[must_use]
+    pub fn beside(seed: u64) -> Self {
+        Self { rng: mask::generator(seed, u64::MAX - 1) }
+    }
+
     /// Xavier-uniform weight `[in, out]`, bias 0.
     pub fn linear(&mut self, d_in: usize, d_out: usize, device: &Device) -> Linear {
         let bound = (6.0 / (d_in + d_out) as f64).sqrt();

@@ -91,14 +91,27 @@ impl Attention {
     /// `x`: `[B * N, D]`; tokens attend within their own image. Returns `[B * N, D]`.
     pub fn forward(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
         let [rows, dim] = x.dims();
+        let [q, k, v] = self.queries_keys_values(x, batch);
+        let scores = ops::product(q, k.transpose(), self.qkv.ops);
+        let x = ops::product(activation::softmax(scores, 3), v, self.qkv.ops);
+        self.proj.forward(x.permute([0, 2, 1, 3]).reshape([rows, dim]))
+    }
+
+    /// How much each head of the class token takes from every token, `[B, H, N]`; a row sums to 1. `x`: `[B * N, D]`,
+    /// normed as for [`Self::forward`], the class token of each image first.
+    pub fn of_cls(&self, x: Tensor<2>, batch: usize) -> Tensor<3> {
+        let [q, k, _] = self.queries_keys_values(x, batch);
+        activation::softmax(q.narrow(2, 0, 1).matmul(k.transpose()), 3).squeeze_dim(2)
+    }
+
+    /// Scaled queries, keys, values, `[B, H, N, D / H]` each.
+    fn queries_keys_values(&self, x: Tensor<2>, batch: usize) -> [Tensor<4>; 3] {
+        let [rows, dim] = x.dims();
         let (tokens, head_dim) = (rows / batch, dim / self.heads);
         let qkv = self.qkv.forward(x).reshape([batch, tokens, 3, self.heads, head_dim]);
         let qkv = qkv.permute([2, 0, 3, 1, 4]);
         let part = |i: usize| qkv.clone().narrow(0, i, 1).squeeze_dim::<4>(0);
-        let (q, k, v) = (part(0), part(1), part(2));
-        let scores = ops::product(q * (head_dim as f64).powf(-0.5), k.transpose(), self.qkv.ops);
-        let x = ops::product(activation::softmax(scores, 3), v, self.qkv.ops);
-        self.proj.forward(x.permute([0, 2, 1, 3]).reshape([rows, dim]))
+        [part(0) * (head_dim as f64).powf(-0.5), part(1), part(2)]
     }
 }
 

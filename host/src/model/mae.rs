@@ -26,7 +26,8 @@ pub struct Encoder {
     pub blocks: Vec<Block>,
     /// Final norm.
     pub norm: LayerNorm,
-    /// A stored table of positions, class token first, `[1, 1 + L, D]`; never trained.
+    /// A stored table of positions, class token first, `[1, 1 + L, D]`; trained only with
+    /// [`Self::with_trained_positions`].
     pos_embed: Option<Param<Tensor<3>>>,
     /// Fixed positions of the patches, `[L, D]`, where none is stored.
     sincos: Tensor<2>,
@@ -58,6 +59,8 @@ pub struct Mae {
     decoder_pos_embed: Option<Param<Tensor<3>>>,
     /// Fixed positions with a leading zero row for the class token, `[1 + L, E]`, where none is stored.
     decoder_sincos: Tensor<2>,
+    /// Stands for every removed patch already in the encoder, `[1, 1, D]`, in the variant of table 1c.
+    encoder_mask_token: Option<Param<Tensor<3>>>,
     #[module(skip)]
     norm_pix_loss: bool,
 }
@@ -89,6 +92,12 @@ impl Encoder {
         })
     }
 
+    /// The same encoder whose stored table of positions, if it has one, is trained.
+    #[must_use]
+    pub fn with_trained_positions(self) -> Self {
+        Self { pos_embed: self.pos_embed.map(|table| table.set_require_grad(true)), ..self }
+    }
+
     /// Encodes visible patches. `visible`: `[B * V, P]`; `positions`: their patch numbers, `[B * V]`.
     /// Returns the normed tokens `[B * (1 + V), D]`, the class token of each image first.
     pub fn forward(&self, visible: Tensor<2>, positions: Tensor<1, Int>, batch: usize) -> Tensor<2> {
@@ -112,6 +121,20 @@ impl Encoder {
         let x = self.patch_embed.proj.forward(visible) + patches.select(0, positions);
         prepend_cls(x, cls, batch)
     }
+
+    /// The first block's input with a token for every patch, `mask_token` (`[1, 1, D]`) for removed ones:
+    /// `[B * (1 + L), D]`. `visible`: `[B * V, P]`.
+    fn embed_all(&self, visible: Tensor<2>, mask_token: Tensor<3>, masks: &MaskBatch) -> Tensor<2> {
+        let (batch, length, device) = (masks.batch(), masks.patches(), visible.device());
+        let x = prepend_cls(self.patch_embed.proj.forward(visible), self.cls_token.val(), batch);
+        let dim = x.dims()[1];
+        let x = Tensor::cat(vec![x, mask_token.reshape([1, dim])], 0).select(0, masks.restore_rows(&device));
+        let positions: Tensor<3> = match &self.pos_embed {
+            Some(table) => table.val(),
+            None => Tensor::cat(vec![Tensor::zeros([1, dim], &device), self.sincos.clone()], 0).unsqueeze(),
+        };
+        (x.reshape([batch, 1 + length, dim]) + positions).reshape([batch * (1 + length), dim])
+    }
 }
 
 impl Mae {
@@ -131,8 +154,18 @@ impl Mae {
             decoder_pred: init.linear(dim, grid.patch_dim(), device),
             decoder_pos_embed: stored_table(config, &grid, dim, device),
             decoder_sincos: constant(table, [1 + grid.patches(), dim], device),
+            encoder_mask_token: None,
             norm_pix_loss: config.norm_pix_loss,
         })
+    }
+
+    /// The same model, with `yes` a variant that is worse and slower (table 1c): mask tokens pass through the encoder, too,
+    /// instead of joining in the decoder. The encoder that is kept has the same parameters.
+    #[must_use]
+    pub fn with_mask_tokens_in_encoder(mut self, yes: bool, seed: u64) -> Self {
+        let (dim, device) = (self.encoder.cls_token.val().dims()[2], self.encoder.cls_token.val().device());
+        self.encoder_mask_token = yes.then(|| Init::beside(seed).token(dim, &device));
+        self
     }
 
     /// The same model with other operations.
@@ -153,15 +186,19 @@ impl Mae {
         MaeOutput { loss, pred }
     }
 
-    /// Random masking and encoding (§3, "MAE encoder"). `patches`: `[B, L, P]`. Returns `[B * (1 + V), D]`.
+    /// Random masking and encoding (§3, "MAE encoder"). `patches`: `[B, L, P]`. Returns `[B * (1 + V), D]`; with mask
+    /// tokens in the encoder all tokens in their places, `[B * (1 + L), D]`.
     ///
     /// The reference projects every patch and then drops the removed ones; to drop them first is the same and
     /// saves their projection.
     pub fn forward_encoder(&self, patches: Tensor<3>, masks: &MaskBatch) -> Tensor<2> {
-        let [batch, length, values] = patches.dims();
-        let device = patches.device();
-        let visible = patches.reshape([batch * length, values]).select(0, masks.keep_rows(&device));
-        self.encoder.forward(visible, masks.positions(&device), batch)
+        let (visible, positions) = keep_visible(patches, masks);
+        if let Some(token) = &self.encoder_mask_token {
+            let x = self.encoder.embed_all(visible, token.val(), masks);
+            let blocks = &self.encoder.blocks;
+            return self.encoder.norm.forward(blocks.iter().fold(x, |x, block| block.forward(x, masks.batch())));
+        }
+        self.encoder.forward(visible, positions, masks.batch())
     }
 
     /// Decoding (§3, "MAE decoder"): mask tokens join, all tokens return to their places. `latent`:
@@ -177,11 +214,13 @@ impl Mae {
     fn decoder_tokens(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
         let (batch, length) = (masks.batch(), masks.patches());
         let device = latent.device();
-        let x = self.decoder_embed.forward(latent);
+        let mut x = self.decoder_embed.forward(latent);
         let dim = x.dims()[1];
-        // One more row, the mask token; then every place names the row that belongs there, class tokens first.
-        let x = Tensor::cat(vec![x, self.mask_token.val().reshape([1, dim])], 0);
-        let x = x.select(0, masks.restore_rows(&device));
+        if self.encoder_mask_token.is_none() {
+            // One more row, the mask token; then every place names the row that belongs there, class tokens first.
+            x = Tensor::cat(vec![x, self.mask_token.val().reshape([1, dim])], 0);
+            x = x.select(0, masks.restore_rows(&device));
+        }
         let positions = match &self.decoder_pos_embed {
             Some(table) => table.val(),
             None => self.decoder_sincos.clone().unsqueeze::<3>(),
@@ -212,17 +251,31 @@ impl Mae {
 
     /// As [`Self::forward_loss`]. `patches`: what is predicted, `[B, L, P]`; `pred`: that of removed patches, `[B * (L - V), P]`.
     pub fn removed_loss(&self, patches: Tensor<3>, pred: Tensor<2>, masks: &MaskBatch) -> Tensor<1> {
+        self.removed_error(patches, pred, masks).0.powi_scalar(2).mean()
+    }
+
+    /// Prediction minus target of the removed patches, `[B * (L - V), P]`, and with `norm_pix_loss` its unit in each
+    /// patch, `[B * (L - V), 1]`: the patch's deviation. `patches`, `pred`: as for [`Self::removed_loss`].
+    pub fn removed_error(
+        &self,
+        patches: Tensor<3>,
+        pred: Tensor<2>,
+        masks: &MaskBatch,
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
         let [batch, length, values] = patches.dims();
         let rows = masks.removed_rows(0, &patches.device());
         let target = patches.reshape([batch * length, values]).select(0, rows);
-        let target = if self.norm_pix_loss { normalize_patches(target.unsqueeze()).squeeze_dim(0) } else { target };
-        (pred - target).powi_scalar(2).mean()
+        if !self.norm_pix_loss {
+            return (pred - target, None);
+        }
+        let (normalized, deviation) = normalize_patches(target.unsqueeze());
+        (pred - normalized.squeeze_dim(0), Some(deviation.squeeze_dim(0)))
     }
 
     /// Mean squared error on removed patches (§3, "Reconstruction target"), `[1]`: the mean over each patch
     /// vector, summed over removed patches, divided by their number. `patches`, `pred`: `[B, L, P]`.
     pub fn forward_loss(&self, patches: Tensor<3>, pred: Tensor<3>, masks: &MaskBatch) -> Tensor<1> {
-        let target = if self.norm_pix_loss { normalize_patches(patches) } else { patches };
+        let target = if self.norm_pix_loss { normalize_patches(patches).0 } else { patches };
         let error = (pred - target).powi_scalar(2).mean_dim(2);
         let mask = masks.removed(&error.device());
         let removed = masks.removed_count() as f64;
@@ -230,10 +283,19 @@ impl Mae {
     }
 }
 
-/// Each patch minus its mean, over its (unbiased) standard deviation. `patches`: `[B, L, P]`.
-pub fn normalize_patches(patches: Tensor<3>) -> Tensor<3> {
+/// The visible patches, `[B * V, P]`, and their numbers, `[B * V]`. `patches`: `[B, L, P]`.
+pub fn keep_visible(patches: Tensor<3>, masks: &MaskBatch) -> (Tensor<2>, Tensor<1, Int>) {
+    let [batch, length, values] = patches.dims();
+    let device = patches.device();
+    let visible = patches.reshape([batch * length, values]).select(0, masks.keep_rows(&device));
+    (visible, masks.positions(&device))
+}
+
+/// Each patch minus its mean, over its (unbiased) standard deviation, and the latter, `[B, L, 1]`. `patches`: `[B, L, P]`.
+pub fn normalize_patches(patches: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
     let (var, mean) = patches.clone().var_mean(2);
-    (patches - mean) / (var + NORM_PIX_EPS).sqrt()
+    let deviation = (var + NORM_PIX_EPS).sqrt();
+    ((patches - mean) / deviation.clone(), deviation)
 }
 
 /// Puts the class token in front of each image's tokens: `[B * V, D]` to `[B * (1 + V), D]`.
@@ -253,3 +315,6 @@ fn stored_table(config: &MaeConfig, grid: &PatchGrid, dim: usize, device: &Devic
 fn constant<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), device)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ pub mod layers;
 pub mod mae;
 pub mod masks;
 pub mod ops;
+pub mod reading;
 pub mod weights;
 
 pub use classifier::Classifier;

@@ -1,28 +1,21 @@
 //! Parameters of a module as named tensors in the reference's layouts, and back.
 
-use crate::checkpoint::{NamedTensor, Tensors};
+use crate::checkpoint::{
+    NamedTensor, Tensors,
+    misfit::{MisfitError, fitting},
+};
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
-    tensor::{Tensor, TensorData},
+    tensor::{Gradients, Tensor, TensorData},
 };
 use common::patch::PatchGrid;
 
 /// Why named tensors do not fit a module.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// A parameter is not there.
-    #[error("the tensor `{0}` is missing")]
-    Missing(String),
-    /// A parameter has another shape.
-    #[error("the tensor `{name}` is {found:?} where {expected:?} is needed")]
-    Shape {
-        /// Its name.
-        name: String,
-        /// The shape that the model needs.
-        expected: Vec<usize>,
-        /// The shape in the file.
-        found: Vec<usize>,
-    },
+    /// A parameter is missing or misshapen.
+    #[error(transparent)]
+    Misfit(#[from] MisfitError),
     /// The backend could not give the values back.
     #[error("cannot read the tensor `{name}` from the device: {reason}")]
     Read {
@@ -85,7 +78,26 @@ impl Layout {
 /// # Errors
 /// If the device cannot give the values back.
 pub fn to_tensors<M: Module>(module: &M, grid: &PatchGrid) -> Result<Tensors, WeightsError> {
+    read(module, None, grid)
+}
+
+/// The gradients of `module`'s parameters by their official names and in their layouts; a parameter without one is left
+/// out.
+///
+/// # Errors
+/// If the device cannot give the values back.
+pub fn gradients_to_tensors<M: Module>(
+    module: &M,
+    gradients: &Gradients,
+    grid: &PatchGrid,
+) -> Result<Tensors, WeightsError> {
+    read(module, Some(gradients), grid)
+}
+
+/// Parameters, or with `gradients` those.
+fn read<M: Module>(module: &M, gradients: Option<&Gradients>, grid: &PatchGrid) -> Result<Tensors, WeightsError> {
     struct Reader<'a> {
+        gradients: Option<&'a Gradients>,
         grid: &'a PatchGrid,
         path: Vec<String>,
         result: Result<Tensors, WeightsError>,
@@ -100,7 +112,13 @@ pub fn to_tensors<M: Module>(module: &M, grid: &PatchGrid) -> Result<Tensors, We
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let Ok(tensors) = &mut self.result else { return };
             let name = official_name(&self.path);
-            let value = param.val();
+            let value = match self.gradients {
+                None => param.val(),
+                Some(gradients) => match param.val().grad(gradients) {
+                    Some(gradient) => gradient,
+                    None => return,
+                },
+            };
             let shape = value.dims();
             let values: Vec<f32> = match value.try_into_vec_as::<f32>() {
                 Ok(values) => values,
@@ -115,7 +133,7 @@ pub fn to_tensors<M: Module>(module: &M, grid: &PatchGrid) -> Result<Tensors, We
             tensors.insert(name, NamedTensor { shape, data });
         }
     }
-    let mut reader = Reader { grid, path: Vec::new(), result: Ok(Tensors::new()) };
+    let mut reader = Reader { gradients, grid, path: Vec::new(), result: Ok(Tensors::new()) };
     module.visit(&mut reader);
     reader.result
 }
@@ -133,13 +151,8 @@ pub fn load_tensors<M: Module>(module: M, tensors: &Tensors, grid: &PatchGrid) -
     }
     impl Writer<'_> {
         fn find(&self, name: &str, rank: usize, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
-            let tensor = self.tensors.get(name).ok_or_else(|| WeightsError::Missing(name.to_owned()))?;
             let layout = Layout::of(name, rank);
-            let expected = layout.official_shape(shape, self.grid);
-            if tensor.shape != expected || tensor.data.len() != expected.iter().product::<usize>() {
-                let found = tensor.shape.clone();
-                return Err(WeightsError::Shape { name: name.to_owned(), expected, found });
-            }
+            let tensor = fitting(self.tensors, name, &layout.official_shape(shape, self.grid))?;
             let mut data = vec![0.0; tensor.data.len()];
             for (i, value) in tensor.data.iter().enumerate() {
                 data[layout.source_index(i, shape, self.grid)] = *value;

@@ -68,8 +68,9 @@ impl Canvas {
             if place > 0 && column.group {
                 left += GROUP_GAP - GAP;
             }
-            let text = font::width(&column.caption, 2);
-            canvas.text(left + (width * scale).saturating_sub(text) / 2, MARGIN, &column.caption, 2);
+            let dots = if font::width(&column.caption, 2) > width * scale { 1 } else { 2 };
+            let text = font::width(&column.caption, dots);
+            canvas.text(left + (width * scale).saturating_sub(text) / 2, MARGIN, &column.caption, dots);
             for (row, tile) in column.tiles.iter().enumerate() {
                 canvas.tile(left, MARGIN + CAPTION + row * (height * scale + GAP), tile, scale);
             }

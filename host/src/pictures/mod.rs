@@ -1,24 +1,21 @@
 //! Pictures of what was learned.
 
 pub mod canvas;
+pub mod fill;
 pub mod font;
 pub mod matrix;
 pub mod over_time;
+pub mod side_by_side;
 
 use crate::{
     data::dataset::Dataset,
-    model::{Mae, MaskBatch, weights},
-    train::{
-        run_folder::{RunConfig, RunFolder},
-        target::FittedTarget,
-    },
+    model::MaskBatch,
+    train::run_folder::{RunConfig, RunFolder},
 };
 use anyhow::Context as _;
-use burn::tensor::{Device, Tensor, TensorData};
 use canvas::{Canvas, Column, Tile};
 use common::{
     mask::{self, MaskKind},
-    normalize::PatchStats,
     patch::PatchGrid,
 };
 use edge::image_source::{Crop, Pixels, resize};
@@ -54,34 +51,20 @@ pub fn reconstruct(
     mask_ratio: f64,
     out: &Path,
 ) -> anyhow::Result<()> {
-    let device = Device::flex();
     let grid = config.model.grid()?;
-    let model = Mae::new(&config.model, 0, &device)?;
-    let model = weights::load_tensors(model, &run.load()?.model, &grid).map_err(|error| config.explain(error))?;
-    let target = FittedTarget::load(config.train.target, run.path(), &grid)?;
+    let (model, target) = fill::load(run, config)?;
     let kinds = only.map_or_else(|| KINDS.to_vec(), |kind| vec![(kind, kind.name())]);
 
     let views: Vec<Vec<u8>> = images.iter().map(|image| whole(image, &grid)).collect::<Result<_, _>>()?;
-    let patches = patchify(&views, &grid, config)?;
     let mut columns = vec![Column::new("original", views.iter().map(|view| tile(view, &grid)).collect())];
     for (kind, caption) in kinds {
         let kept = mask::len_keep(grid.patches(), mask_ratio);
         let masks = MaskBatch::draw(kind, &grid, kept, config.train.seed, 0, views.len());
-        let shape = [views.len(), grid.patches(), grid.patch_dim()];
-        let input = Tensor::<3>::from_data(TensorData::new(patches.clone(), shape), &device);
-        let pred = model.forward(input, &masks).pred.try_into_vec_as::<f32>();
-        let pred = pred.map_err(|e| anyhow::anyhow!("{e}")).context("reading the prediction")?;
-        let (mut masked, mut filled) = (Vec::new(), Vec::new());
-        let images = views.iter().zip(patches.chunks_exact(grid.image_len()));
-        for ((view, patches), (pred, mask)) in images.zip(pred.chunks_exact(grid.image_len()).zip(masks.masks())) {
-            let removed = mask.removed();
-            let (hidden, shown) =
-                (hide(view, &removed, &grid)?, paste(view, patches, pred, &removed, (config, &target))?);
-            masked.push(tile(&hidden, &grid));
-            filled.push(tile(&shown, &grid));
-        }
-        columns.push(Column::new(caption, masked).starts_group());
-        columns.push(Column::new("reconstruction", filled));
+        let filled = fill::fill(&model, (config, &target), &views, &masks)?;
+        let hidden = views.iter().zip(masks.masks()).map(|(view, mask)| hide(view, &mask.removed(), &grid));
+        let hidden = hidden.collect::<Result<Vec<_>, _>>()?;
+        columns.push(Column::new(caption, hidden.iter().map(|view| tile(view, &grid)).collect()).starts_group());
+        columns.push(Column::new("reconstruction", filled.iter().map(|view| tile(view, &grid)).collect()));
     }
     let png = Canvas::compose(&columns).to_png()?;
     crate::checkpoint::atomic::write_file(out, &png).with_context(|| format!("cannot write {}", out.display()))
@@ -89,17 +72,6 @@ pub fn reconstruct(
 
 fn whole(image: &Pixels, grid: &PatchGrid) -> anyhow::Result<Vec<u8>> {
     Ok(resize(image, Crop::whole(image), grid.height(), grid.width())?)
-}
-
-/// Normalised patches of all views, `[B, L, P]`.
-fn patchify(views: &[Vec<u8>], grid: &PatchGrid, config: &RunConfig) -> anyhow::Result<Vec<f32>> {
-    let mut patches = vec![0.0; views.len() * grid.image_len()];
-    let mut image = vec![0.0; grid.image_len()];
-    for (view, patches) in views.iter().zip(patches.chunks_exact_mut(grid.image_len())) {
-        config.pixels.normalize_image(view, grid.channels(), &mut image);
-        grid.patchify(&image, patches)?;
-    }
-    Ok(patches)
 }
 
 /// The view with removed patches gray.
@@ -111,42 +83,17 @@ fn hide(view: &[u8], removed: &[u8], grid: &PatchGrid) -> anyhow::Result<Vec<u8>
     Ok(hidden)
 }
 
-/// The view with removed patches predicted; a normalised prediction gets the patch's own mean and deviation back, and what
-/// the target leaves out of the image comes from the original.
-fn paste(
-    view: &[u8],
-    patches: &[f32],
-    pred: &[f32],
-    removed: &[u8],
-    (config, target): (&RunConfig, &FittedTarget),
-) -> anyhow::Result<Vec<u8>> {
-    let grid = config.model.grid()?;
-    let aim = target.apply(patches, &grid);
-    let (mut shown, mut pixels) = (view.to_vec(), vec![0; grid.patch_dim()]);
-    for (index, _) in removed.iter().enumerate().filter(|(_, removed)| **removed == 1) {
-        let range = index * grid.patch_dim()..(index + 1) * grid.patch_dim();
-        let mut patch = pred[range.clone()].to_vec();
-        if config.model.norm_pix_loss {
-            PatchStats::of(&aim.as_deref().unwrap_or(patches)[range.clone()]).denormalize(&mut patch);
-        }
-        if let Some(aim) = &aim {
-            let rest = patches[range.clone()].iter().zip(&aim[range]).map(|(value, aim)| value - aim);
-            patch.iter_mut().zip(rest).for_each(|(value, rest)| *value += rest);
-        }
-        for (i, (pixel, value)) in pixels.iter_mut().zip(patch).enumerate() {
-            *pixel = config.pixels.denormalize(value, i % grid.channels());
-        }
-        grid.insert(&mut shown, index, &pixels)?;
-    }
-    Ok(shown)
+fn tile(view: &[u8], grid: &PatchGrid) -> Tile {
+    Tile { height: grid.height(), width: grid.width(), rgb: rgb(view, grid.channels()) }
 }
 
-/// RGB for the eye: one and two channels become gray, the fourth is left out.
-fn tile(view: &[u8], grid: &PatchGrid) -> Tile {
-    let rgb = view.chunks_exact(grid.channels()).flat_map(|pixel| match pixel {
+/// RGB for the eye, `[H, W, 3]`. `view`: `[H, W, C]`; one and two channels become gray, the fourth is left out.
+#[must_use]
+pub fn rgb(view: &[u8], channels: usize) -> Vec<u8> {
+    let pixels = view.chunks_exact(channels.max(1)).flat_map(|pixel| match pixel {
         [r, g, b, ..] => [*r, *g, *b],
         [gray, ..] => [*gray; 3],
         [] => [0; 3],
     });
-    Tile { height: grid.height(), width: grid.width(), rgb: rgb.collect() }
+    pixels.collect()
 }

@@ -1,6 +1,6 @@
 //! The same images, with the same masks, reconstructed at several moments of a training.
 
-use super::{hide, paste, patchify, samples, whole};
+use super::{fill::fill, hide, samples, whole};
 use crate::{
     checkpoint::atomic,
     data::dataset::Dataset,
@@ -8,10 +8,7 @@ use crate::{
     train::{run_folder::RunConfig, target::FittedTarget},
 };
 use anyhow::Context as _;
-use burn::{
-    module::Module as _,
-    tensor::{Tensor, TensorData},
-};
+use burn::module::Module as _;
 use common::{mask, patch::PatchGrid};
 use image::{RgbaImage, imageops};
 use std::{
@@ -123,8 +120,6 @@ pub struct FixedImages {
     grid: PatchGrid,
     /// `[H, W, C]` each.
     views: Vec<Vec<u8>>,
-    /// Normalised, `[B, L, P]`.
-    patches: Vec<f32>,
     masks: MaskBatch,
     target: FittedTarget,
 }
@@ -146,10 +141,9 @@ impl FixedImages {
         if views.is_empty() {
             return Ok(None);
         }
-        let patches = patchify(&views, &grid, config)?;
         let kept = mask::len_keep(grid.patches(), train.mask_ratio);
         let masks = MaskBatch::draw(train.mask, &grid, kept, train.seed, 0, views.len());
-        Ok(Some(Self { grid, views, patches, masks, target }))
+        Ok(Some(Self { grid, views, masks, target }))
     }
 
     /// Writes the images and their visible patches into `pictures`. Pictures of other images that are there, of a run
@@ -178,19 +172,7 @@ impl FixedImages {
     /// If the device cannot give the prediction back.
     pub fn reconstruction(&self, config: &RunConfig, model: &Mae) -> anyhow::Result<Strip> {
         let model = model.valid();
-        let device = model.mask_token.val().device();
-        let grid = &self.grid;
-        let shape = [self.views.len(), grid.patches(), grid.patch_dim()];
-        let input = Tensor::<3>::from_data(TensorData::new(self.patches.clone(), shape), &device);
-        let pred = model.forward(input, &self.masks).pred.try_into_vec_as::<f32>();
-        let pred = pred.map_err(|e| anyhow::anyhow!("{e}")).context("reading the prediction")?;
-        let images = self.views.iter().zip(self.patches.chunks_exact(grid.image_len()));
-        let parts = images.zip(pred.chunks_exact(grid.image_len()).zip(self.masks.masks()));
-        let shown: Vec<_> = parts
-            .map(|((view, patches), (pred, mask))| {
-                paste(view, patches, pred, &mask.removed(), (config, &self.target))
-            })
-            .collect::<Result<_, _>>()?;
-        Strip::of(&shown, grid)
+        let shown = fill(&model, (config, &self.target), &self.views, &self.masks)?;
+        Strip::of(&shown, &self.grid)
     }
 }

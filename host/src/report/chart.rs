@@ -165,9 +165,11 @@ fn step(range: f64, most: usize) -> f64 {
 
 /// Numbers along an edge.
 #[derive(Debug, Clone, Copy)]
-struct Axis {
-    low: f64,
-    high: f64,
+pub(crate) struct Axis {
+    /// The first tick.
+    pub(crate) low: f64,
+    /// The last tick.
+    pub(crate) high: f64,
     step: f64,
 }
 
@@ -178,14 +180,14 @@ impl Axis {
     }
 
     /// The smallest axis between two ticks that holds `low..=high`, which may be one value.
-    fn around(low: f64, high: f64, most: usize) -> Self {
+    pub(crate) fn around(low: f64, high: f64, most: usize) -> Self {
         let (low, high) = if high > low { (low, high) } else { (low - low.abs() * 0.5, high + high.abs() * 0.5) };
         let (low, high) = if high > low { (low, high) } else { (0.0, 1.0) };
         let step = step(high - low, most);
         Self { low: (low / step + 1e-9).floor() * step, high: (high / step - 1e-9).ceil() * step, step }
     }
 
-    fn ticks(self) -> impl Iterator<Item = f64> {
+    pub(crate) fn ticks(self) -> impl Iterator<Item = f64> {
         let count = ((self.high - self.low) / self.step + 1e-9).floor() as usize;
         (0..=count).map(move |i| self.low + i as f64 * self.step)
     }
@@ -197,7 +199,7 @@ impl Axis {
     }
 
     /// A tick's number in units of `scale`, all with as many decimals as the step needs.
-    fn text(self, value: f64, scale: f64) -> String {
+    pub(crate) fn text(self, value: f64, scale: f64) -> String {
         let step = self.step / scale;
         let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
         let text = format!("{:.decimals$}", value / scale);

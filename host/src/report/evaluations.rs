@@ -12,6 +12,8 @@ use std::{
 /// Pictures larger than this are left out of the page, bytes.
 const LARGEST_PICTURE: u64 = 4 << 20;
 
+type Row = Map<String, Value>;
+
 /// Every result of the run in the folder `run`, the newest first; a file that cannot be read is named.
 ///
 /// # Errors
@@ -62,14 +64,14 @@ fn files(run: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
+fn read(path: &Path) -> anyhow::Result<Row> {
     match serde_json::from_slice(&fs::read(path)?)? {
         Value::Object(object) => Ok(object),
         _ => anyhow::bail!("it holds no JSON object"),
     }
 }
 
-fn article(name: &str, mut fields: Map<String, Value>, run: &Path) -> String {
+fn article(name: &str, mut fields: Row, run: &Path) -> String {
     let mut take = |key: &str| match fields.get(key) {
         Some(Value::String(_)) => fields.remove(key).and_then(|value| value.as_str().map(str::to_owned)),
         _ => None,
@@ -80,8 +82,11 @@ fn article(name: &str, mut fields: Map<String, Value>, run: &Path) -> String {
     if let Some(date) = date {
         let _ = writeln!(out, "<p class=\"soft\">{}</p>", escape(&date));
     }
+    let mut parts = Vec::new();
     if let Some(rows) = fields.get("rows").and_then(objects) {
+        let (rows, inner) = split(&rows);
         out += &table(&title, &rows);
+        parts = inner;
         fields.remove("rows");
     }
     if let Some(path) = confusion {
@@ -94,12 +99,29 @@ fn article(name: &str, mut fields: Map<String, Value>, run: &Path) -> String {
             ),
         };
     }
-    let rest: Vec<_> = fields.iter().map(|(key, value)| (key.replace('_', " "), text(key, value))).collect();
+    let (mut rest, mut closed) = (Vec::new(), String::new());
+    for (key, value) in &fields {
+        match (value.as_object(), objects(value)) {
+            (Some(object), _) => closed += &details(key, &facts("facts", &terms(object))),
+            (_, Some(rows)) => closed += &details(key, &table(key, &rows.into_iter().cloned().collect::<Vec<_>>())),
+            _ => rest.push((spaced(key), text(key, value))),
+        }
+    }
     out += &facts("facts", &rest);
+    for (key, rows) in parts {
+        out += &details(&key, &table(&key, &rows));
+    }
+    out += &closed;
     if let Some(command) = command {
-        let _ = writeln!(out, "<p class=\"command\"><code>{}</code></p>", escape(&command));
+        let _ = writeln!(out, "<p class=\"command\"><code>{}</code></p>", words(&command));
     }
     out + "</article>\n"
+}
+
+/// A command line that is broken between words, not after the dashes of its options.
+fn words(command: &str) -> String {
+    let words = command.split(' ').map(|word| format!("<span>{}</span>", escape(word)));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn title(kind: &str) -> String {
@@ -113,21 +135,58 @@ fn title(kind: &str) -> String {
 }
 
 /// A list with at least one member, all objects.
-fn objects(value: &Value) -> Option<Vec<&Map<String, Value>>> {
+fn objects(value: &Value) -> Option<Vec<&Row>> {
     let rows: Option<Vec<_>> = value.as_array()?.iter().map(Value::as_object).collect();
     rows.filter(|rows| !rows.is_empty())
 }
 
-fn table(title: &str, rows: &[&Map<String, Value>]) -> String {
+/// Rows without the objects in them; and for each of these, by its key, the rows that they make.
+fn split(rows: &[&Row]) -> (Vec<Row>, Vec<(String, Vec<Row>)>) {
+    let mut inner: Vec<(String, Vec<Row>)> = Vec::new();
+    let mut outer = Vec::new();
+    for row in rows {
+        let mut kept = Map::new();
+        for (key, value) in *row {
+            let Some(object) = value.as_object() else {
+                kept.insert(key.clone(), value.clone());
+                continue;
+            };
+            let name = row.get("name").map(|name| ("name".to_owned(), name.clone()));
+            let found: Map<_, _> = name.into_iter().chain(object.clone()).collect();
+            match inner.iter_mut().find(|(known, _)| known == key) {
+                Some((_, rows)) => rows.push(found),
+                None => inner.push((key.clone(), vec![found])),
+            }
+        }
+        outer.push(kept);
+    }
+    (outer, inner)
+}
+
+/// Something to unfold, under its key.
+fn details(key: &str, content: &str) -> String {
+    format!("<details>\n<summary>{}</summary>\n{content}</details>\n", escape(&spaced(key)))
+}
+
+fn spaced(key: &str) -> String {
+    key.replace('_', " ")
+}
+
+/// The members of an object for a person, both sides unescaped.
+fn terms(object: &Row) -> Vec<(String, String)> {
+    object.iter().map(|(key, value)| (spaced(key), text(key, value))).collect()
+}
+
+fn table(title: &str, rows: &[Row]) -> String {
     let mut columns: Vec<&String> = Vec::new();
     for key in rows.iter().flat_map(|row| row.keys()) {
         if !columns.contains(&key) {
             columns.push(key);
         }
     }
-    // The row's name, then its accuracy, then what else there is.
+    // What names a row, then its accuracy, then what else there is.
     columns.sort_by_key(|key| match key.as_str() {
-        "name" => 0,
+        "name" | "class" => 0,
         "accuracy" => 1,
         _ => 2,
     });
@@ -138,16 +197,16 @@ fn table(title: &str, rows: &[&Map<String, Value>]) -> String {
     let mut out = format!("<div class=\"table\"><table{many} aria-label=\"{}\">\n<thead><tr>", escape(title));
     for key in &columns {
         let class = if numeric(key) { " class=\"n\"" } else { "" };
-        let _ = write!(out, "<th scope=\"col\"{class}>{}</th>", escape(&key.replace('_', " ")));
+        let _ = write!(out, "<th scope=\"col\"{class}>{}</th>", escape(&spaced(key)));
     }
     out += "</tr></thead>\n<tbody>\n";
     for row in rows {
         out += "<tr>";
         for key in &columns {
-            let label = escape(&key.replace('_', " "));
+            let label = escape(&spaced(key));
             let shown = row.get(*key).map_or_else(String::new, |value| escape(&text(key, value)));
             let _ = match key.as_str() {
-                "name" => write!(out, "<th scope=\"row\">{shown}</th>"),
+                "name" | "class" => write!(out, "<th scope=\"row\">{shown}</th>"),
                 key if numeric(key) => write!(out, "<td class=\"n\" data-label=\"{label}\">{shown}</td>"),
                 _ => write!(out, "<td data-label=\"{label}\">{shown}</td>"),
             };
@@ -171,6 +230,7 @@ fn text(key: &str, value: &Value) -> String {
             (None, Some(value)) => number(value),
             (None, None) => n.to_string(),
         },
+        Value::Array(list) if list.is_empty() => "none".into(),
         Value::Array(list) if list.iter().all(|member| !member.is_array() && !member.is_object()) => {
             list.iter().map(|member| text(key, member)).collect::<Vec<_>>().join(", ")
         }
@@ -218,7 +278,7 @@ mod tests {
         place("<td class=\"n\" data-label=\"accuracy\">50.75 %</td>")?;
         place("<th scope=\"row\">&lt;b&gt;</th><td class=\"n\" data-label=\"accuracy\"></td>")?;
         place("<dt>k</dt><dd>20</dd>")?;
-        place("<dt>rows</dt><dd></dd>")?;
+        place("<dt>rows</dt><dd>none</dd>")?;
         Ok(())
     }
 
@@ -235,6 +295,29 @@ mod tests {
             assert!(page.contains(text), "{text}: {page}");
         }
         assert!(!page.contains("<img"));
+        Ok(())
+    }
+
+    #[test]
+    fn objects_within_a_result_are_tables_and_terms_not_json() -> anyhow::Result<()> {
+        let page = section_of(&[(
+            "linear-20261125-101500.json",
+            br#"{"kind": "linear",
+                 "rows": [{"name": "tract f32", "accuracy": 0.5, "recipe": {"method": "lars", "weight_decay": 0.0}},
+                          {"name": "tract <w8>", "accuracy": 0.4, "recipe": {"method": "closed"}}],
+                 "recipe": {"min_lr": 1e-6, "rand_augment": true},
+                 "classes": [{"class": "air & plane", "images": 20, "accuracy": 0.25}]}"#,
+        )])?;
+        for text in [
+            "<details>\n<summary>recipe</summary>\n<div class=\"table\"><table aria-label=\"recipe\">",
+            "<tr><th scope=\"row\">tract &lt;w8&gt;</th><td data-label=\"method\">closed</td>",
+            "<div><dt>rand augment</dt><dd>yes</dd></div>",
+            "<summary>classes</summary>",
+            "<th scope=\"row\">air &amp; plane</th><td class=\"n\" data-label=\"accuracy\">25.00 %</td>",
+        ] {
+            assert!(page.contains(text), "{text}: {page}");
+        }
+        assert!(!page.contains('{') && !page.contains("&quot;"), "{page}");
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The recipe of a training, and the presets.
 
-use super::target::Target;
-use crate::model::MaeConfig;
+use super::{seam::SeamConfig, target::Target};
+use crate::{data::augment::Augment, model::MaeConfig};
 use common::mask::MaskKind;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,15 @@ pub struct TrainConfig {
     /// Every random choice comes from this.
     #[serde(default)]
     pub seed: u64,
+    /// How training views are cut out and coloured.
+    #[serde(default, skip_serializing_if = "Augment::is_default")]
+    pub augment: Augment,
+    /// Whether mask tokens pass through the encoder, too: the variant of the paper's table 1c.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encoder_mask_tokens: bool,
+    /// Additions to the loss at the borders of patches.
+    #[serde(default, skip_serializing_if = "SeamConfig::is_off")]
+    pub seam: SeamConfig,
 }
 
 impl TrainConfig {

@@ -4,6 +4,7 @@
 //!
 //! A target is the pixels minus a rest, so a picture can be drawn from a prediction and the original's rest.
 
+use super::components::main_components;
 use crate::{
     checkpoint::{NamedTensor, Tensors, safetensors},
     data::dataset::Dataset,
@@ -35,12 +36,18 @@ pub enum Target {
         /// Share of the variance of patches that the components left out explain.
         share: f32,
     },
+    /// Each patch as its main principal components alone, as in the paper's table 1d.
+    Principal {
+        /// How many.
+        count: usize,
+    },
 }
 
 /// Why a text names no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no target: use pixels, high-pass:SIGMA with 0 < SIGMA <= 100, or low-variance:SHARE with 0 < SHARE < 1"
+    "`{0}` is no target: use pixels, high-pass:SIGMA with 0 < SIGMA <= 100, low-variance:SHARE with 0 < SHARE < 1, or \
+     principal:COUNT"
 )]
 pub struct UnknownTarget(String);
 
@@ -53,6 +60,9 @@ impl FromStr for Target {
             None if text == "pixels" => Some(Self::Pixels),
             Some(("high-pass", sigma)) => number(sigma, 100.0).map(|sigma| Self::HighPass { sigma }),
             Some(("low-variance", share)) => number(share, 0.999_999).map(|share| Self::LowVariance { share }),
+            Some(("principal", count)) => {
+                count.parse().ok().filter(|count| *count > 0).map(|count| Self::Principal { count })
+            }
             _ => None,
         };
         target.ok_or_else(|| UnknownTarget(text.into()))
@@ -65,6 +75,7 @@ impl fmt::Display for Target {
             Self::Pixels => f.write_str("pixels"),
             Self::HighPass { sigma } => write!(f, "high-pass:{sigma}"),
             Self::LowVariance { share } => write!(f, "low-variance:{share}"),
+            Self::Principal { count } => write!(f, "principal:{count}"),
         }
     }
 }
@@ -103,6 +114,13 @@ pub enum FittedTarget {
         /// The components left out, orthonormal, `[K, P]`.
         components: Vec<f32>,
     },
+    /// The main components alone.
+    Principal {
+        /// Mean patch, `[P]`.
+        mean: Vec<f32>,
+        /// The components kept, orthonormal, `[K, P]`.
+        components: Vec<f32>,
+    },
 }
 
 impl FittedTarget {
@@ -122,8 +140,20 @@ impl FittedTarget {
             Target::HighPass { sigma } => Ok(Self::HighPass(gaussian(sigma))),
             Target::LowVariance { share } => {
                 let sample = sample_patches(dataset, grid, pixels, seed)?;
-                let (mean, components) = main_components(&sample, grid.patch_dim(), share);
+                let enough = |_, explained| explained >= f64::from(share);
+                let (mean, components) = main_components(&sample, grid.patch_dim(), enough);
                 Ok(Self::LowVariance { mean, components })
+            }
+            Target::Principal { count } => {
+                let values = grid.patch_dim();
+                if count >= values {
+                    return Err(edge::exit::misuse(format!(
+                        "principal:{count}: patches have {values} values: use fewer components"
+                    )));
+                }
+                let sample = sample_patches(dataset, grid, pixels, seed)?;
+                let (mean, components) = main_components(&sample, values, |taken, _| taken >= count);
+                Ok(Self::Principal { mean, components })
             }
         }
     }
@@ -136,14 +166,17 @@ impl FittedTarget {
         match target {
             Target::Pixels => Ok(Self::Pixels),
             Target::HighPass { sigma } => Ok(Self::HighPass(gaussian(sigma))),
-            Target::LowVariance { .. } => {
+            Target::LowVariance { .. } | Target::Principal { .. } => {
                 let (path, values) = (folder.join(FILE), grid.patch_dim());
                 let (mut tensors, _) = safetensors::read(&path)?;
                 let mut take = |name| tensors.remove(name).map(|t: NamedTensor| t.data);
                 let (mean, components) = take("mean").zip(take("components")).context("a tensor is missing")?;
                 let fits = mean.len() == values && !components.is_empty() && components.len().is_multiple_of(values);
                 ensure!(fits, "{} does not fit patches of {values} values", path.display());
-                Ok(Self::LowVariance { mean, components })
+                Ok(match target {
+                    Target::Principal { .. } => Self::Principal { mean, components },
+                    _ => Self::LowVariance { mean, components },
+                })
             }
         }
     }
@@ -153,7 +186,9 @@ impl FittedTarget {
     /// # Errors
     /// Those of the file system.
     pub fn save(&self, folder: &Path) -> anyhow::Result<()> {
-        let Self::LowVariance { mean, components } = self else { return Ok(()) };
+        let (Self::LowVariance { mean, components } | Self::Principal { mean, components }) = self else {
+            return Ok(());
+        };
         let values = mean.len();
         let tensor = |shape, data: &[f32]| NamedTensor { shape, data: data.to_vec() };
         let tensors = Tensors::from([
@@ -185,6 +220,16 @@ impl FittedTarget {
                     for component in components.chunks_exact(mean.len()) {
                         let along: f32 = patch.iter().zip(component).map(|(a, b)| a * b).sum();
                         patch.iter_mut().zip(component).for_each(|(value, c)| *value -= along * c);
+                    }
+                }
+            }
+            Self::Principal { mean, components } => {
+                for patch in target.chunks_exact_mut(mean.len()) {
+                    let centred: Vec<f32> = patch.iter().zip(mean).map(|(value, mean)| value - mean).collect();
+                    patch.fill(0.0);
+                    for component in components.chunks_exact(mean.len()) {
+                        let along: f32 = centred.iter().zip(component).map(|(a, b)| a * b).sum();
+                        patch.iter_mut().zip(component).for_each(|(value, c)| *value += along * c);
                     }
                 }
             }
@@ -240,67 +285,6 @@ fn sample_patches(dataset: &Dataset, grid: &PatchGrid, pixels: PixelStats, seed:
     Ok(sample)
 }
 
-/// Mean of patches (`[N, P]`), and the fewest components, `[K, P]`, that explain `share` of their variance; one at
-/// least, all but one at most.
-fn main_components(sample: &[f32], values: usize, share: f32) -> (Vec<f32>, Vec<f32>) {
-    let count = (sample.len() / values) as f64;
-    let mut mean = vec![0.0_f64; values];
-    for patch in sample.chunks_exact(values) {
-        mean.iter_mut().zip(patch).for_each(|(sum, value)| *sum += f64::from(*value) / count);
-    }
-    let mut covariance = vec![0.0_f64; values * values];
-    let mut centred = vec![0.0_f64; values];
-    for patch in sample.chunks_exact(values) {
-        centred.iter_mut().zip(patch).zip(&mean).for_each(|((c, value), mean)| *c = f64::from(*value) - mean);
-        for (row, a) in covariance.chunks_exact_mut(values).zip(&centred) {
-            row.iter_mut().zip(&centred).for_each(|(sum, b)| *sum += a * b / count);
-        }
-    }
-    let (eigenvalues, eigenvectors) = eigen(covariance, values);
-    let mut order: Vec<usize> = (0..values).collect();
-    order.sort_by(|a, b| eigenvalues[*b].total_cmp(&eigenvalues[*a]));
-    let (total, mut explained, mut components) = (eigenvalues.iter().sum::<f64>(), 0.0, Vec::new());
-    for index in &order[..values.saturating_sub(1).max(1)] {
-        components.extend(eigenvectors[index * values..][..values].iter().map(|value| *value as f32));
-        explained += eigenvalues[*index];
-        if explained >= f64::from(share) * total {
-            break;
-        }
-    }
-    (mean.into_iter().map(|value| value as f32).collect(), components)
-}
-
-/// Eigenvalues `[N]` and, row by row, eigenvectors `[N, N]` of a symmetric matrix `[N, N]`, by Jacobi's rotations.
-fn eigen(mut matrix: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
-    let mut vectors: Vec<f64> = (0..n * n).map(|i| f64::from(u8::from(i % (n + 1) == 0))).collect();
-    let scale = matrix.iter().map(|v| v * v).sum::<f64>();
-    for _sweep in 0..30 {
-        let off = (0..n * n).filter(|i| i / n != i % n).map(|i| matrix[i] * matrix[i]).sum::<f64>();
-        if off <= 1e-22 * scale {
-            break;
-        }
-        for (p, q) in (0..n).flat_map(|p| (p + 1..n).map(move |q| (p, q))) {
-            let apq = matrix[p * n + q];
-            if apq == 0.0 {
-                continue;
-            }
-            let theta = (matrix[q * n + q] - matrix[p * n + p]) / (2.0 * apq);
-            let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
-            let c = (t * t + 1.0).sqrt().recip();
-            let rotate = |a: &mut f64, b: &mut f64| (*a, *b) = (c * *a - t * c * *b, t * c * *a + c * *b);
-            for table in [&mut matrix, &mut vectors] {
-                let (head, tail) = table.split_at_mut(q * n);
-                head[p * n..][..n].iter_mut().zip(&mut tail[..n]).for_each(|(a, b)| rotate(a, b));
-            }
-            for row in matrix.chunks_exact_mut(n) {
-                let (head, tail) = row.split_at_mut(q);
-                rotate(&mut head[p], &mut tail[0]);
-            }
-        }
-    }
-    ((0..n).map(|i| matrix[i * (n + 1)]).collect(), vectors)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,27 +303,21 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for target in [Target::Pixels, Target::HighPass { sigma: 1.5 }, Target::LowVariance { share: 0.9 }] {
+        let fine = [Target::HighPass { sigma: 1.5 }, Target::LowVariance { share: 0.9 }];
+        for target in [Target::Pixels, Target::Principal { count: 6 }].into_iter().chain(fine) {
             assert_eq!(target.to_string().parse(), Ok(target));
         }
-        for wrong in ["", "pixel", "high-pass", "high-pass:0", "high-pass:nan", "low-variance:1", "low-variance:-1"] {
+        for wrong in [
+            "",
+            "pixel",
+            "high-pass",
+            "high-pass:0",
+            "high-pass:nan",
+            "low-variance:1",
+            "principal:0",
+            "principal:0.5",
+        ] {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn eigenvectors_are_orthonormal_and_fit_their_eigenvalues() {
-        let (n, rng) = (17, &mut generator(5, 0));
-        let half: Vec<f64> = (0..n * n).map(|_| f64::from(uniform(rng)) - 0.5).collect();
-        let matrix: Vec<f64> = (0..n * n).map(|i| half[i] + half[i % n * n + i / n]).collect();
-        let (values, vectors) = eigen(matrix.clone(), n);
-        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        for (i, a) in vectors.chunks_exact(n).enumerate() {
-            for (j, b) in vectors.chunks_exact(n).enumerate() {
-                assert!((dot(a, b) - f64::from(u8::from(i == j))).abs() < 1e-12);
-            }
-            let worst = matrix.chunks_exact(n).zip(a).map(|(row, v)| (dot(row, a) - values[i] * v).abs());
-            assert!(worst.fold(0.0, f64::max) < 1e-10);
         }
     }
 
@@ -386,5 +364,31 @@ mod tests {
         target.save(folder.path()).expect("saved");
         let again = FittedTarget::load(Target::LowVariance { share: 0.8 }, folder.path(), &grid).expect("loaded");
         assert_eq!(again.apply(&patches, &grid), Some(found));
+    }
+
+    #[test]
+    fn principal_components_and_the_rest_make_the_patch() {
+        let (grid, dataset) = (grid(), Dataset::synthetic(3, 40, 16, 24));
+        let fit = |target| FittedTarget::fit(target, &dataset, &grid, PixelStats::IMAGENET, 1);
+        let target = fit(Target::Principal { count: 6 }).expect("a fit");
+        let FittedTarget::Principal { mean, components } = &target else { panic!("{target:?}") };
+        assert_eq!(components.len(), 6 * mean.len());
+        let rest = FittedTarget::LowVariance { mean: mean.clone(), components: components.clone() };
+        let patches = patches(&dataset);
+        let (main, fine) = (target.apply(&patches, &grid).expect("main"), rest.apply(&patches, &grid).expect("rest"));
+        for ((patch, main), fine) in
+            patches.chunks(mean.len()).zip(main.chunks(mean.len())).zip(fine.chunks(mean.len()))
+        {
+            for (i, value) in patch.iter().enumerate() {
+                assert!((main[i] + fine[i] + mean[i] - value).abs() < 1e-4);
+            }
+        }
+        let energy = |values: &[f32]| values.iter().map(|v| v * v).sum::<f32>();
+        assert!(energy(&main) > energy(&fine), "six components explain more than the others");
+        let folder = tempfile::tempdir().expect("folder");
+        target.save(folder.path()).expect("saved");
+        let again = FittedTarget::load(Target::Principal { count: 6 }, folder.path(), &grid).expect("loaded");
+        assert_eq!(again.apply(&patches, &grid), Some(main));
+        assert!(fit(Target::Principal { count: 48 }).expect_err("too many").to_string().contains("48 values"));
     }
 }

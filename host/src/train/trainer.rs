@@ -5,12 +5,13 @@ use super::progress::{Moment, Progress};
 use super::recorder::Recorder;
 use super::run_folder::{Position, RunConfig, RunFolder};
 use super::schedule::Schedule;
+use super::seam::Seam;
 use super::target::FittedTarget;
 use crate::{
     checkpoint::Tensors,
     data::{
         dataset::Dataset,
-        loader::{Loader, LoaderConfig},
+        loader::{Batch, Loader, LoaderConfig},
     },
     model::{Mae, MaskBatch, weights},
 };
@@ -21,7 +22,6 @@ use burn::{
 };
 use common::{mask, patch::PatchGrid};
 use std::{
-    io::Write as _,
     path::PathBuf,
     sync::{
         Arc,
@@ -52,7 +52,8 @@ pub struct Trainer {
     /// There but while the optimizer has it, which updates it in place only if nothing else holds it.
     model: Option<Mae>,
     optimizer: Optimizer,
-    target: FittedTarget,
+    target: Arc<FittedTarget>,
+    seam: Option<Seam>,
     position: Position,
 }
 
@@ -76,16 +77,19 @@ impl Trainer {
         if dataset.len() < train.images_a_step() {
             bail!("{} images are fewer than the {} of one optimizer step", dataset.len(), train.images_a_step());
         }
-        let mut model = Mae::new(&config.model, train.seed, &device)?.with_ops(config.precision.ops());
+        let mut model = Mae::new(&config.model, train.seed, &device)?;
+        model = model.with_mask_tokens_in_encoder(train.encoder_mask_tokens, train.seed);
+        model = model.with_ops(config.precision.ops());
         let mut optimizer =
             Optimizer::new(AdamWHyper { beta1: 0.9, beta2: 0.95, weight_decay: train.weight_decay as f32 });
         let mut position = Position::default();
-        if resume && run.has_checkpoint()? {
+        let folder = run.training();
+        if resume && folder.has_checkpoint()? {
             let checkpoint = run.load()?;
             model = weights::load_tensors(model, &checkpoint.model, &grid).map_err(|error| config.explain(error))?;
             optimizer.load_tensors(&checkpoint.optimizer, &device)?;
             position = checkpoint.position;
-            run.set_aside_after(position.step)?;
+            folder.set_aside_after(position.step)?;
             position.warn_of_change(dataset.len(), threads);
         } else if resume {
             edge::note!("warning: the run has no checkpoint yet: it begins anew");
@@ -95,11 +99,13 @@ impl Trainer {
             false => FittedTarget::fit(config.train.target, &dataset, &grid, config.pixels, train.seed)?,
         };
         target.save(run.path())?;
+        let target = Arc::new(target);
         if resume {
-            run.forget_metrics_after(position.epoch)?;
+            folder.forget_metrics_after(position.epoch)?;
         }
         (position.images, position.threads) = (Some(dataset.len()), threads);
-        Ok(Self { run, config, dataset, grid, device, model: Some(model), optimizer, target, position })
+        let seam = Seam::new(train, grid);
+        Ok(Self { run, config, dataset, grid, device, model: Some(model), optimizer, target, seam, position })
     }
 
     /// Takes up the weights of another run. Of an encoder alone the decoder stays as it is.
@@ -217,7 +223,7 @@ impl Trainer {
     fn step(&mut self, loader: &mut Loader, lr: f64) -> anyhow::Result<Tensor<1>> {
         let (mut gradients, mut mean) = (GradientsAccumulator::new(), None);
         for part in 0..self.config.train.accumulate {
-            let loss = self.loss(loader.next_batch()?.patches, part)?;
+            let loss = self.loss(loader.next_batch()?, part)?;
             let model = self.model()?;
             gradients.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
             let loss = loss.inner();
@@ -231,20 +237,20 @@ impl Trainer {
         mean.context("an optimizer step needs a batch")
     }
 
-    /// The share of batch `part` in the loss of the next optimizer step, `[1]`. `patches`: `[B, L, P]`.
-    fn loss(&self, patches: Vec<f32>, part: usize) -> anyhow::Result<Tensor<1>> {
+    /// The share of `batch`, number `part`, in the loss of the next optimizer step, `[1]`.
+    fn loss(&self, Batch { patches, target, .. }: Batch, part: usize) -> anyhow::Result<Tensor<1>> {
         let train = &self.config.train;
         let (batch, length) = (train.batch_size, self.grid.patches());
         let sample = ((self.position.step * train.accumulate + part) * batch) as u64;
         let kept = mask::len_keep(length, train.mask_ratio);
         let masks = MaskBatch::draw(train.mask, &self.grid, kept, train.seed, sample, batch);
         let shape = [batch, length, self.grid.patch_dim()];
-        let target = self.target.apply(&patches, &self.grid);
         let upload = |values| Tensor::from_data(TensorData::new(values, shape), &self.device);
         let (patches, model): (Tensor<3>, _) = (upload(patches), self.model()?);
-        let loss = match target {
-            None => model.loss(patches, &masks),
-            Some(target) => model.loss_towards(patches, upload(target), &masks),
+        let target = target.map_or_else(|| patches.clone(), upload);
+        let loss = match &self.seam {
+            None => model.loss_towards(patches, target, &masks),
+            Some(seam) => seam.loss(model, patches, target, &masks),
         };
         Ok(loss.div_scalar(train.accumulate as f64))
     }
@@ -255,20 +261,22 @@ impl Trainer {
 
     fn loader(&self) -> anyhow::Result<Loader> {
         let train = &self.config.train;
-        let config =
-            LoaderConfig { seed: train.seed, batch_size: train.batch_size, augment: true, ..LoaderConfig::default() };
+        let config = LoaderConfig {
+            seed: train.seed,
+            batch_size: train.batch_size,
+            augment: train.augment,
+            ..LoaderConfig::default()
+        };
         let (epoch, batches) = (self.position.epoch, self.position.iteration * train.accumulate);
-        Loader::start(self.dataset.clone(), self.grid, self.config.pixels, config, epoch, batches)
+        let (grid, target) = (self.grid, self.target.clone());
+        let target = move |patches: &[f32]| target.apply(patches, &grid);
+        Loader::start_towards(target, self.dataset.clone(), grid, self.config.pixels, config, (epoch, batches))
     }
 
     fn save(&self) -> anyhow::Result<PathBuf> {
-        let keep = self.config.checkpoints.keep;
-        let tensors = self.tensors()?;
-        // The loss is of before the last step, which may have ruined the parameters.
-        if !tensors.values().flat_map(|tensor| &tensor.data).all(|value| value.is_finite()) {
-            return Err(self.diverged("a parameter is"));
-        }
-        self.run.save(&tensors, &self.optimizer.to_tensors()?, self.position, keep)
+        let (folder, keep, tensors) = (self.run.training(), self.config.checkpoints.keep, self.tensors()?);
+        folder.check_finite(&tensors, &self.position)?;
+        folder.save(&tensors, &self.optimizer.to_tensors()?, self.position, keep)
     }
 
     fn check_finite(&self, moment: &Moment, progress: &Progress) -> anyhow::Result<()> {
@@ -276,36 +284,12 @@ impl Trainer {
             return Ok(());
         }
         progress.finish();
-        Err(self.diverged("the loss is"))
-    }
-
-    /// What ends a training that has diverged: names the checkpoint that is left.
-    fn diverged(&self, what: &str) -> anyhow::Error {
-        let Position { epoch, step, .. } = self.position;
-        let kept = match self.run.newest_checkpoint() {
-            Ok(Some(path)) => format!("the last good checkpoint is {}", path.display()),
-            Ok(None) => format!("{} has no checkpoint yet", self.run.path().display()),
-            Err(error) => format!("{error:#}"),
-        };
-        anyhow::anyhow!(
-            "{what} no longer finite at epoch {epoch}, step {step}: {kept}; start again with a smaller --blr"
-        )
+        Err(self.run.training().diverged("the loss is", &self.position))
     }
 
     fn write_metrics(&self, moment: &Moment) -> anyhow::Result<()> {
-        let path = self.run.path().join("metrics.csv");
-        let cannot = || {
-            let (path, run) = (path.display(), self.run.path().display());
-            format!("cannot write {path}; the checkpoints are kept: make room, then `host pretrain --resume {run}`")
-        };
-        let fresh = !path.exists();
-        let Moment { epoch, loss, lr, images_per_second, .. } = moment;
-        let step = self.position.step;
-        let header = if fresh { "epoch,step,loss,lr,images_per_second\n" } else { "" };
-        let line = format!("{header}{epoch},{step},{loss:.6},{lr:.6e},{images_per_second:.1}\n");
-        let mut file = std::fs::File::options().create(true).append(true).open(&path).with_context(cannot)?;
-        // In one piece, and on the disk before a checkpoint that lies behind it.
-        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).with_context(cannot)
+        let (Moment { epoch, loss, lr, images_per_second, .. }, step) = (moment, self.position.step);
+        self.run.training().write_metrics(&format!("{epoch},{step},{loss:.6},{lr:.6e},{images_per_second:.1}"))
     }
 }
 

@@ -65,7 +65,13 @@ pub unsafe fn in_blocks(product: Product<'_>, blocks: &[Block]) -> bool {
 /// How many rows to take of what is left, at most `most`: a block of one row, which loads as much of B as a full one,
 /// follows no full one.
 const fn share(left: usize, most: usize) -> usize {
-    if left > most && left < 2 * most { left.div_ceil(2) } else if left < most { left } else { most }
+    if left > most && left < 2 * most {
+        left.div_ceil(2)
+    } else if left < most {
+        left
+    } else {
+        most
+    }
 }
 
 #[cfg(test)]

@@ -102,10 +102,34 @@ macro_rules! dotprod_block {
 macro_rules! sdots {
     ([$s0:literal $s1:literal $s2:literal $s3:literal] $a:literal $lane:literal) => {
         concat!(
-            "sdot v", $s0, ".4s, v28.16b, v", $a, ".4b[", $lane, "]\n",
-            "sdot v", $s1, ".4s, v29.16b, v", $a, ".4b[", $lane, "]\n",
-            "sdot v", $s2, ".4s, v30.16b, v", $a, ".4b[", $lane, "]\n",
-            "sdot v", $s3, ".4s, v31.16b, v", $a, ".4b[", $lane, "]\n",
+            "sdot v",
+            $s0,
+            ".4s, v28.16b, v",
+            $a,
+            ".4b[",
+            $lane,
+            "]\n",
+            "sdot v",
+            $s1,
+            ".4s, v29.16b, v",
+            $a,
+            ".4b[",
+            $lane,
+            "]\n",
+            "sdot v",
+            $s2,
+            ".4s, v30.16b, v",
+            $a,
+            ".4b[",
+            $lane,
+            "]\n",
+            "sdot v",
+            $s3,
+            ".4s, v31.16b, v",
+            $a,
+            ".4b[",
+            $lane,
+            "]\n",
         )
     };
 }
@@ -179,8 +203,8 @@ macro_rules! neon_block {
 macro_rules! widening {
     ($operation:literal ($t0:literal $t1:literal) $b:literal $a:literal) => {
         concat!(
-            $operation, " v", $t0, ".8h, v", $b, ".8b, v", $a, ".8b\n",
-            $operation, "2 v", $t1, ".8h, v", $b, ".16b, v", $a, ".16b\n",
+            $operation, " v", $t0, ".8h, v", $b, ".8b, v", $a, ".8b\n", $operation, "2 v", $t1, ".8h, v", $b,
+            ".16b, v", $a, ".16b\n",
         )
     };
 }
@@ -204,10 +228,9 @@ macro_rules! pairs {
 macro_rules! whole {
     (($s0:literal $s1:literal $s2:literal $s3:literal $s4:literal $s5:literal $s6:literal $s7:literal)) => {
         concat!(
-            "addp v", $s0, ".4s, v", $s0, ".4s, v", $s1, ".4s\n",
-            "addp v", $s1, ".4s, v", $s2, ".4s, v", $s3, ".4s\n",
-            "addp v", $s2, ".4s, v", $s4, ".4s, v", $s5, ".4s\n",
-            "addp v", $s3, ".4s, v", $s6, ".4s, v", $s7, ".4s\n",
+            "addp v", $s0, ".4s, v", $s0, ".4s, v", $s1, ".4s\n", "addp v", $s1, ".4s, v", $s2, ".4s, v", $s3,
+            ".4s\n", "addp v", $s2, ".4s, v", $s4, ".4s, v", $s5, ".4s\n", "addp v", $s3, ".4s, v", $s6, ".4s, v",
+            $s7, ".4s\n",
         )
     };
 }
@@ -294,14 +317,46 @@ macro_rules! interleaved {
 macro_rules! smmlas {
     (($s0:literal $s1:literal $s2:literal $s3:literal $s4:literal $s5:literal $s6:literal $s7:literal) $a:literal) => {
         concat!(
-            "smmla v", $s0, ".4s, v", $a, ".16b, v24.16b\n",
-            "smmla v", $s1, ".4s, v", $a, ".16b, v25.16b\n",
-            "smmla v", $s2, ".4s, v", $a, ".16b, v26.16b\n",
-            "smmla v", $s3, ".4s, v", $a, ".16b, v27.16b\n",
-            "smmla v", $s4, ".4s, v", $a, ".16b, v28.16b\n",
-            "smmla v", $s5, ".4s, v", $a, ".16b, v29.16b\n",
-            "smmla v", $s6, ".4s, v", $a, ".16b, v16.16b\n",
-            "smmla v", $s7, ".4s, v", $a, ".16b, v17.16b\n",
+            "smmla v",
+            $s0,
+            ".4s, v",
+            $a,
+            ".16b, v24.16b\n",
+            "smmla v",
+            $s1,
+            ".4s, v",
+            $a,
+            ".16b, v25.16b\n",
+            "smmla v",
+            $s2,
+            ".4s, v",
+            $a,
+            ".16b, v26.16b\n",
+            "smmla v",
+            $s3,
+            ".4s, v",
+            $a,
+            ".16b, v27.16b\n",
+            "smmla v",
+            $s4,
+            ".4s, v",
+            $a,
+            ".16b, v28.16b\n",
+            "smmla v",
+            $s5,
+            ".4s, v",
+            $a,
+            ".16b, v29.16b\n",
+            "smmla v",
+            $s6,
+            ".4s, v",
+            $a,
+            ".16b, v16.16b\n",
+            "smmla v",
+            $s7,
+            ".4s, v",
+            $a,
+            ".16b, v17.16b\n",
         )
     };
 }

@@ -18,7 +18,7 @@ pub fn check(parity: &Parity, setup: &Setup) -> anyhow::Result<Vec<Check>> {
     let (model, patches) = (parity.model(true, setup, false)?, parity.patches(&device)?);
     let latent = model.forward_encoder(patches.clone(), &masks);
     let pred = model.forward_decoder(latent.clone(), &masks);
-    let target = normalize_patches(patches.clone());
+    let (target, _) = normalize_patches(patches.clone());
     let mut checks = Vec::new();
     for (name, file, found, tolerance) in [
         ("latent", "latent", values(latent.clone())?, bounds.forward),

@@ -5,16 +5,8 @@ use super::{
     files::{device, tensor},
     relative_difference,
 };
-use crate::{
-    checkpoint::Tensors,
-    model::weights::{self, official_name},
-};
+use crate::model::weights;
 use anyhow::{Context as _, ensure};
-use burn::{
-    module::{Module, ModuleMapper, Param},
-    tensor::{Gradients, Tensor},
-};
-use common::patch::PatchGrid;
 
 /// All gradients, each as a share of the parameter's largest, both through the whole loss and through that of training,
 /// which predicts removed patches alone.
@@ -24,7 +16,7 @@ use common::patch::PatchGrid;
 pub fn check(parity: &Parity, setup: &Setup) -> anyhow::Result<Vec<Check>> {
     let (device, masks) = (device(setup, true), parity.masks()?);
     let official = parity.tensors("gradients.safetensors")?;
-    let wanted = official.keys().filter(|name| !name.contains("pos_embed")).count();
+    let wanted: Vec<&String> = official.keys().filter(|name| !name.contains("pos_embed")).collect();
     let model = parity.model(true, setup, true)?;
     let patches = parity.patches(&device)?;
     let mut checks = Vec::new();
@@ -32,8 +24,9 @@ pub fn check(parity: &Parity, setup: &Setup) -> anyhow::Result<Vec<Check>> {
         ("gradients (relative)", model.forward(patches.clone(), &masks).loss),
         ("gradients, as trained (relative)", model.loss(patches.clone(), &masks)),
     ] {
-        let found = tensors_of(&model, &loss.backward(), parity.grid())?;
-        ensure!(found.len() == wanted, "{} of {wanted} gradients are there", found.len());
+        let found = weights::gradients_to_tensors(&model, &loss.backward(), parity.grid())?;
+        let missing = wanted.iter().find(|name| !found.contains_key(**name));
+        ensure!(missing.is_none(), "`{}` has no gradient", missing.map_or("", |name| name));
         let mut worst = Worst::default();
         for (name, found) in &found {
             let expected = &tensor(&official, name)?.data;
@@ -42,38 +35,4 @@ pub fn check(parity: &Parity, setup: &Setup) -> anyhow::Result<Vec<Check>> {
         checks.push(Check::worst(name, worst, setup.arithmetic().tolerance().gradients));
     }
     Ok(checks)
-}
-
-/// The gradients of all parameters of `module` by their official names and layouts.
-///
-/// # Errors
-/// Names a parameter that has none.
-pub fn tensors_of<M: Module>(module: &M, gradients: &Gradients, grid: &PatchGrid) -> anyhow::Result<Tensors> {
-    struct InPlace<'a> {
-        gradients: &'a Gradients,
-        path: Vec<String>,
-        missing: Option<String>,
-    }
-    impl ModuleMapper for InPlace<'_> {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
-        }
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            match param.val().grad(self.gradients) {
-                Some(gradient) => param.map(|_| Tensor::from_inner(gradient)),
-                None => {
-                    self.missing.get_or_insert_with(|| official_name(&self.path));
-                    param
-                }
-            }
-        }
-    }
-    // A gradient takes its parameter's place, so that names and layouts are those of parameters.
-    let mut mapper = InPlace { gradients, path: Vec::new(), missing: None };
-    let module = module.clone().map(&mut mapper);
-    ensure!(mapper.missing.is_none(), "`{}` has no gradient", mapper.missing.unwrap_or_default());
-    Ok(weights::to_tensors(&module, grid)?)
 }

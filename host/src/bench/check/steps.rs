@@ -17,9 +17,10 @@ use std::{fs, ops::Range};
 const LR: f64 = 1e-3;
 
 /// An element whose first gradient is a smaller share of its parameter's largest is not compared by itself: rounding of
-/// the sums behind it (5e-7 of the largest) is half a percent of it or more, and Adam divides by its size. Of the 87 696
-/// elements of `mae-32` these are 441, and 160 are biases of keys.
-const SMALL_GRADIENT: f64 = 1e-4;
+/// the sums behind it (5e-7 of the largest) is a twentieth of it or more, and Adam divides by its size. Of the 87 696
+/// elements of `mae-32` these are 41, in one of which the official f32 numbers are themselves off by more than the
+/// bound (`bench/adamw_rounding.py`, `docs/fidelity.md`); 160 others are biases of keys.
+const SMALL_GRADIENT: f64 = 1e-5;
 
 /// The losses of five steps, the parameters after them, and the way they went.
 ///
@@ -62,7 +63,7 @@ pub fn check(parity: &Parity, setup: &Setup) -> anyhow::Result<Vec<Check>> {
         }
         all += found.data.len();
     }
-    ensure!(compared * 50 > all * 49, "only {compared} of {all} elements have a gradient worth comparing");
+    ensure!(compared * 400 > all * 399, "only {compared} of {all} elements have a gradient worth comparing");
     let mut checks = vec![Check::worst("AdamW, losses of 5 steps", worst_loss, bounds.step_losses)];
     if let Some(bound) = bounds.parameters {
         checks.push(Check::worst("AdamW, parameters (relative)", parameters, bound));

@@ -12,11 +12,11 @@ use std::path::Path;
 /// Options of every evaluation on frozen features.
 #[derive(Debug, clap::Args)]
 pub struct EncodeArgs {
-    /// What encodes: burn in batches, or tract as on a board (model folders only) [default: burn, or tract if
-    /// --precision is given].
+    /// What encodes: burn in batches, or as on a board (model folders only) tract or the native encoder [default: burn,
+    /// or what --precision needs].
     #[arg(long, value_enum)]
     runtime: Option<Runtime>,
-    /// Forms of the model to evaluate in tract, side by side [default: its most exact].
+    /// Forms of the model to evaluate side by side: in tract, and the native one [default of tract: its most exact].
     #[arg(long, value_enum, value_name = "FORM,FORM...", value_delimiter = ',')]
     precision: Vec<Form>,
     /// Share of patches to encode.
@@ -45,6 +45,8 @@ enum Form {
     W8,
     /// Weights and activations in 8 bits.
     Int8,
+    /// The native encoder.
+    Native,
     /// Every form that the model folder has.
     All,
 }
@@ -72,31 +74,52 @@ impl EncodeArgs {
         if self.limit == Some(0) {
             return Err(misuse("--limit must be at least 1"));
         }
-        let tract = self.runtime.map_or(!self.precision.is_empty(), |runtime| runtime == Runtime::Tract);
-        if !tract && !self.precision.is_empty() {
-            return Err(misuse("--precision is for --runtime tract; burn computes in f32"));
+        let runtime = self.runtime.unwrap_or(match self.precision.is_empty() {
+            true => Runtime::Burn,
+            false => Runtime::Tract,
+        });
+        let forms = self.precision.as_slice();
+        match runtime {
+            Runtime::Burn if !forms.is_empty() => {
+                return Err(misuse("--precision is for --runtime tract; burn computes in f32"));
+            }
+            Runtime::Native if forms.iter().any(|form| *form != Form::Native) => {
+                return Err(misuse("--precision is for --runtime tract; the native encoder computes in 8 bits"));
+            }
+            Runtime::Tract if self.runtime.is_some() && forms.contains(&Form::Native) => {
+                return Err(misuse("tract does not run the native form: leave --runtime out"));
+            }
+            _ => {}
         }
-        let (spec, list) = if tract {
+        let (spec, list) = if runtime != Runtime::Burn {
             let folder = edge::linux::open_model(model)?;
-            let mut forms: Vec<Precision> = Vec::new();
-            for form in &self.precision {
-                forms.extend(match form {
-                    Form::F32 => vec![Precision::F32],
-                    Form::W8 => vec![Precision::W8],
-                    Form::Int8 => vec![Precision::Int8],
-                    Form::All => folder.forms(),
+            let mut list: Vec<Encoder> = Vec::new();
+            for form in forms {
+                list.extend(match form {
+                    Form::F32 => vec![Encoder::tract(&folder, Precision::F32)],
+                    Form::W8 => vec![Encoder::tract(&folder, Precision::W8)],
+                    Form::Int8 => vec![Encoder::tract(&folder, Precision::Int8)],
+                    Form::Native => vec![Encoder::native(&folder)],
+                    // A wish for tract is one for all that it can run.
+                    Form::All if self.runtime.is_some() => {
+                        folder.forms().into_iter().map(|form| Encoder::tract(&folder, form)).collect()
+                    }
+                    Form::All => Encoder::all(&folder),
                 });
             }
-            if forms.is_empty() {
-                forms.push(folder.default_form());
+            if list.is_empty() {
+                list.push(match runtime {
+                    Runtime::Native => Encoder::native(&folder),
+                    _ => Encoder::tract(&folder, folder.default_form()),
+                });
             }
             let mut seen = std::collections::BTreeSet::new();
-            forms.retain(|form| seen.insert(*form));
-            if let Some(form) = forms.iter().find(|form| !folder.forms().contains(form)) {
-                let present = folder.forms().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            list.retain(|encoder| seen.insert(encoder.form()));
+            let present: Vec<String> = Encoder::all(&folder).iter().map(Encoder::form).collect();
+            if let Some(form) = list.iter().map(Encoder::form).find(|form| !present.contains(form)) {
+                let present = present.join(", ");
                 return Err(misuse(format!("{} has no {form} form; it has {present}", model.display())));
             }
-            let list = forms.iter().map(|form| Encoder::Tract { folder: folder.clone(), form: *form }).collect();
             (*folder.spec(), list)
         } else {
             let (spec, tensors) = load_encoder(model)?;

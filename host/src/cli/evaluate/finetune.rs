@@ -1,19 +1,20 @@
 //! `host evaluate finetune`.
 
 use super::{
-    output::{check_png, write_confusion},
-    recipe::{Folders, Found, RecipeArgs, describe, train},
+    options::Options,
+    output::{finish, percent, write_confusion},
+    recipe::{Part, RecipeArgs, Switch},
+    tuning::{Run, RunningArgs, configure},
 };
 use crate::{
     cli::pretrain::{new_name, stop_on_ctrl_c},
     device,
-    evaluate::confusion::Confusion,
     train::{
         finetune::folder::{FILE, FinetuneFolder},
         trainer::Outcome,
     },
 };
-use edge::exit::{called, misuse};
+use edge::exit::called;
 use std::{
     path::{Path, PathBuf},
     time::Instant,
@@ -23,17 +24,19 @@ use std::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    folders: Folders,
+    options: Options,
+    #[command(flatten)]
+    running: RunningArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
+    /// Whether the table of positions is trained, too, as the reference does.
+    #[arg(long, value_enum, default_value = "on", conflicts_with = "resume")]
+    train_positions: Switch,
     /// The folder to make [default: runs/finetune-DATE-TIME].
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Draw which class is taken for which after the last epoch, as a PNG picture.
-    #[arg(long, value_name = "FILE")]
-    confusion: Option<PathBuf>,
     /// Continue the fine-tuning in this folder.
-    #[arg(long, value_name = "DIR", conflicts_with = "RecipeArgs")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["RecipeArgs", "model"])]
     resume: Option<PathBuf>,
 }
 
@@ -42,57 +45,46 @@ pub struct Args {
 /// # Errors
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    check_png(args.confusion.as_deref())?;
-    let (chosen, json) = (device::choose(args.folders.device)?, args.folders.json);
-    let (folder, config, images, encoder) = match &args.resume {
-        Some(path) => {
-            let (folder, mut config) = FinetuneFolder::open(path)?;
-            let images = args.folders.moved(&mut config)?;
-            if folder.load()?.is_none() {
-                let shown = path.display();
-                return Err(misuse(format!("{shown} has no checkpoint yet: start again with --out {shown}")));
-            }
-            (folder, config, images, None)
-        }
+    let Args { options, running, recipe, .. } = &args;
+    let picture = options.confusion()?;
+    let (chosen, json) = (device::choose(running.device)?, options.json);
+    let run = match &args.resume {
+        Some(path) => Run::resume(path, options, &running.saving)?,
         None => {
-            let (config, images, encoder) = args.recipe.config(&args.folders, &chosen, None)?;
+            let part = Part { blocks: None, positions: args.train_positions == Switch::On };
+            let (config, images, encoder) = configure(options, recipe, &running.saving, &chosen, part)?;
             let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name("finetune")));
-            (FinetuneFolder::create(&path, &config)?, config, images, encoder)
+            Run { folder: FinetuneFolder::create(&path, &config)?, config, images, encoder }
         }
     };
-    let shown = folder.path().display();
     if !json {
         edge::say!("device   {}", chosen.description);
-        describe(&config, &images, folder.path());
+        run.describe();
     }
     let (stop, begun) = (stop_on_ctrl_c()?, Instant::now());
-    let counts = (images.train.len(), images.test.len(), images.classes.len());
-    let classes = config.classes.clone();
-    let Found { outcome, best, last, verdicts } =
-        train(&folder, config, images, encoder.as_ref(), &chosen, &stop, args.confusion.is_some())?;
-    if let (Some(path), Some(verdicts)) = (&args.confusion, verdicts) {
-        let confusion = Confusion::new(&classes, &verdicts.predictions, &verdicts.labels);
-        let title = format!("{:.2} % after fine-tuning", verdicts.accuracy() * 100.0);
-        write_confusion(path, &title, &confusion)?;
+    let (folder, config) = (run.folder.clone(), run.config.clone());
+    let (train, test) = (run.images.train.len(), run.images.test.len());
+    let found = run.train(&chosen, &stop, true)?;
+    let confusion = found.confusion(&config.classes);
+    if let (Some(path), Some(confusion), Some(last)) = (&picture, &confusion, &found.last) {
+        write_confusion(path, &format!("{} after fine-tuning", percent(last.test_accuracy)), confusion)?;
     }
+    let rows: Vec<_> = found.row("all parameters").into_iter().collect();
+    let finished = found.outcome == Outcome::Finished;
+    let result = serde_json::json!({
+        "rows": rows, "finished": finished, "run": folder.path(), "recipe": config.recipe, "train_images": train,
+        "test_images": test, "classes": confusion.map(|confusion| confusion.per_class()),
+    });
+    finish("finetune", options, &config.model, result, finished)?;
     if json {
-        let (accuracy, best_accuracy) = (last.map(|m| m.test_accuracy), best.map(|m| m.test_accuracy));
-        edge::say!(
-            "{}",
-            serde_json::json!({
-                "run": folder.path(), "finished": outcome == Outcome::Finished, "train_images": counts.0,
-                "test_images": counts.1, "classes": counts.2, "epochs": last.map_or(0, |m| m.epoch),
-                "train_loss": last.map(|m| m.train_loss), "accuracy": accuracy, "best_accuracy": best_accuracy,
-                "best_epoch": best.map(|m| m.epoch),
-            })
-        );
         return Ok(());
     }
-    if let (Some(best), Some(last)) = (best, last) {
-        let (best, at, last) = (best.test_accuracy * 100.0, best.epoch, last.test_accuracy * 100.0);
-        edge::say!("accuracy {last:.2} % after the last epoch, {best:.2} % after the best, {at}");
+    if let (Some(best), Some(last)) = (found.best, found.last) {
+        let (best, at, last) = (percent(best.test_accuracy), best.epoch, percent(last.test_accuracy));
+        edge::say!("accuracy {last} after the last epoch, {best} after the best, {at}");
     }
-    match outcome {
+    let shown = folder.path().display();
+    match found.outcome {
         Outcome::Stopped(checkpoint) => {
             edge::say!("stopped  saved {}", checkpoint.display());
             edge::say!("next     {} evaluate finetune --resume {shown}", called("host"));

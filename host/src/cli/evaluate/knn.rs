@@ -2,7 +2,8 @@
 
 use super::{
     encoders::{EncodeArgs, Encoders},
-    output::{check_png, finish, percent, write_confusion},
+    options::{Folders, Options},
+    output::{finish, percent, write_confusion},
     sets::Sets,
 };
 use crate::{
@@ -18,20 +19,12 @@ use anyhow::Context as _;
 use burn::tensor::Device;
 use common::model::EncoderSpec;
 use edge::exit::misuse;
-use std::path::PathBuf;
 
 /// Options of `host evaluate knn`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run folder or a model folder.
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// Training images, one folder a class.
-    #[arg(long, value_name = "DIR")]
-    train: PathBuf,
-    /// Test images, one folder a class.
-    #[arg(long, value_name = "DIR")]
-    test: PathBuf,
+    #[command(flatten)]
+    options: Options,
     /// Neighbours; several numbers for a row each.
     #[arg(long, value_name = "K,K...", default_value = "20", value_delimiter = ',')]
     k: Vec<usize>,
@@ -43,12 +36,6 @@ pub struct Args {
     /// Also evaluate the same encoder with random weights, and raw pixels.
     #[arg(long)]
     baselines: bool,
-    /// Draw which class is taken for which, of the table's first row.
-    #[arg(long, value_name = "FILE.png")]
-    confusion: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Prints accuracies.
@@ -59,13 +46,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.k.contains(&0) || !args.temperature.iter().all(|t| t.is_finite() && *t > 0.0) {
         return Err(misuse("--k must be at least 1 and --temperature positive"));
     }
-    check_png(args.confusion.as_deref())?;
-    let encoders = args.encode.open(&args.model)?;
+    let (picture, json) = (args.options.confusion()?, args.options.json);
+    let Folders { model, train, test } = args.options.folders()?;
+    let encoders = args.encode.open(&model)?;
     let spec = encoders.spec;
-    let sets = Sets::read(&args.train, &args.test, &spec, args.encode.limit)?;
+    let sets = Sets::read(&train, &test, &spec, args.encode.limit)?;
     let vote = |k: &usize| args.temperature.iter().map(|t| Vote { k: *k, temperature: *t }).collect::<Vec<_>>();
     let votes: Vec<Vote> = args.k.iter().flat_map(vote).collect();
-    if !args.json {
+    if !json {
         let (train, test) = (sets.train.images.len(), sets.test.images.len());
         edge::say!(
             "kNN accuracy, cosine, {train} training and {test} test images, {} of the patches",
@@ -73,7 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         );
         edge::say!("features          k  temperature  accuracy");
     }
-    let mut table = Table { votes: &votes, sets: &sets, rows: Vec::new(), first: None, silent: args.json };
+    let mut table = Table { votes: &votes, sets: &sets, rows: Vec::new(), first: None, silent: json };
     for encoder in &encoders.list {
         let encode = |images: &[Vec<u8>]| encoders.encode(encoder, images, 0);
         table.add(&encoder.name(), encode(&sets.train.images)?, encode(&sets.test.images)?)?;
@@ -90,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let Table { rows, first, .. } = table;
     let first = first.context("nothing was evaluated")?;
     let confusion = Confusion::new(&sets.classes, &first, &sets.test_labels);
-    if let Some(path) = &args.confusion {
+    if let Some(path) = &picture {
         let title = format!("kNN, {}", percent(accuracy(&first, &sets.test_labels)));
         write_confusion(path, &title, &confusion)?;
     }
@@ -98,8 +86,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         "rows": rows, "keep": args.encode.keep, "train_images": sets.train.images.len(),
         "test_images": sets.test.images.len(), "classes": confusion.per_class(),
     });
-    finish("knn", &args.model, result, args.json)?;
-    Ok(())
+    finish("knn", &args.options, &model, result, true)
 }
 
 /// Judges features and prints a row for each way to vote.

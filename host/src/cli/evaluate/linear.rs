@@ -2,7 +2,8 @@
 
 use super::{
     encoders::{EncodeArgs, Encoders},
-    output::{check_png, finish, percent, write_confusion},
+    options::{Folders, Options},
+    output::{finish, percent, write_confusion},
     sets::Sets,
     views::augmented,
 };
@@ -21,20 +22,16 @@ use edge::{
     head_file::{FILE_NAME, HeadDescription},
 };
 use ndarray::Array2;
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 /// Options of `host evaluate linear`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run folder or a model folder.
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// Training images, one folder a class. Each is encoded once, as it is, unless --views is given.
-    #[arg(long, value_name = "DIR")]
-    train: PathBuf,
-    /// Test images, one folder a class.
-    #[arg(long, value_name = "DIR")]
-    test: PathBuf,
+    #[command(flatten)]
+    options: Options,
     #[command(flatten)]
     encode: EncodeArgs,
     /// How the classifier is trained; several for a row each.
@@ -50,7 +47,8 @@ pub struct Args {
     /// (adamw)].
     #[arg(long, value_name = "X")]
     blr: Option<f64>,
-    /// Encode this many random crops (with flips) of each training image too, as the paper's probe sees them.
+    /// Encode this many random crops (with flips) of each training image too, as the paper's probe sees them; without it
+    /// each is encoded once, as it is.
     #[arg(long, value_name = "N", default_value_t = 0)]
     views: u64,
     /// Save the first row's classifier here: a folder or FILE.safetensors.
@@ -59,12 +57,6 @@ pub struct Args {
     /// Save the first row's classifier beside the encoder, in the model folder.
     #[arg(long)]
     save_head: bool,
-    /// Draw which class is taken for which, of the table's first row.
-    #[arg(long, value_name = "FILE.png")]
-    confusion: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Trains classifiers on frozen features and prints their accuracies.
@@ -72,14 +64,14 @@ pub struct Args {
 /// # Errors
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    check_png(args.confusion.as_deref())?;
-    let heads = check(&args)?;
-    let encoders = args.encode.open(&args.model)?;
-    let sets = Sets::read(&args.train, &args.test, &encoders.spec, args.encode.limit)?;
+    let (picture, json, folders) = (args.options.confusion()?, args.options.json, args.options.folders()?);
+    let heads = check(&args, &folders.model)?;
+    let encoders = args.encode.open(&folders.model)?;
+    let sets = Sets::read(&folders.train, &folders.test, &encoders.spec, args.encode.limit)?;
     let images = sets.train.images.len();
     let recipes: Vec<Recipe> = args.method.iter().map(|method| recipe(&args, *method, images)).collect();
     let many = encoders.list.len() > 1;
-    if !args.json {
+    if !json {
         let (test, keep) = (sets.test.images.len(), args.encode.keep);
         edge::say!("linear probe, {images} training and {test} test images, {keep} of the patches");
         edge::say!("features    method  accuracy    train  {}", if many { "head of the first form" } else { "" });
@@ -89,7 +81,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     // Heads of the first form, one a recipe: what becomes of them on the others?
     let mut of_first_form: Vec<LinearHead> = Vec::new();
     for encoder in &encoders.list {
-        let set = training_set(&args, &encoders, encoder, &sets)?;
+        let set = training_set(&args, &folders, &encoders, encoder, &sets)?;
         let test = matrix(encoders.encode(encoder, &sets.test.images, 0)?)?;
         for (place, recipe) in recipes.iter().enumerate() {
             let begun = Instant::now();
@@ -101,13 +93,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let right = accuracy(&found, &sets.test_labels);
             let foreign =
                 of_first_form.get(place).map(|head| accuracy(&head.predict(test.view()), &sets.test_labels));
-            if !args.json {
+            if !json {
                 let (name, method) = (encoder.name(), recipe.method.to_string());
                 let foreign = foreign.map(percent).unwrap_or_default();
                 edge::say!("{name:<10}  {method:<6}  {:>8}  {seconds:>5.1} s  {foreign}", percent(right));
             }
             let mut row = serde_json::json!({
-                "name": encoder.name(), "accuracy": right, "train_seconds": seconds, "recipe": recipe,
+                "name": encoder.name(), "method": recipe.method, "accuracy": right, "train_seconds": seconds, "recipe": recipe,
             });
             if let Some(foreign) = foreign {
                 row["accuracy_of_first_forms_head"] = foreign.into();
@@ -122,13 +114,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let (classifier, found) = first.context("nothing was evaluated")?;
     let confusion = Confusion::new(&sets.classes, &found, &sets.test_labels);
     let right = accuracy(&found, &sets.test_labels);
-    if let Some(path) = &args.confusion {
+    if let Some(path) = &picture {
         write_confusion(path, &format!("linear probe, {}, {}", recipes[0].method, percent(right)), &confusion)?;
     }
     let description = describe(&args, &encoders, &sets, &recipes[0], right);
     for path in &heads {
         head::save(path, description.clone(), &classifier)?;
-        if !args.json {
+        if !json {
             edge::say!("head     {}", path.display());
         }
     }
@@ -136,12 +128,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         "rows": rows, "keep": args.encode.keep, "views": args.views, "train_images": images,
         "test_images": sets.test.images.len(), "classes": confusion.per_class(), "heads": heads,
     });
-    finish("linear", &args.model, result, args.json)?;
-    Ok(())
+    finish("linear", &args.options, &folders.model, result, true)
 }
 
 /// Refuses impossible options before the work is done; returns where the head goes.
-fn check(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
+fn check(args: &Args, model: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if args.epochs == Some(0) || args.batch_size == Some(0) {
         return Err(misuse("--epochs and --batch-size must be at least 1"));
     }
@@ -154,14 +145,14 @@ fn check(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
     }
     let mut heads = Vec::new();
     if args.save_head {
-        if !args.model.join("model.toml").exists() {
+        if !model.join("model.toml").exists() {
             return Err(misuse(format!(
                 "--save-head writes into a model folder, and {} is none: export it first, or name a file with \
                  --out-head",
-                args.model.display()
+                model.display()
             )));
         }
-        heads.push(args.model.join(FILE_NAME));
+        heads.push(model.join(FILE_NAME));
     }
     heads.extend(args.out_head.as_deref().map(head::file_at).transpose()?);
     Ok(heads)
@@ -181,10 +172,16 @@ fn recipe(args: &Args, method: Method, images: usize) -> Recipe {
 }
 
 /// Features of the training images, and of augmented views of them.
-fn training_set(args: &Args, encoders: &Encoders, encoder: &Encoder, sets: &Sets) -> anyhow::Result<TrainingSet> {
+fn training_set(
+    args: &Args,
+    folders: &Folders,
+    encoders: &Encoders,
+    encoder: &Encoder,
+    sets: &Sets,
+) -> anyhow::Result<TrainingSet> {
     let mut rows = encoders.encode(encoder, &sets.train.images, 0)?;
     for view in 1..=args.views {
-        let images = augmented(&args.train, &sets.train.names, &encoders.spec, (args.encode.seed, view))?;
+        let images = augmented(&folders.train, &sets.train.names, &encoders.spec, (args.encode.seed, view))?;
         rows.extend(encoders.encode(encoder, &images, view)?);
     }
     Ok(TrainingSet { rows: matrix(rows)?, labels: sets.train_labels.clone(), classes: sets.classes.len() })

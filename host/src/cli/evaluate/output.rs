@@ -1,11 +1,11 @@
 //! What every way of evaluating prints and writes at its end.
 
+use super::options::Options;
 use crate::{
     checkpoint::atomic,
     evaluate::{confusion::Confusion, record},
 };
 use anyhow::Context as _;
-use edge::exit::misuse;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -13,19 +13,6 @@ use std::path::Path;
 #[must_use]
 pub fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
-}
-
-/// Refuses a name for the confusion picture before the work is done.
-///
-/// # Errors
-/// If it does not end in .png.
-pub fn check_png(path: Option<&Path>) -> anyhow::Result<()> {
-    match path {
-        Some(path) if path.extension().is_none_or(|extension| extension != "png") => {
-            Err(misuse(format!("--confusion {}: the name must end in .png", path.display())))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Writes the picture of a confusion matrix.
@@ -37,18 +24,27 @@ pub fn write_confusion(path: &Path, title: &str, confusion: &Confusion) -> anyho
     atomic::write_file(path, &png).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Completes the result with what all kinds have, prints it if it is asked for, and keeps it if `model` is a run folder.
-/// `kind`: the sub-command; `model`: the run or model folder; `result`: an object with `rows: [{name, accuracy, ..}]`.
+/// Completes the result with what all kinds have, prints it if it is asked for, and keeps it if it is `whole` and `model`
+/// is a run folder. `kind`: the sub-command; `model`: the run or model folder; `result`: an object with
+/// `rows: [{name, accuracy, ..}]`. A confusion picture inside the run folder becomes part of the report.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn finish(kind: &str, model: &Path, mut result: Value, print: bool) -> anyhow::Result<()> {
+pub fn finish(kind: &str, options: &Options, model: &Path, mut result: Value, whole: bool) -> anyhow::Result<()> {
     result["kind"] = json!(kind);
     result["model"] = json!(model);
     result["command"] = json!(record::command());
-    if print {
+    let picture = options.confusion()?.and_then(|path| path.canonicalize().ok());
+    if let Some((picture, model)) = picture.zip(model.canonicalize().ok())
+        && let Ok(inside) = picture.strip_prefix(model)
+    {
+        result["confusion_png"] = json!(inside);
+    }
+    if options.json {
         edge::say!("{result}");
     }
-    record::save(model, kind, &result)?;
+    if whole {
+        record::save(model, kind, &result)?;
+    }
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! `host evaluate partial`.
 
-use super::recipe::{Folders, Found, RecipeArgs, check, describe, train};
+use super::{
+    options::Options,
+    output::{finish, percent, write_confusion},
+    recipe::{Part, RecipeArgs, check},
+    tuning::{Found, Run, RunningArgs, configure},
+};
 use crate::{
     cli::pretrain::{new_name, stop_on_ctrl_c},
     device,
@@ -22,7 +27,9 @@ const DEFAULT: [f64; 5] = [0.0, 0.5, 1.0, 2.0, 4.0];
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    folders: Folders,
+    options: Options,
+    #[command(flatten)]
+    running: RunningArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
     /// How many last blocks to train, each in a run of its own: 0 the head alone, 0.5 the last block's MLP, or a number
@@ -39,13 +46,17 @@ pub struct Args {
 /// # Errors
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let (chosen, json) = (device::choose(args.folders.device)?, args.folders.json);
+    let Args { options, running, recipe, .. } = &args;
+    let picture = options.confusion()?;
+    let (chosen, json) = (device::choose(running.device)?, options.json);
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name("partial")));
     // What is impossible is said before the first of many trainings, not between them.
-    let config = args.recipe.config(&args.folders, &chosen, Some(0.0))?.0;
+    let part = |blocks| Part { blocks: Some(blocks), positions: false };
+    let (config, images, _) = configure(options, recipe, &running.saving, &chosen, part(0.0))?;
+    let (train, test) = (images.train.len(), images.test.len());
     let depth = f64::from(config.encoder.depth);
     let usual = || DEFAULT.into_iter().filter(|blocks| *blocks <= depth).collect();
-    let all: Vec<f64> = args.blocks.unwrap_or_else(usual);
+    let all: Vec<f64> = args.blocks.clone().unwrap_or_else(usual);
     for blocks in &all {
         let config =
             FinetuneConfig { recipe: Recipe { blocks: Some(*blocks), ..config.recipe.clone() }, ..config.clone() };
@@ -56,62 +67,81 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         edge::say!("device   {}", chosen.description);
     }
     let stop = stop_on_ctrl_c()?;
-    let mut rows = Vec::new();
+    let (mut done, mut finished): (Vec<(f64, Found)>, _) = (Vec::new(), true);
     for blocks in all {
-        let (config, images, encoder) = args.recipe.config(&args.folders, &chosen, Some(blocks))?;
+        let (mut config, images, encoder) = configure(options, recipe, &running.saving, &chosen, part(blocks))?;
         let path = run_path(&out, blocks);
         let folder = match begun(&path, &config)? {
-            Some(folder) => folder,
+            Some(known) => {
+                config.checkpoints = running.saving.apply(known.checkpoints)?;
+                FinetuneFolder::reopen(&path, &config)?
+            }
             None => FinetuneFolder::create(&path, &config)?,
         };
+        let run = Run { folder, config, images, encoder };
         if !json {
-            describe(&config, &images, folder.path());
+            run.describe();
         }
-        let Found { outcome, best, last, .. } =
-            train(&folder, config, images, encoder.as_ref(), &chosen, &stop, false)?;
-        if let Outcome::Stopped(checkpoint) = outcome {
-            edge::note!(
-                "stopped; saved {}; the same command with --out {} goes on",
-                checkpoint.display(),
-                out.display()
-            );
+        let found = run.train(&chosen, &stop, done.is_empty())?;
+        if let Outcome::Stopped(checkpoint) = &found.outcome {
+            let (checkpoint, out) = (checkpoint.display(), out.display());
+            edge::note!("stopped; saved {checkpoint}; the same command with --out {out} goes on");
+            finished = false;
             break;
         }
-        if let (Some(best), Some(last)) = (best, last) {
-            rows.push((blocks, last.test_accuracy, best.test_accuracy));
-        }
+        done.push((blocks, found));
     }
-    if json {
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(blocks, accuracy, best)| {
-                serde_json::json!({ "blocks": blocks, "accuracy": accuracy, "best_accuracy": best })
-            })
-            .collect();
-        edge::say!("{}", serde_json::json!({ "run": out, "rows": rows }));
-    } else {
+    let confusion = done.first().and_then(|(_, found)| found.confusion(&config.classes));
+    if let (Some(path), Some(confusion), Some((blocks, Found { last: Some(last), .. }))) =
+        (&picture, &confusion, done.first())
+    {
+        write_confusion(path, &format!("{}, trained: {}", percent(last.test_accuracy), name(*blocks)), confusion)?;
+    }
+    let row = |(blocks, found): &(f64, Found)| {
+        let mut row = found.row(&name(*blocks))?;
+        row["blocks"] = (*blocks).into();
+        Some(row)
+    };
+    let rows: Vec<_> = done.iter().filter_map(row).collect();
+    if !json {
         edge::say!("{:>6}  {:>8}  {:>8}", "blocks", "last", "best");
-        for (blocks, accuracy, best) in rows {
-            edge::say!("{blocks:>6}  {:>6.2} %  {:>6.2} %", accuracy * 100.0, best * 100.0);
+        for (blocks, found) in &done {
+            if let (Some(last), Some(best)) = (found.last, found.best) {
+                edge::say!("{blocks:>6}  {:>8}  {:>8}", percent(last.test_accuracy), percent(best.test_accuracy));
+            }
         }
     }
-    Ok(())
+    let result = serde_json::json!({
+        "rows": rows, "finished": finished, "run": out, "recipe": Recipe { blocks: None, ..config.recipe }, "train_images": train,
+        "test_images": test, "classes": confusion.map(|confusion| confusion.per_class()),
+    });
+    finish("partial", options, &config.model, result, finished)
+}
+
+/// What is trained.
+fn name(blocks: f64) -> String {
+    match blocks {
+        0.0 => "head alone".into(),
+        0.5 => "half a block".into(),
+        1.0 => "last block".into(),
+        _ => format!("last {blocks} blocks"),
+    }
 }
 
 fn run_path(out: &Path, blocks: f64) -> PathBuf {
     out.join(format!("blocks-{blocks}"))
 }
 
-/// The folder of a run with this configuration, if it was begun before.
-fn begun(path: &Path, config: &FinetuneConfig) -> anyhow::Result<Option<FinetuneFolder>> {
+/// The configuration of a run that was begun before, and of which `config` is a repetition.
+fn begun(path: &Path, config: &FinetuneConfig) -> anyhow::Result<Option<FinetuneConfig>> {
     if !path.join(FILE).exists() {
         return Ok(None);
     }
-    let (folder, known) = FinetuneFolder::open(path)?;
+    let known = FinetuneFolder::open(path)?.1;
     let same = known.recipe == config.recipe && known.encoder == config.encoder && known.classes == config.classes;
     if !same {
         let shown = path.display();
         return Err(misuse(format!("{shown} holds a run with another recipe, model or classes: name another --out")));
     }
-    Ok(Some(folder))
+    Ok(Some(known))
 }

@@ -1,57 +1,28 @@
-//! What `host evaluate finetune` and `partial` have in common: options, images, one run.
+//! The recipe that `host evaluate finetune` and `partial` share, as options.
 
-use crate::{
-    checkpoint::Tensors,
-    data::{
-        dataset::Dataset,
-        labelled::{CropKind, Labelled},
-    },
-    device::{Chosen, DeviceChoice},
-    model::classifier::HeadPool,
-    train::{
-        finetune::{
-            config::{FORMAT, FinetuneConfig, Recipe},
-            folder::{FinetuneFolder, Metrics},
-            trainer::{Finetuner, Verdicts},
-        },
-        run_folder::load_encoder,
-        trainer::Outcome,
-    },
-};
-use anyhow::Context as _;
+use crate::{data::labelled::CropKind, model::classifier::HeadPool, train::finetune::config::Recipe};
 use common::model::EncoderSpec;
 use edge::exit::misuse;
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
-};
 
 /// Images up to this side are moved rather than cropped.
 const SMALL: u32 = 64;
 
-/// Where images lie, and where to compute.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Folders {
-    /// Training images, one folder a class.
-    #[arg(long, value_name = "DIR")]
-    train: Option<PathBuf>,
-    /// Test images, one folder a class.
-    #[arg(long, value_name = "DIR")]
-    test: Option<PathBuf>,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value = "auto")]
-    pub device: DeviceChoice,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// `on` or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Switch {
+pub enum Switch {
+    /// Done.
     On,
+    /// Not done.
     Off,
+}
+
+/// Which parameters are trained.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// How many last blocks; all parameters without it.
+    pub blocks: Option<f64>,
+    /// Whether the table of positions is among all parameters.
+    pub positions: bool,
 }
 
 /// `--pool`.
@@ -66,9 +37,6 @@ enum PoolArg {
 /// The recipe; its defaults are the paper's for ViT-B (table 9) but for the batch.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RecipeArgs {
-    /// A run folder or a model folder.
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
     /// Start from random weights instead of the model's, as a baseline.
     #[arg(long)]
     from_scratch: bool,
@@ -131,32 +99,12 @@ pub struct RecipeArgs {
     seed: u64,
 }
 
-/// Training and test images with their classes' names.
-pub struct Images {
-    /// Training images.
-    pub train: Labelled,
-    /// Test images.
-    pub test: Labelled,
-    /// Names of the classes, in alphabetical order.
-    pub classes: Vec<String>,
-}
-
-/// What a run came to.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The line of the best epoch, the first of equals; none before the first.
-    pub best: Option<Metrics>,
-    /// The line of the last epoch.
-    pub last: Option<Metrics>,
-    /// What the finished classifier says about the test images, if it was asked.
-    pub verdicts: Option<Verdicts>,
-}
-
 impl RecipeArgs {
-    /// The recipe for `spec`, with `blocks` to train.
-    fn recipe(&self, spec: &EncoderSpec, blocks: Option<f64>) -> anyhow::Result<Recipe> {
+    /// The recipe for `spec`, with `part` to train.
+    ///
+    /// # Errors
+    /// As misuse, if a number is impossible.
+    pub fn recipe(&self, spec: &EncoderSpec, part: Part) -> anyhow::Result<Recipe> {
         let small = spec.image_height.max(spec.image_width) <= SMALL;
         let recipe = Recipe {
             epochs: self.epochs,
@@ -178,7 +126,8 @@ impl RecipeArgs {
                 PoolArg::Mean => HeadPool::Mean,
             },
             keep: self.keep,
-            blocks,
+            blocks: part.blocks,
+            train_positions: part.positions,
             from_scratch: self.from_scratch,
             limit: self.limit,
             test_limit: self.test_limit,
@@ -186,58 +135,6 @@ impl RecipeArgs {
         };
         check(&recipe, spec)?;
         Ok(recipe)
-    }
-
-    /// The configuration of a new run, its images, and the encoder to start from, if any.
-    ///
-    /// # Errors
-    /// If an option is missing or impossible, or a folder unusable.
-    pub fn config(
-        &self,
-        folders: &Folders,
-        device: &Chosen,
-        blocks: Option<f64>,
-    ) -> anyhow::Result<(FinetuneConfig, Images, Option<Tensors>)> {
-        let needed = |folder: &Option<PathBuf>, option| {
-            folder.clone().ok_or_else(|| misuse(format!("{option} DIR is needed: --model, --train and --test")))
-        };
-        let model = needed(&self.model, "--model")?;
-        let (train, test) = (needed(&folders.train, "--train")?, needed(&folders.test, "--test")?);
-        let (spec, tensors) = load_encoder(&model)?;
-        let recipe = self.recipe(&spec, blocks)?;
-        let images = images(&train, &test, &spec, &recipe)?;
-        let config = FinetuneConfig {
-            format: FORMAT,
-            host_version: env!("CARGO_PKG_VERSION").into(),
-            device: device.description.clone(),
-            model,
-            train,
-            test,
-            classes: images.classes.clone(),
-            recipe,
-            encoder: spec,
-        };
-        let encoder = (!self.from_scratch).then_some(tensors);
-        Ok((config, images, encoder))
-    }
-}
-
-impl Folders {
-    /// The images of a run that is continued, which may have moved.
-    ///
-    /// # Errors
-    /// If a folder is unusable, or has other classes.
-    pub fn moved(&self, config: &mut FinetuneConfig) -> anyhow::Result<Images> {
-        for (place, given) in [(&mut config.train, &self.train), (&mut config.test, &self.test)] {
-            given.iter().for_each(|given| place.clone_from(given));
-        }
-        let images = images(&config.train, &config.test, &config.encoder, &config.recipe)?;
-        if images.classes != config.classes {
-            let (found, known) = (images.classes.join(", "), config.classes.join(", "));
-            let folder = config.train.display();
-            return Err(misuse(format!("{folder} has the classes {found}, but this run began with {known}")));
-        }
-        Ok(images)
     }
 }
 
@@ -286,86 +183,4 @@ pub fn check(recipe: &Recipe, spec: &EncoderSpec) -> anyhow::Result<()> {
         )));
     }
     Ok(())
-}
-
-fn images(train: &Path, test: &Path, spec: &EncoderSpec, recipe: &Recipe) -> anyhow::Result<Images> {
-    let channels = spec.channels as usize;
-    let open = |folder: &Path| -> anyhow::Result<Arc<Dataset>> {
-        // Its own message speaks of --data.
-        let found = edge::image_source::find(folder);
-        found.map_err(|error| misuse(format!("{error}; --train and --test take a folder of images a class")))?;
-        let dataset = Dataset::folder(folder, channels)?;
-        if dataset.classes().is_empty() {
-            let shown = folder.display();
-            return Err(misuse(format!(
-                "{shown} has images outside class folders: put each in a folder of its class"
-            )));
-        }
-        Ok(Arc::new(dataset))
-    };
-    let (train_set, test_set) = (open(train)?, open(test)?);
-    let classes = train_set.classes().to_vec();
-    let numbers: BTreeMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
-    let number = |class: &str| {
-        numbers.get(class).copied().ok_or_else(|| {
-            misuse(format!(
-                "the class {class} of {} has no images in {}: --train and --test need the same class folders",
-                test.display(),
-                train.display()
-            ))
-        })
-    };
-    let train = Labelled::new(train_set.clone(), classes.len(), number, recipe.limit)?;
-    let test = Labelled::new(test_set, classes.len(), number, recipe.test_limit)?;
-    if train.len() < recipe.batch_size {
-        let (count, batch) = (train.len(), recipe.batch_size);
-        return Err(misuse(format!("{count} images are fewer than one batch of {batch}: use --batch-size {count}")));
-    }
-    Ok(Images { train, test, classes })
-}
-
-/// Says what is about to be trained.
-pub fn describe(config: &FinetuneConfig, images: &Images, path: &Path) {
-    let (train, test, classes) = (images.train.len(), images.test.len(), images.classes.len());
-    let (spec, recipe) = (&config.encoder, &config.recipe);
-    edge::say!("data     {train} training and {test} test images, {classes} classes");
-    let start = if recipe.from_scratch { "random weights".into() } else { config.model.display().to_string() };
-    edge::say!("model    {}x{} from {start}", spec.dim, spec.depth);
-    let steps = train / recipe.batch_size;
-    edge::say!(
-        "train    {} epochs of {steps} steps, {} images a step; Ctrl-C saves",
-        recipe.epochs,
-        recipe.batch_size
-    );
-    edge::say!("run      {}", path.display());
-}
-
-/// Trains to the end or until `stop`, and with `judge` has the finished classifier judge the test images once more.
-///
-/// # Errors
-/// As [`Finetuner::run`].
-pub fn train(
-    folder: &FinetuneFolder,
-    config: FinetuneConfig,
-    images: Images,
-    encoder: Option<&Tensors>,
-    device: &Chosen,
-    stop: &AtomicBool,
-    judge: bool,
-) -> anyhow::Result<Found> {
-    let Images { train, test, .. } = images;
-    let mut finetuner = Finetuner::new(folder.clone(), config, (train, test), encoder, &device.device)?;
-    let outcome = finetuner.run(stop)?;
-    let metrics = folder.metrics()?;
-    let better = |best: Option<Metrics>, line: &Metrics| match best {
-        Some(best) if best.test_accuracy >= line.test_accuracy => Some(best),
-        _ => Some(*line),
-    };
-    let best = metrics.iter().fold(None, better);
-    let verdicts = (judge && outcome == Outcome::Finished).then(|| finetuner.test(|line| edge::note!("{line}")));
-    let found = Found { outcome, best, last: metrics.last().copied(), verdicts: verdicts.transpose()? };
-    if found.outcome == Outcome::Finished {
-        found.last.context("metrics.csv has lost its lines")?;
-    }
-    Ok(found)
 }

@@ -9,8 +9,9 @@ use crate::{
         MaeConfig,
         classifier::{HeadPool, Trained},
     },
+    train::policy::CheckpointPolicy,
 };
-use common::model::{EncoderSpec, Pooling};
+use common::model::{EncoderSpec, Pooling, PositionKind};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -56,6 +57,10 @@ pub struct Recipe {
     /// How many last blocks are trained, 0 for the head alone and 0.5 for an MLP; all parameters without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks: Option<f64>,
+    /// Whether the table of positions is among all parameters, as in the reference; runs of earlier versions kept it
+    /// fixed.
+    #[serde(default)]
+    pub train_positions: bool,
     /// Whether training starts from random weights.
     pub from_scratch: bool,
     /// Training images, at most.
@@ -79,6 +84,12 @@ impl Recipe {
             mixing: Mixing { mixup: self.mixup, cutmix: self.cutmix },
             smoothing: self.label_smoothing,
         }
+    }
+
+    /// Whether the table of positions is trained: blocks are trained without it.
+    #[must_use]
+    pub fn positions_trained(&self) -> bool {
+        self.train_positions && self.blocks.is_none()
     }
 
     /// Which parameters of `depth` blocks are trained; `None` if there are not so many blocks.
@@ -107,15 +118,20 @@ pub struct FinetuneConfig {
     pub classes: Vec<String>,
     /// Recipe.
     pub recipe: Recipe,
+    /// When it is saved.
+    #[serde(default)]
+    pub checkpoints: CheckpointPolicy,
     /// The encoder that training began with.
     pub encoder: EncoderSpec,
 }
 
 impl FinetuneConfig {
-    /// Geometry of the encoder.
+    /// Geometry of the encoder; a table of positions that is trained is a stored one.
     #[must_use]
     pub fn geometry(&self) -> MaeConfig {
-        MaeConfig::for_encoder(&self.encoder)
+        let geometry = MaeConfig::for_encoder(&self.encoder);
+        let position = if self.recipe.positions_trained() { PositionKind::Stored } else { geometry.position };
+        MaeConfig { position, ..geometry }
     }
 
     /// The feature that the head reads.

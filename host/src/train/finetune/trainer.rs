@@ -2,11 +2,11 @@
 
 use super::{
     config::FinetuneConfig,
-    folder::{FinetuneFolder, Metrics, Progressed},
+    folder::{FinetuneFolder, Metrics},
     groups::finetuning_groups,
 };
 use crate::{
-    checkpoint::Tensors,
+    checkpoint::{NamedTensor, Tensors},
     data::labelled::{Labelled, LabelledBatch, LabelledConfig, LabelledLoader},
     evaluate::linear::{accuracy, argmax},
     model::{
@@ -15,6 +15,7 @@ use crate::{
         weights,
     },
     train::{
+        folder::Position,
         meter::Meter,
         optimizer::{AdamWHyper, Optimizer},
         progress::{Moment, Progress},
@@ -29,17 +30,17 @@ use burn::{
 };
 use common::{
     mask::{self, Mask, MaskKind},
+    model::PositionKind,
     patch::PatchGrid,
+    position::sincos_2d_table,
 };
 use edge::select::{Select, choose};
 use std::{
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-/// Longest time between two checkpoints.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
 /// Stream of the training's random patches.
 const PATCHES: u64 = 0x0f17_9a7c;
 
@@ -71,7 +72,9 @@ pub struct Finetuner {
     /// There but while the optimizer has it, which updates it in place only if nothing else holds it.
     model: Option<Classifier>,
     optimizer: Optimizer,
-    progressed: Progressed,
+    position: Position,
+    /// Of the last epoch's test, if this process did it.
+    verdicts: Option<Verdicts>,
 }
 
 impl Finetuner {
@@ -86,21 +89,30 @@ impl Finetuner {
         encoder: Option<&Tensors>,
         device: &Device,
     ) -> anyhow::Result<Self> {
+        let threads = (*device == Device::flex()).then(rayon::current_num_threads);
         let (device, geometry, recipe) = (device.clone().autodiff(), config.geometry(), &config.recipe);
         let (grid, depth) = (geometry.grid()?, geometry.depth);
         let mut model = Classifier::new(&geometry, config.classes.len(), recipe.pool, recipe.seed, &device)?;
         let hyper = AdamWHyper { beta1: 0.9, beta2: 0.999, weight_decay: recipe.weight_decay as f32 };
         let mut optimizer = Optimizer::new(hyper).with_groups(finetuning_groups(depth, recipe.layer_decay));
-        let mut progressed = Progressed::default();
-        let checkpoint = folder.load()?;
+        let mut position = Position::default();
+        let checkpoint = folder.training().newest()?;
         match (&checkpoint, encoder) {
             (Some(checkpoint), _) => {
                 model = weights::load_tensors(model, &checkpoint.model, &grid)?;
                 optimizer.load_tensors(&checkpoint.optimizer, &device)?;
-                progressed = checkpoint.progressed;
+                position = checkpoint.position;
+                folder.training().set_aside_after(position.step)?;
+                position.warn_of_change(train.len(), threads);
             }
             (None, Some(encoder)) => {
-                model.encoder = weights::load_tensors(model.encoder, encoder, &grid)?;
+                let mut encoder = encoder.clone();
+                if geometry.position == PositionKind::Stored && config.encoder.position == PositionKind::SinCos2d {
+                    let table = sincos_2d_table(&grid, geometry.dim, true);
+                    let shape = vec![1, 1 + grid.patches(), geometry.dim];
+                    encoder.insert("pos_embed".into(), NamedTensor { shape, data: table });
+                }
+                model.encoder = weights::load_tensors(model.encoder, &encoder, &grid)?;
                 // The mean of tokens that were never normed has another scale than what the norm has learned.
                 if recipe.pool == HeadPool::Mean {
                     model = model.with_fresh_norm();
@@ -108,10 +120,15 @@ impl Finetuner {
             }
             (None, None) => {}
         }
-        folder.forget_metrics_after(progressed.step)?;
+        folder.training().forget_metrics_after(position.epoch)?;
+        (position.images, position.threads) = (Some(train.len()), threads);
         let trained = recipe.trained(depth).context("there are not so many blocks to train")?;
-        let model = Some(model.with_trained(trained));
-        Ok(Self { folder, config, train, test, grid, device, model, optimizer, progressed })
+        let mut model = model.with_trained(trained);
+        if recipe.positions_trained() {
+            model = model.with_trained_positions();
+        }
+        let model = Some(model);
+        Ok(Self { folder, config, train, test, grid, device, model, optimizer, position, verdicts: None })
     }
 
     /// Steps of one epoch; a rest smaller than a batch is dropped.
@@ -140,66 +157,82 @@ impl Finetuner {
             warmup_epochs: recipe.warmup_epochs,
             epochs: recipe.epochs as f64,
         };
-        let total = recipe.epochs * steps;
-        let mut progress = Progress::new(recipe.epochs, total, self.progressed.step, recipe.batch_size);
-        let mut saved = Instant::now();
-        while self.progressed.epoch < recipe.epochs {
-            let (epoch, mut meter) = (self.progressed.epoch, Meter::new(recipe.batch_size, (0.0, 0)));
+        let (total, policy) = (recipe.epochs * steps, self.config.checkpoints);
+        let mut progress = Progress::new(recipe.epochs, total, self.position.step, recipe.batch_size);
+        let mut saved = (Instant::now(), self.position.step);
+        while self.position.epoch < recipe.epochs {
+            let mut meter = Meter::new(recipe.batch_size, (self.position.loss_sum, self.position.losses));
+            let epoch = self.position.epoch;
             let mut loader = LabelledLoader::train(
                 self.train.clone(),
                 self.loading(recipe.batch_size),
                 recipe.augmentation(),
                 epoch,
-                self.progressed.iteration,
+                self.position.iteration,
             )?;
-            for iteration in self.progressed.iteration..steps {
+            for iteration in self.position.iteration..steps {
                 let batch = loader.next_batch()?.context("the loader has ended early")?;
                 let lr = schedule.at(epoch as f64 + iteration as f64 / steps as f64);
                 meter.add(self.step(batch, lr)?);
-                self.progressed.step += 1;
-                self.progressed.iteration = iteration + 1;
-                // The last step of an epoch leads to its test and its line of metrics first.
-                let midst = iteration + 1 < steps;
-                let stopping = midst && stop.load(Ordering::Relaxed);
-                let due = midst && saved.elapsed() > CHECKPOINT_EVERY;
-                if meter.due() || stopping || due {
+                self.position.step += 1;
+                self.position.iteration = iteration + 1;
+                if iteration + 1 == steps {
+                    // The last step of an epoch leads to its test and its line of metrics first.
+                    break;
+                }
+                let stopping = stop.load(Ordering::Relaxed);
+                let saving = stopping || policy.due(saved.0.elapsed(), self.position.step - saved.1);
+                if saving || meter.due() {
                     let moment = meter.read(epoch, lr)?;
                     // A model that has diverged must not take the place of a good checkpoint.
                     self.check_finite(&moment, &progress)?;
-                    progress.update(self.progressed.step, moment);
+                    progress.update(self.position.step, moment);
                 }
-                if stopping {
-                    progress.finish();
-                    return Ok(Outcome::Stopped(self.save()?));
-                }
-                if due {
-                    self.save()?;
-                    saved = Instant::now();
+                if saving {
+                    (self.position.loss_sum, self.position.losses) = meter.sum();
+                    let checkpoint = self.save()?;
+                    saved = (Instant::now(), self.position.step);
+                    if stopping {
+                        progress.finish();
+                        return Ok(Outcome::Stopped(checkpoint));
+                    }
                 }
             }
             loader.warnings().iter().for_each(|warning| progress.line(warning));
-            self.progressed = Progressed { epoch: epoch + 1, iteration: 0, step: self.progressed.step };
-            let lr = schedule.at(self.progressed.epoch as f64);
-            let moment = meter.read(self.progressed.epoch, lr)?;
+            self.position = Position { epoch: epoch + 1, iteration: 0, loss_sum: 0.0, losses: 0, ..self.position };
+            let Position { epoch, step, .. } = self.position;
+            let lr = schedule.at(epoch as f64);
+            let moment = meter.whole(epoch, lr)?;
             self.check_finite(&moment, &progress)?;
-            progress.epoch_done(self.progressed.step, moment);
-            let test_accuracy = self.test(|line| progress.line(line))?.accuracy();
+            progress.epoch_done(step, moment);
+            let verdicts = self.test(|line| progress.line(line))?;
+            let test_accuracy = verdicts.accuracy();
+            self.verdicts = Some(verdicts);
             progress.line(&format!("test accuracy {:.2} %", test_accuracy * 100.0));
-            let Progressed { epoch, step, .. } = self.progressed;
             self.folder.write_metrics(&Metrics { epoch, step, train_loss: moment.loss, test_accuracy, lr })?;
-            let stopping = epoch < recipe.epochs && stop.load(Ordering::Relaxed);
-            if stopping {
-                progress.finish();
-                return Ok(Outcome::Stopped(self.save()?));
-            }
-            // Short epochs of a short training are not worth a checkpoint each.
-            if saved.elapsed() > CHECKPOINT_EVERY / 10 || epoch == recipe.epochs {
-                self.save()?;
-                saved = Instant::now();
+            let (finished, stopping) = (epoch == recipe.epochs, stop.load(Ordering::Relaxed));
+            if finished || stopping || policy.due_after_epoch(saved.0.elapsed(), step - saved.1) {
+                let checkpoint = self.save()?;
+                saved = (Instant::now(), step);
+                if stopping && !finished {
+                    progress.finish();
+                    return Ok(Outcome::Stopped(checkpoint));
+                }
             }
         }
         progress.finish();
         Ok(Outcome::Finished)
+    }
+
+    /// What the classifier says about the test images after the last epoch.
+    ///
+    /// # Errors
+    /// If none can be read.
+    pub fn verdicts(&mut self) -> anyhow::Result<Verdicts> {
+        match self.verdicts.take() {
+            Some(verdicts) => Ok(verdicts),
+            None => self.test(|line| edge::note!("{line}")),
+        }
     }
 
     /// Classifies all test images; `warn` is told of those that cannot be read.
@@ -240,7 +273,7 @@ impl Finetuner {
     /// One optimizer step. Returns the loss, still on the device, `[1]`.
     fn step(&mut self, batch: LabelledBatch, lr: f64) -> anyhow::Result<Tensor<1>> {
         let (recipe, count) = (&self.config.recipe, batch.labels.len());
-        let first = (self.progressed.step * recipe.batch_size) as u64;
+        let first = (self.position.step * recipe.batch_size) as u64;
         let length = self.grid.patches();
         let kept: Vec<u32> = if recipe.keep < 1.0 {
             let len_keep = mask::len_visible(length, recipe.keep);
@@ -254,7 +287,7 @@ impl Finetuner {
         };
         let (visible, positions) = self.visible(&batch, &kept, &self.device);
         let depth = self.config.encoder.depth as usize;
-        let factors = drop_path(depth, count, recipe.drop_path, recipe.seed, self.progressed.step as u64);
+        let factors = drop_path(depth, count, recipe.drop_path, recipe.seed, self.position.step as u64);
         let targets = TensorData::new(batch.targets, [count, self.config.classes.len()]);
         let model = self.model.take().context("the model was lost in a step that failed")?;
         let logits = model.forward(visible, positions, count, &factors).logits;
@@ -288,8 +321,10 @@ impl Finetuner {
     }
 
     fn save(&self) -> anyhow::Result<PathBuf> {
+        let (folder, keep) = (self.folder.training(), self.config.checkpoints.keep);
         let model = weights::to_tensors(self.model()?, &self.grid)?;
-        self.folder.save(&model, &self.optimizer.to_tensors()?, self.progressed)
+        folder.check_finite(&model, &self.position)?;
+        folder.save(&model, &self.optimizer.to_tensors()?, self.position, keep)
     }
 
     fn check_finite(&self, moment: &Moment, progress: &Progress) -> anyhow::Result<()> {
@@ -297,18 +332,13 @@ impl Finetuner {
             return Ok(());
         }
         progress.finish();
-        bail!(
-            "the loss is no longer finite at epoch {}, step {}: the checkpoints in {} are kept; start again with a \
-             smaller --blr",
-            self.progressed.epoch,
-            self.progressed.step,
-            self.folder.path().display()
-        )
+        Err(self.folder.training().diverged("the loss is", &self.position))
     }
 }
 
 /// Cross-entropy with target distributions, the mean over the batch, `[1]`. `logits`, `targets`: `[B, K]`.
-fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+#[must_use]
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     (log_softmax(logits, 1) * targets).sum_dim(1).mean().neg()
 }
 

@@ -1,0 +1,79 @@
+//! Fine-tuning of a run's encoder, as `host evaluate finetune` and `partial` do it.
+
+use super::sweep::Judging;
+use crate::{
+    cli::evaluate::{
+        options::Options,
+        recipe::{Part, RecipeArgs},
+        tuning::{Found, Run, RunningArgs, configure},
+    },
+    device::Chosen,
+    train::{
+        finetune::folder::{FILE, FinetuneFolder},
+        trainer::Outcome,
+    },
+};
+use anyhow::Context as _;
+use clap::Parser as _;
+use edge::exit::misuse;
+use std::{ffi::OsString, path::Path, sync::atomic::AtomicBool};
+
+/// The options of a fine-tuning, whose defaults are those of the command.
+#[derive(Debug, clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    running: RunningArgs,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+}
+
+/// The accuracy after the last epoch; `None` if it was stopped, and saved. `blocks`: the last blocks to train, or all
+/// parameters; `folder`: of the fine-tuning, continued if it is there.
+///
+/// # Errors
+/// As misuse, if the folder holds a fine-tuning with other options; if it fails.
+pub fn accuracy(
+    (model, folder): (&Path, &Path),
+    judging: &Judging,
+    (blocks, seed): (Option<f64>, u64),
+    chosen: &Chosen,
+    stop: &AtomicBool,
+) -> anyhow::Result<Option<f64>> {
+    let mut args: Vec<OsString> = vec!["finetune".into()];
+    let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
+    option("--model", model.into());
+    option("--train", judging.train.clone().into());
+    option("--test", judging.test.clone().into());
+    option("--epochs", judging.finetune_epochs.to_string().into());
+    option("--batch-size", judging.finetune_batch.to_string().into());
+    option("--seed", seed.to_string().into());
+    if let Some(limit) = judging.limit {
+        option("--limit", limit.to_string().into());
+        option("--test-limit", limit.to_string().into());
+    }
+    let line = Line::try_parse_from(args).context("the options of fine-tuning")?;
+    let Line { options, running, recipe } = line;
+    // As the two commands do it: positions are among all parameters, and in no block.
+    let part = Part { blocks, positions: blocks.is_none() };
+    let (config, images, encoder) = configure(&options, &recipe, &running.saving, chosen, part)?;
+    let tuned = if folder.join(FILE).exists() {
+        let known = FinetuneFolder::open(folder)?.1;
+        if (&known.recipe, &known.encoder, &known.classes) != (&config.recipe, &config.encoder, &config.classes) {
+            let shown = folder.display();
+            return Err(misuse(format!(
+                "{shown} was fine-tuned with other options or from another model: name another --out, or remove it"
+            )));
+        }
+        FinetuneFolder::reopen(folder, &config)?
+    } else {
+        FinetuneFolder::create(folder, &config)?
+    };
+    let run = Run { folder: tuned, config, images, encoder };
+    let Found { outcome, last, .. } = run.train(chosen, stop, false)?;
+    Ok(match outcome {
+        Outcome::Stopped(_) => None,
+        Outcome::Finished => Some(last.context("metrics.csv has lost its lines")?.test_accuracy),
+    })
+}

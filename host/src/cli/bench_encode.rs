@@ -1,0 +1,201 @@
+//! `host bench encode`.
+
+use crate::{
+    bench::{
+        encode::{
+            self, Setup,
+            report::{Board, Parts, Report},
+        },
+        threads,
+    },
+    checkpoint::{NamedTensor, Tensors, encoder_hash},
+    export::{self, form::Form},
+    train::config::Preset,
+};
+use common::{
+    model::{EncoderSpec, ModelHash},
+    normalize::PixelStats,
+};
+use edge::{exit::misuse, model_folder::ModelFolder, native::random::random_parameters};
+use indicatif::ProgressBar;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Options of `host bench encode`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A model of random weights of this preset's size.
+    #[arg(long, value_name = "NAME", default_value = "tiny-224", conflicts_with = "model")]
+    preset: String,
+    /// A model folder with the forms f32 and native.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Numbers of visible patches [default: those of 16, 49, 64, 196 that the model has].
+    #[arg(long, value_name = "V,V...", value_delimiter = ',')]
+    visible: Vec<usize>,
+    /// Timed rounds; each runs every runtime at every number of patches.
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    rounds: usize,
+    /// Kernels of the native encoder [default: the best for this machine].
+    #[arg(long, value_name = "NAME")]
+    kernels: Option<String>,
+    /// Only the native encoder.
+    #[arg(long)]
+    no_rivals: bool,
+    /// Python with onnxruntime and onnx [default: $MAE_PYTHON, else python3].
+    #[arg(long, value_name = "FILE")]
+    python: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures.
+///
+/// # Errors
+/// With a message that says what to do.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    if args.rounds == 0 {
+        return Err(misuse("--rounds must be at least 1"));
+    }
+    // Owns the random model until the end.
+    let staging = tempfile::tempdir()?;
+    let (name, path) = match &args.model {
+        Some(path) => (path.display().to_string(), path.clone()),
+        None => {
+            let preset = Preset::named(&args.preset).map_err(|error| misuse(error.to_string()))?;
+            let path = staging.path().join("model");
+            let spec = preset.model.encoder_spec(PixelStats::IMAGENET, ModelHash::default());
+            write_random(&path, spec)?;
+            (args.preset.clone(), path)
+        }
+    };
+    let folder = edge::linux::open_model(&path)?;
+    needs(&folder, &name)?;
+    let visible = visible(&args.visible, folder.spec())?;
+    if let Some(kernels) = &args.kernels {
+        edge::linux::runtime::kernels(Some(kernels))?;
+    }
+    threads::bound(1)?;
+    let python = args.python.or_else(|| std::env::var_os("MAE_PYTHON").map(Into::into));
+    let python = python.unwrap_or_else(|| "python3".into());
+    let (rounds, kernels, rivals) = (args.rounds, args.kernels, !args.no_rivals);
+    let setup = Setup { name, folder, path, visible, rounds, kernels, rivals, python };
+    let spinner = ProgressBar::new_spinner();
+    spinner.enable_steady_tick(Duration::from_millis(500));
+    let report = encode::run(&setup, &|what| spinner.set_message(what.to_owned()));
+    spinner.finish_and_clear();
+    let report = report?;
+    if args.json {
+        edge::say!("{}", serde_json::to_string(&report)?);
+    } else {
+        print(&report);
+    }
+    Ok(())
+}
+
+/// A model folder of random weights.
+fn write_random(path: &Path, mut spec: EncoderSpec) -> anyhow::Result<()> {
+    let parameters = random_parameters(&spec, 0);
+    let shapes = edge::native::write::parameters(&spec).into_iter();
+    let tensor = |(name, shape): (String, Vec<usize>)| {
+        let data = parameters.get(&name).cloned().unwrap_or_default();
+        (name, NamedTensor { shape, data })
+    };
+    let tensors: Tensors = shapes.map(tensor).collect();
+    spec.hash = encoder_hash(&tensors);
+    export::write(path, &spec, &tensors, &[Form::F32, Form::Int8, Form::Native], "random weights")?;
+    Ok(())
+}
+
+fn needs(folder: &ModelFolder, name: &str) -> anyhow::Result<()> {
+    use edge::model_folder::Precision;
+    for (form, there) in [("f32", folder.forms().contains(&Precision::F32)), ("native", folder.has_native())] {
+        if !there {
+            return Err(misuse(format!("{name} has no {form} form, which this bench needs: export the model again")));
+        }
+    }
+    Ok(())
+}
+
+fn visible(asked: &[usize], spec: &EncoderSpec) -> anyhow::Result<Vec<usize>> {
+    let patches = spec.grid()?.patches();
+    let mut found = asked.to_vec();
+    if found.is_empty() {
+        found.extend([16, 49, 64, 196].into_iter().filter(|visible| *visible <= patches));
+        if found.is_empty() {
+            found.push(patches);
+        }
+    }
+    match found.iter().find(|visible| !(1..=patches).contains(*visible)) {
+        Some(bad) => {
+            Err(misuse(format!("--visible {bad}: {patches} patches are the most of this model, 1 the least")))
+        }
+        None => Ok(found),
+    }
+}
+
+fn print(report: &Report) {
+    let Report { model, kernels, rounds, patches, .. } = report;
+    edge::say!("{model}, {patches} patches; one image at a time on one thread; {rounds} rounds; kernels {kernels}");
+    edge::say!(
+        "{:<28} {:>7}  {:>9}  {:>9}  {:>9}  {:>8}",
+        "ms an image",
+        "visible",
+        "median",
+        "min",
+        "max",
+        "cosine"
+    );
+    for row in &report.rows {
+        let ms = row.ms;
+        let figures = format!("{:>9.3}  {:>9.3}  {:>9.3}  {:>8.5}", ms.median, ms.min, ms.max, row.cosine);
+        edge::say!("{:<28} {:>7}  {figures}", row.contender, row.visible);
+    }
+    for visible in report.visible() {
+        let here = report.ratios.iter().filter(|ratio| ratio.visible == visible);
+        for ratio in here {
+            let spread = ratio.ratio;
+            edge::say!(
+                "native takes {:.2} of {} at {visible} ({:.2} to {:.2})",
+                spread.median,
+                ratio.rival,
+                spread.min,
+                spread.max
+            );
+        }
+    }
+    for share in &report.shares {
+        let (patches, time) = (share.of_patches * 100.0, share.of_time * 100.0);
+        edge::say!("{:>7} patches are {patches:>5.1} % and take {time:>5.1} % of the time", share.visible);
+    }
+    report.parts.iter().for_each(print_parts);
+    if let Some(Board { model_bytes, peak_memory_bytes, startup_ms }) = &report.board {
+        edge::say!(
+            "edge: peak memory {:.1} MB ({:.1} MB of model), start-up {:.1} ms ({:.1} to {:.1})",
+            peak_memory_bytes.median / 1e6,
+            *model_bytes as f64 / 1e6,
+            startup_ms.median,
+            startup_ms.min,
+            startup_ms.max
+        );
+    }
+    for missing in &report.missing {
+        edge::note!("not measured: {} ({})", missing.name, missing.reason);
+    }
+}
+
+fn print_parts(parts: &Parts) {
+    let Parts { visible, total_ms, peak_gops, .. } = parts;
+    edge::say!("{visible} visible, {total_ms:.3} ms; peak of the 8-bit product {peak_gops:.0} Gop/s");
+    for part in &parts.parts {
+        let (ms, share) = (part.ms, part.share * 100.0);
+        let work = match (part.gops, part.of_peak) {
+            (Some(gops), Some(of_peak)) => format!("{gops:>7.0} Gop/s, {:>5.1} % of the peak", of_peak * 100.0),
+            _ => String::new(),
+        };
+        edge::say!("  {:<20} {ms:>8.3} ms  {share:>5.1} %  {work}", part.name);
+    }
+}
