@@ -7,7 +7,7 @@
 
 use super::{
     Kernels,
-    blocks::{Block, Place, in_blocks},
+    blocks::{Blocks, Place, in_blocks},
     passes,
 };
 use crate::native::{
@@ -21,13 +21,35 @@ pub(super) static DSP: Kernels = Kernels { name: "dsp", rows: 8, product: dsp, p
 
 /// Blocks of 2 rows where B is packed, by 2 outputs at a time; single rows by 4 outputs elsewhere.
 pub fn dsp(product: Product<'_>) -> bool {
-    const BLOCKS: &[Block] = &[row, two_rows];
+    const BLOCKS: &[Blocks] = &[rows, pairs];
     // SAFETY: this module is compiled only for targets with the instructions.
     unsafe { in_blocks(product, BLOCKS) }
 }
 
 /// # Safety
-/// As [`Block`] says, with one row.
+/// As [`Blocks`] says, in blocks of one row.
+unsafe fn rows(place: Place, count: usize) {
+    for index in 0..count {
+        // SAFETY: the caller's promise.
+        unsafe { row(place.below(index)) };
+    }
+}
+
+/// # Safety
+/// As [`Blocks`] says, in blocks of two rows.
+unsafe fn pairs(place: Place, count: usize) {
+    if place.b_step != TILE * STEP {
+        // SAFETY: the caller's promise.
+        return unsafe { rows(place, 2 * count) };
+    }
+    for index in 0..count {
+        // SAFETY: the caller's promise.
+        unsafe { pair(place.below(2 * index)) };
+    }
+}
+
+/// # Safety
+/// The place lies inside a checked product.
 unsafe fn row(place: Place) {
     let Place { a, b, b_step, steps, c, .. } = place;
     for output in (0..TILE).step_by(4) {
@@ -76,17 +98,9 @@ unsafe fn row(place: Place) {
 }
 
 /// # Safety
-/// As [`Block`] says, with two rows.
-unsafe fn two_rows(place: Place) {
-    let Place { a, lda, b, b_step, steps, c, ldc } = place;
-    if b_step != TILE * STEP {
-        // SAFETY: the caller's promise.
-        unsafe {
-            row(place);
-            row(Place { a: a.add(lda), c: c.add(ldc), ..place });
-        }
-        return;
-    }
+/// The place lies inside a checked product of packed B, with another row after it.
+unsafe fn pair(place: Place) {
+    let Place { a, lda, b, steps, c, ldc, .. } = place;
     for output in (0..TILE).step_by(2) {
         let [mut s00, mut s01, mut s10, mut s11] = [0; 4];
         // SAFETY: `steps` of packed B and as many quarters of A in two rows can be read, and two rows by one tile of C
