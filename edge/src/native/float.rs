@@ -397,13 +397,18 @@ pub fn softmax<L: Lanes>(
     for (index, ((scores, high), low)) in scores.iter().zip(high).zip(low).enumerate() {
         let at = index * scales.stride;
         let (Some(key), Some(value)) = (chunk_at(keys, at), chunk_at(values, at)) else { break };
+        let mut scaled = [L::splat(0.0); CHUNK];
+        for part in 0..L::PARTS {
+            scaled[part] = L::convert(scores, part).mul(L::load(key, part));
+        }
+        if index == whole {
+            for part in 0..L::PARTS {
+                scaled[part] = scaled[part].add(L::load(mask, part));
+            }
+        }
         let mut weights = [L::splat(0.0); CHUNK];
         for part in 0..L::PARTS {
-            let mut score = L::convert(scores, part).mul(L::load(key, part));
-            if index == whole {
-                score = score.add(L::load(mask, part));
-            }
-            let numerator = exp2(score.sub(L::splat(top)).mul(L::splat(factor)));
+            let numerator = exp2(scaled[part].sub(L::splat(top)).mul(L::splat(factor)));
             sums[part] = sums[part].add(numerator);
             let weight = numerator.mul(L::load(value, part).mul(L::splat(digits)));
             weights[part] = weight.add(L::splat(MAGIC));

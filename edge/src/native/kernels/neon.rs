@@ -96,7 +96,7 @@ macro_rules! four_steps {
     };
 }
 
-/// `$name`: blocks of `sdot`, eight steps a round. A row is the name of its pointer, its two registers of inputs and
+/// `$name`: blocks of `sdot`, 16 steps a round. A row is the name of its pointer, its two registers of inputs and
 /// its four of sums. v24 to v31: two steps of B.
 macro_rules! dotprod_blocks {
     ($name:ident, $count:literal, $($row:ident $a0:literal $a1:literal [$($sum:literal)*] $from:literal-$to:literal),*) => {
@@ -107,7 +107,7 @@ macro_rules! dotprod_blocks {
             // SAFETY: `steps` of B and as many quarters of A in all rows can be read, and the rows by one tile of C
             // written.
             unsafe {
-                blocks!(place, count, $count [$($row)*], 8,
+                blocks!(place, count, $count [$($row)*], 16,
                     $(zeros!($($sum)*),)*
                     "mov {t}, {rounds}",
                     "cbz {t}, 3f",
@@ -115,9 +115,17 @@ macro_rules! dotprod_blocks {
                     $(concat!("ldp q", $a0, ", q", $a1, ", [{", stringify!($row), "}], #32"),)*
                     four_steps!($($a0 ($($sum)*))*),
                     four_steps!($($a1 ($($sum)*))*),
+                    $(concat!("ldp q", $a0, ", q", $a1, ", [{", stringify!($row), "}], #32"),)*
+                    four_steps!($($a0 ($($sum)*))*),
+                    four_steps!($($a1 ($($sum)*))*),
                     "subs {t}, {t}, #1",
                     "b.ne 2b",
                     "3:",
+                    "tbz {rest}, #3, 7f",
+                    $(concat!("ldp q", $a0, ", q", $a1, ", [{", stringify!($row), "}], #32"),)*
+                    four_steps!($($a0 ($($sum)*))*),
+                    four_steps!($($a1 ($($sum)*))*),
+                    "7:",
                     "tbz {rest}, #2, 4f",
                     $(concat!("ldr q", $a0, ", [{", stringify!($row), "}], #16"),)*
                     four_steps!($($a0 ($($sum)*))*),
