@@ -191,9 +191,11 @@ pub fn rounded<L: Lanes>(x: &[f32], inverse: f32, out: &mut [i8]) {
     let (x, x_rest) = x.as_chunks::<CHUNK>();
     let (out, out_rest) = used.as_chunks_mut::<CHUNK>();
     for (x, out) in x.iter().zip(out) {
+        let mut whole = [L::splat(0.0); CHUNK];
         for part in 0..L::PARTS {
-            round::<L>(L::load(x, part), inverse).store_bytes(out, part);
+            whole[part] = round::<L>(L::load(x, part), inverse);
         }
+        L::store_all_bytes(&whole, out);
     }
     if !x_rest.is_empty() {
         let (x, mut last) = (padded(x_rest, 0.0), [0; CHUNK]);
@@ -395,16 +397,23 @@ pub fn softmax<L: Lanes>(
     for (index, ((scores, high), low)) in scores.iter().zip(high).zip(low).enumerate() {
         let at = index * scales.stride;
         let (Some(key), Some(value)) = (chunk_at(keys, at), chunk_at(values, at)) else { break };
+        let mut scaled = [L::splat(0.0); CHUNK];
         for part in 0..L::PARTS {
-            let mut score = L::convert(scores, part).mul(L::load(key, part));
-            if index == whole {
-                score = score.add(L::load(mask, part));
+            scaled[part] = L::convert(scores, part).mul(L::load(key, part));
+        }
+        if index == whole {
+            for part in 0..L::PARTS {
+                scaled[part] = scaled[part].add(L::load(mask, part));
             }
-            let numerator = exp2(score.sub(L::splat(top)).mul(L::splat(factor)));
+        }
+        let mut weights = [L::splat(0.0); CHUNK];
+        for part in 0..L::PARTS {
+            let numerator = exp2(scaled[part].sub(L::splat(top)).mul(L::splat(factor)));
             sums[part] = sums[part].add(numerator);
             let weight = numerator.mul(L::load(value, part).mul(L::splat(digits)));
-            weight.add(L::splat(MAGIC)).store_digits(high, low, part);
+            weights[part] = weight.add(L::splat(MAGIC));
         }
+        L::store_all_digits(&weights, high, low);
     }
     (greatest * (1.0 / DIGITS)) / L::sum(&sums)
 }

@@ -44,6 +44,22 @@ pub trait Lanes: Copy {
     /// Writes bits 7 to 13 of each float's bits into `high` and bits 0 to 6 into `low`.
     fn store_digits(self, high: &mut [i8; CHUNK], low: &mut [i8; CHUNK], part: usize);
 
+    /// [`Self::store_bytes`] of a whole chunk.
+    #[inline(always)]
+    fn store_all_bytes(parts: &[Self; CHUNK], to: &mut [i8; CHUNK]) {
+        for part in 0..Self::PARTS {
+            parts[part].store_bytes(to, part);
+        }
+    }
+
+    /// [`Self::store_digits`] of a whole chunk.
+    #[inline(always)]
+    fn store_all_digits(parts: &[Self; CHUNK], high: &mut [i8; CHUNK], low: &mut [i8; CHUNK]) {
+        for part in 0..Self::PARTS {
+            parts[part].store_digits(high, low, part);
+        }
+    }
+
     /// The sum of the first [`Self::PARTS`] of `parts`: of 16 values the second half is added to the first, then of
     /// 8, of 4, of 2.
     #[inline(always)]

@@ -99,6 +99,52 @@ impl Lanes for Quarter {
             store_low_bytes(vandq_s32(bits, mask), low, part);
         }
     }
+
+    #[inline(always)]
+    fn store_all_bytes(parts: &[Self; CHUNK], to: &mut [i8; CHUNK]) {
+        // SAFETY: as for `load`; the array is the whole register.
+        unsafe {
+            let [low, high] = low_halves(parts);
+            vst1q_s8(to.as_mut_ptr(), vuzp1q_s8(vreinterpretq_s8_u16(low), vreinterpretq_s8_u16(high)));
+        }
+    }
+    #[inline(always)]
+    fn store_all_digits(parts: &[Self; CHUNK], high: &mut [i8; CHUNK], low: &mut [i8; CHUNK]) {
+        // SAFETY: as for `store_all_bytes`.
+        unsafe {
+            let [first, second] = low_halves(parts);
+            let bytes = vuzp1q_s8(vreinterpretq_s8_u16(first), vreinterpretq_s8_u16(second));
+            vst1q_s8(low.as_mut_ptr(), vandq_s8(bytes, vdupq_n_s8(127)));
+            // The 7 bits above fit a byte, with one more bit above them.
+            let digits = vshrn_high_n_u16::<7>(vshrn_n_u16::<7>(first), second);
+            vst1q_s8(high.as_mut_ptr(), vandq_s8(vreinterpretq_s8_u8(digits), vdupq_n_s8(127)));
+        }
+    }
+    // In the order of the trait's own, a vector at a time.
+    #[inline(always)]
+    fn sum(parts: &[Self; CHUNK]) -> f32 {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|part| parts[part].0);
+        // SAFETY: as for `splat`.
+        unsafe {
+            let four = vaddq_f32(vaddq_f32(a, c), vaddq_f32(b, d));
+            let two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+            vget_lane_f32::<0>(two) + vget_lane_f32::<1>(two)
+        }
+    }
+    #[inline(always)]
+    fn greatest(parts: &[Self; CHUNK]) -> f32 {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|part| parts[part].0);
+        // SAFETY: as for `splat`.
+        unsafe { vmaxvq_f32(vmaxq_f32(vmaxq_f32(a, b), vmaxq_f32(c, d))) }
+    }
+}
+
+/// The lower 16 bits of each number of a chunk.
+#[inline]
+#[target_feature(enable = "neon")]
+fn low_halves(parts: &[Quarter; CHUNK]) -> [uint16x8_t; 2] {
+    let [a, b, c, d] = [0, 1, 2, 3].map(|part| vreinterpretq_u16_f32(parts[part].0));
+    [vuzp1q_u16(a, b), vuzp1q_u16(c, d)]
 }
 
 /// Writes the lowest byte of each 32-bit number.
