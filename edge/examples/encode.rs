@@ -1,5 +1,6 @@
 //! Times the native encoder with random parameters: `cargo run --release -p edge --example encode --no-default-features
-//! --features std -- [--kernels NAME] [--threads N] [--rows N] [--profile]`. ViT-Tiny/16 at 224 pixels.
+//! --features std -- [--kernels NAME] [--threads N] [--rows N] [--profile]
+//! [--visible V] [--encodes N]`. ViT-Tiny/16 at 224 pixels.
 
 use common::{
     model::{EncoderSpec, ModelHash, Pooling, PositionKind},
@@ -52,10 +53,22 @@ fn main() {
         println!("peak {:.0} G multiply-adds/s", products as f64 / start.elapsed().as_secs_f64() / 1e9);
     }
 
+    let only = number("--visible", 0);
     for visible in [16_usize, 49, 64, 196] {
+        if only != 0 && only != visible {
+            continue;
+        }
         let mut encoder = Encoder::allocate_rows(model, kernels, 196, threads, rows).expect("an encoder");
         let ids: Vec<u32> = (0..visible as u32).collect();
         let pixels: Vec<u8> = (0..visible * 768).map(|i| ((i * 2_654_435_761) >> 7) as u8).collect();
+        // A fixed number, for counting instructions.
+        let encodes = number("--encodes", 0);
+        for _ in 0..encodes {
+            std::hint::black_box(encoder.encode(Patches::Pixels(&pixels), &ids).expect("features"));
+        }
+        if encodes > 0 {
+            continue;
+        }
         let mut times = Vec::new();
         let until = Instant::now();
         while until.elapsed().as_secs_f64() < 1.0 || times.len() < 10 {

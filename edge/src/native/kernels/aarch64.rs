@@ -99,6 +99,24 @@ impl Lanes for Quarter {
             store_low_bytes(vandq_s32(bits, mask), low, part);
         }
     }
+
+    // In the order of the trait's own, a vector at a time.
+    #[inline(always)]
+    fn sum(parts: &[Self; CHUNK]) -> f32 {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|part| parts[part].0);
+        // SAFETY: as for `splat`.
+        unsafe {
+            let four = vaddq_f32(vaddq_f32(a, c), vaddq_f32(b, d));
+            let two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+            vget_lane_f32::<0>(two) + vget_lane_f32::<1>(two)
+        }
+    }
+    #[inline(always)]
+    fn greatest(parts: &[Self; CHUNK]) -> f32 {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|part| parts[part].0);
+        // SAFETY: as for `splat`.
+        unsafe { vmaxvq_f32(vmaxq_f32(vmaxq_f32(a, b), vmaxq_f32(c, d))) }
+    }
 }
 
 /// Writes the lowest byte of each 32-bit number.

@@ -13,9 +13,12 @@ use super::{
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 #[allow(unsafe_code)]
 pub mod aarch64;
-#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+#[cfg(any(all(target_arch = "aarch64", target_feature = "neon"), all(target_arch = "arm", dsp_instructions)))]
 #[allow(unsafe_code)]
 pub mod blocks;
+#[cfg(all(target_arch = "arm", dsp_instructions))]
+#[allow(unsafe_code)]
+pub mod dsp;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 #[allow(unsafe_code)]
 pub mod neon;
@@ -161,7 +164,15 @@ impl Kernels {
         {
             more = aarch64::usable();
         }
-        #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
+        #[cfg(all(target_arch = "arm", dsp_instructions))]
+        {
+            more = [Some(&dsp::DSP), None, None];
+        }
+        #[cfg(not(any(
+            target_arch = "x86_64",
+            all(target_arch = "aarch64", target_feature = "neon"),
+            all(target_arch = "arm", dsp_instructions)
+        )))]
         {
             more = [None; 3];
         }

@@ -1,0 +1,11 @@
+//! Says which targets have the packed 16-bit instructions that `native::kernels::dsp` uses: stable Rust does not.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(dsp_instructions)");
+    let target = std::env::var("TARGET").unwrap_or_default();
+    // Cortex-M4 and M7, and ARMv7-A in Thumb.
+    if ["thumbv7em-", "thumbv7a-", "thumbv7neon-"].iter().any(|prefix| target.starts_with(prefix)) {
+        println!("cargo::rustc-cfg=dsp_instructions");
+    }
+}
