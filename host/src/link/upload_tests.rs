@@ -66,8 +66,12 @@ impl Read for Half {
             },
         };
         buffer[0] = first;
-        let more = buffer[1..].iter_mut().zip(self.come.try_iter()).map(|(place, byte)| *place = byte).count();
-        Ok(1 + more)
+        let mut read = 1;
+        for (place, byte) in buffer[1..].iter_mut().zip(self.come.try_iter()) {
+            *place = byte;
+            read += 1;
+        }
+        Ok(read)
     }
 }
 
