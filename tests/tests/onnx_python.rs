@@ -42,3 +42,23 @@ fn the_checker_accepts_and_onnxruntime_agrees() -> anyhow::Result<()> {
     assert_eq!(text.matches(" agrees ").count(), 12, "{text}");
     Ok(())
 }
+
+/// The file's description in docs/models.md is enough to read it.
+#[test]
+fn the_native_file_is_what_its_description_says() -> anyhow::Result<()> {
+    let Some(python) = python("MAE_PYTHON", "import numpy, onnx") else {
+        skip("no Python with onnx (pip install -r tests/python/requirements.txt)");
+        return Ok(());
+    };
+    let root = tempfile::tempdir()?;
+    let made = root.path().join("model");
+    parity_model(&made)?;
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for model in [made, tests.join("../models/cifar-pico-32")] {
+        let output = Command::new(&python).arg(tests.join("python/check_native.py")).arg(&model).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        anyhow::ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains("encoder.native agrees"), "{text}");
+    }
+    Ok(())
+}
