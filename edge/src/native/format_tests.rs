@@ -205,7 +205,7 @@ fn impossible_and_huge_encoders_are_refused() {
     let mut deep = good;
     (deep.dim, deep.feature_dim, deep.heads, deep.mlp_ratio, deep.depth) = (1, 1, 1, 1.0, 1 << 29);
     match Layout::new(&deep) {
-        Ok(layout) => assert!(layout.data_bytes() as u64 > 1 << 38),
+        Ok(layout) => assert!(layout.data_bytes() > 1 << 38),
         Err(error) => assert!(usize::BITS < 64 && matches!(error, NativeError::TooLarge(_)), "{error}"),
     }
 }
