@@ -5,6 +5,7 @@
 
 use super::{
     format::Norm,
+    kernels::fused::fused,
     lanes::{CHUNK, Lanes, MAGIC},
 };
 
@@ -90,9 +91,9 @@ pub fn exp2<L: Lanes>(x: L) -> L {
     let rest = x.sub(shifted.sub(L::splat(MAGIC)));
     // By pairs (Estrin's scheme), which is shorter to wait for than term by term.
     let square = rest.mul(rest);
-    let low = rest.mul(L::splat(0.693_121_85)).add(L::splat(0.999_999_3));
-    let high = rest.mul(L::splat(0.055_917_72)).add(L::splat(0.240_247_46));
-    let power = square.mul(L::splat(0.009_569_983)).add(high).mul(square).add(low);
+    let low = rest.mul_add(L::splat(0.693_121_85), L::splat(0.999_999_3));
+    let high = rest.mul_add(L::splat(0.055_917_72), L::splat(0.240_247_46));
+    let power = square.mul_add(L::splat(0.009_569_983), high).mul_add(square, low);
     power.times_two_to(shifted)
 }
 
@@ -101,15 +102,15 @@ pub fn exp2<L: Lanes>(x: L) -> L {
 #[inline(always)]
 pub fn gelu<L: Lanes>(x: L) -> L {
     let t = x.min(L::splat(4.0)).max(L::splat(-4.0));
-    let u = t.mul(t).sub(L::splat(16.0));
+    let u = t.mul_add(t, L::splat(-16.0));
     // By pairs, as above.
     let square = u.mul(u);
-    let low = u.mul(L::splat(2.707_752_6e-4)).add(L::splat(-3.826_917e-3));
-    let middle = u.mul(L::splat(7.396_443e-6)).add(L::splat(2.772_988_6e-5));
-    let high = u.mul(L::splat(2.258_822e-8)).add(L::splat(5.796_413e-7));
-    let q = high.mul(square).add(middle).mul(square).add(low);
-    let slope = q.mul(u).add(L::splat(0.125));
-    x.mul(slope.mul(t).add(L::splat(0.5)))
+    let low = u.mul_add(L::splat(2.707_752_6e-4), L::splat(-3.826_917e-3));
+    let middle = u.mul_add(L::splat(7.396_443e-6), L::splat(2.772_988_6e-5));
+    let high = u.mul_add(L::splat(2.258_822e-8), L::splat(5.796_413e-7));
+    let q = high.mul_add(square, middle).mul_add(square, low);
+    let slope = q.mul_add(u, L::splat(0.125));
+    x.mul(slope.mul_add(t, L::splat(0.5)))
 }
 
 /// LayerNorm of a token. `x`, `out`: `[D]`. The greatest magnitude of the result.
@@ -127,7 +128,7 @@ pub fn norm<L: Lanes>(x: &[f32], norm: Norm<'_>, eps: f32, out: &mut [f32]) -> f
     chunks!(x, mean, |chunk| {
         for part in 0..L::PARTS {
             let centred = L::load(chunk, part).sub(L::splat(mean));
-            squares[part] = squares[part].add(centred.mul(centred));
+            squares[part] = centred.mul_add(centred, squares[part]);
         }
     });
     let inverse = 1.0 / libm::sqrtf(L::sum(&squares) / count + eps);
@@ -160,7 +161,7 @@ pub fn norm<L: Lanes>(x: &[f32], norm: Norm<'_>, eps: f32, out: &mut [f32]) -> f
 #[inline(always)]
 fn normed<L: Lanes>([x, gamma, beta]: [&[f32; CHUNK]; 3], mean: f32, inverse: f32, part: usize) -> L {
     let centred = L::load(x, part).sub(L::splat(mean)).mul(L::splat(inverse));
-    centred.mul(L::load(gamma, part)).add(L::load(beta, part))
+    centred.mul_add(L::load(gamma, part), L::load(beta, part))
 }
 
 /// The greatest magnitude of `x`.
@@ -209,7 +210,7 @@ pub fn rounded<L: Lanes>(x: &[f32], inverse: f32, out: &mut [i8]) {
 
 #[inline(always)]
 fn round<L: Lanes>(x: L, inverse: f32) -> L {
-    x.mul(L::splat(inverse)).add(L::splat(MAGIC))
+    x.mul_add(L::splat(inverse), L::splat(MAGIC))
 }
 
 /// What a row with this greatest magnitude is multiplied by, and the scale that this undoes. Rows of zeros, too.
@@ -276,7 +277,7 @@ fn activated<L: Lanes, const GELU: bool>(x: L) -> L {
 
 #[inline(always)]
 fn value<L: Lanes>(sums: &[i32; CHUNK], factor: f32, [scale, bias]: [&[f32; CHUNK]; 2], part: usize) -> L {
-    L::convert(sums, part).mul(L::splat(factor).mul(L::load(scale, part))).add(L::load(bias, part))
+    L::convert(sums, part).mul_add(L::splat(factor).mul(L::load(scale, part)), L::load(bias, part))
 }
 
 /// Adds a linear layer's outputs to `x`, the residual stream. `x`: `[D]`.
@@ -293,7 +294,7 @@ pub fn add<L: Lanes>(x: &mut [f32], sums: &[i32], scaling: Scaling<'_>) {
     }
     let rest = sums[at..].iter().zip(&scaling.scale[at..]).zip(&scaling.bias[at..]);
     for (((sum, scale), bias), x) in rest.zip(x_rest) {
-        *x += *sum as f32 * (scaling.factor * scale) + bias;
+        *x += fused(*sum as f32, scaling.factor * scale, *bias);
     }
 }
 
@@ -307,7 +308,7 @@ pub fn pixels<L: Lanes>(x: &[f32], [factor, offset]: [&[[f32; CHUNK]; 3]; 2], ou
     let mut third = 0;
     for (x, out) in x.iter().zip(out) {
         for part in 0..L::PARTS {
-            let y = L::load(x, part).mul(L::load(&factor[third], part)).add(L::load(&offset[third], part));
+            let y = L::load(x, part).mul_add(L::load(&factor[third], part), L::load(&offset[third], part));
             y.store(out, part);
             least[part] = least[part].max(L::splat(0.0).sub(y));
             greatest[part] = greatest[part].max(y);
@@ -316,7 +317,7 @@ pub fn pixels<L: Lanes>(x: &[f32], [factor, offset]: [&[[f32; CHUNK]; 3]; 2], ou
     }
     let (mut least, mut greatest) = (-L::greatest(&least), L::greatest(&greatest));
     for (((x, factor), offset), out) in x_rest.iter().zip(&factor[third]).zip(&offset[third]).zip(out_rest) {
-        let y = x * factor + offset;
+        let y = fused(*x, *factor, *offset);
         *out = y;
         least = if y < least { y } else { least };
         greatest = if y > greatest { y } else { greatest };
@@ -363,7 +364,7 @@ pub fn top<L: Lanes>(scores: &[i32], scales: HeadScales<'_>) -> f32 {
     if let (Some((scores, key)), true) = (last, rest > 0) {
         let mask = mask(rest);
         for part in 0..L::PARTS {
-            let score = L::convert(scores, part).mul(L::load(key, part)).add(L::load(mask, part));
+            let score = L::convert(scores, part).mul_add(L::load(key, part), L::load(mask, part));
             tops[part] = tops[part].max(score);
         }
     }
@@ -410,8 +411,7 @@ pub fn softmax<L: Lanes>(
         for part in 0..L::PARTS {
             let numerator = exp2(scaled[part].sub(L::splat(top)).mul(L::splat(factor)));
             sums[part] = sums[part].add(numerator);
-            let weight = numerator.mul(L::load(value, part).mul(L::splat(digits)));
-            weights[part] = weight.add(L::splat(MAGIC));
+            weights[part] = numerator.mul(L::load(value, part)).mul_add(L::splat(digits), L::splat(MAGIC));
         }
         L::store_all_digits(&weights, high, low);
     }
@@ -441,5 +441,5 @@ pub fn attended<L: Lanes>(high: &[i32], low: &[i32], factor: f32, out: &mut [f32
 
 #[inline(always)]
 fn both<L: Lanes>(high: &[i32; CHUNK], low: &[i32; CHUNK], factor: f32, part: usize) -> L {
-    L::convert(high, part).mul(L::splat(128.0)).add(L::convert(low, part)).mul(L::splat(factor))
+    L::convert(high, part).mul_add(L::splat(128.0), L::convert(low, part)).mul(L::splat(factor))
 }

@@ -3,8 +3,10 @@
 //! A pass of [`float`](super::float) works in chunks of 16 values. A machine cuts a chunk into parts as wide as its
 //! registers: 16 of one value, four of four, one of 16. Every operation is exact or rounded once (IEEE 754), and sums
 //! keep 16 partial sums, one a place in the chunk, that are added in one fixed order: so all machines give the same
-//! bits. There is no fused multiply-add here for the same reason.
+//! bits. A fused multiply-add is one operation, rounded once, on machines without the instruction too.
 #![expect(clippy::needless_range_loop, reason = "the part names its place in several arrays at once")]
+
+use super::kernels::fused::fused;
 
 /// Values in a chunk.
 pub const CHUNK: usize = 16;
@@ -31,6 +33,8 @@ pub trait Lanes: Copy {
     fn sub(self, other: Self) -> Self;
     /// Product.
     fn mul(self, other: Self) -> Self;
+    /// `self * times + plus`, rounded once.
+    fn mul_add(self, times: Self, plus: Self) -> Self;
     /// The greater.
     fn max(self, other: Self) -> Self;
     /// The lesser.
@@ -122,6 +126,10 @@ impl Lanes for f32 {
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
         self * other
+    }
+    #[inline(always)]
+    fn mul_add(self, times: Self, plus: Self) -> Self {
+        fused(self, times, plus)
     }
     #[inline(always)]
     fn max(self, other: Self) -> Self {

@@ -53,6 +53,11 @@ impl Lanes for Quarter {
     plain!(add = vaddq_f32; sub = vsubq_f32; mul = vmulq_f32; max = vmaxq_f32; min = vminq_f32;);
 
     #[inline(always)]
+    fn mul_add(self, times: Self, plus: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { vfmaq_f32(plus.0, self.0, times.0) })
+    }
+    #[inline(always)]
     fn splat(value: f32) -> Self {
         // SAFETY: as above.
         Self(unsafe { vdupq_n_f32(value) })

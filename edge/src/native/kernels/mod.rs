@@ -19,6 +19,8 @@ pub mod blocks;
 #[cfg(all(target_arch = "arm", dsp_instructions))]
 #[allow(unsafe_code)]
 pub mod dsp;
+#[allow(unsafe_code)]
+pub mod fused;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 #[allow(unsafe_code)]
 pub mod neon;

@@ -7,10 +7,10 @@ use crate::native::lanes::{CHUNK, Lanes};
 use core::arch::x86_64::*;
 
 /// AVX2: products widened to 16 bits.
-static AVX2: Kernels = Kernels { name: "avx2", rows: 48, product: x86_product::avx2, passes: passes!(Half, "avx2") };
+static AVX2: Kernels = Kernels { name: "avx2", rows: 48, product: x86_product::avx2, passes: passes!(Half, "avx2,fma") };
 /// AVX-VNNI: four products and their sum in one instruction, 256 bits wide.
 static AVX_VNNI: Kernels =
-    Kernels { name: "avx-vnni", rows: 48, product: x86_product::avx_vnni, passes: passes!(Half, "avx2") };
+    Kernels { name: "avx-vnni", rows: 48, product: x86_product::avx_vnni, passes: passes!(Half, "avx2,fma") };
 /// AVX512-VNNI: the same, 512 bits wide.
 static AVX512_VNNI: Kernels = Kernels {
     name: "avx512-vnni",
@@ -32,8 +32,8 @@ macro_rules! has {
 /// The sets that this processor can run, the slowest first.
 pub(super) fn usable() -> [Option<&'static Kernels>; 3] {
     [
-        has!("avx2").then_some(&AVX2),
-        has!("avx2", "avxvnni").then_some(&AVX_VNNI),
+        has!("avx2", "fma").then_some(&AVX2),
+        has!("avx2", "fma", "avxvnni").then_some(&AVX_VNNI),
         has!("avx512f", "avx512bw", "avx512vl", "avx512vnni").then_some(&AVX512_VNNI),
     ]
 }
@@ -73,6 +73,11 @@ impl Lanes for Half {
 
     plain!(Half: add = _mm256_add_ps; sub = _mm256_sub_ps; mul = _mm256_mul_ps; max = _mm256_max_ps; min = _mm256_min_ps;);
 
+    #[inline(always)]
+    fn mul_add(self, times: Self, plus: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_fmadd_ps(self.0, times.0, plus.0) })
+    }
     #[inline(always)]
     fn splat(value: f32) -> Self {
         // SAFETY: only functions compiled for AVX2 use this type.
@@ -166,6 +171,11 @@ impl Lanes for Whole {
 
     plain!(Whole: add = _mm512_add_ps; sub = _mm512_sub_ps; mul = _mm512_mul_ps; max = _mm512_max_ps; min = _mm512_min_ps;);
 
+    #[inline(always)]
+    fn mul_add(self, times: Self, plus: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_fmadd_ps(self.0, times.0, plus.0) })
+    }
     #[inline(always)]
     fn splat(value: f32) -> Self {
         // SAFETY: only functions compiled for AVX-512 use this type.
