@@ -15,7 +15,7 @@ use super::{
 pub(super) fn project(job: &Job<'_, impl Probe>, block: &Block<'_>, part: Part<'_>) {
     let Job { kernels, shape, plan, .. } = job;
     let passes = &kernels.passes;
-    let Part { first, count, x, queries, query_scales, next, scratch } = part;
+    let Part { count, x, queries, query_scales, next, scratch, .. } = part;
     let mut scratch = Scratch::new(plan, scratch);
     let (dim, heads) = (shape.dim, shape.heads);
     let width = dim / heads;
@@ -66,16 +66,6 @@ pub(super) fn project(job: &Job<'_, impl Probe>, block: &Block<'_>, part: Part<'
         }
         job.probe.mark(Stage::Heads);
     }
-
-    // What fills the last tile must be finite, whatever was there.
-    if first + count == job.tokens && !count.is_multiple_of(TILE) {
-        for head in 0..heads {
-            let lanes =
-                scales_at(count, heads) + head * TILE..scales_at(count - count % TILE, heads) + (head + 1) * TILE;
-            next.key_scales[lanes.clone()].fill(0.0);
-            next.value_scales[lanes].fill(0.0);
-        }
-    }
 }
 
 /// `[4][K / 4][4]` to `[K / 4][4][4]`, each 16 bytes at `at` of the next 64.
@@ -118,25 +108,21 @@ impl Attention<'_> {
     /// Writes the attended values, `[R, D]`, into `scratch.wide`.
     pub(super) fn run(&self, job: &Job<'_, impl Probe>, scratch: &mut Scratch<'_>) {
         let shape = job.shape;
+        let room = core::mem::take(&mut scratch.head_scales);
         for head in 0..shape.heads {
-            let scales = self.scales(job, head);
+            let scales = self.scales(job, head, room);
             for from in (0..self.rows).step_by(job.plan.attention_rows) {
                 let rows = (self.rows - from).min(job.plan.attention_rows);
                 self.some(job, scratch, head, scales, from, rows);
             }
         }
+        scratch.head_scales = room;
     }
 
-    fn scales(&self, job: &Job<'_, impl Probe>, head: usize) -> HeadScales<'_> {
-        let stride = job.shape.heads * TILE;
-        let value = &self.seen.value_scales[head * TILE..];
-        let mut greatest = 0.0;
-        for scales in value.chunks(stride).take(job.tokens.div_ceil(TILE)) {
-            for scale in scales.iter().take(TILE) {
-                greatest = if *scale > greatest { *scale } else { greatest };
-            }
-        }
-        HeadScales { key: &self.seen.key_scales[head * TILE..], value, stride, greatest, tokens: job.tokens }
+    fn scales<'r>(&self, job: &Job<'_, impl Probe>, head: usize, room: &'r mut [f32]) -> HeadScales<'r> {
+        let (keys, values) = (&self.seen.key_scales[head * TILE..], &self.seen.value_scales[head * TILE..]);
+        let room = &mut room[..HeadScales::room(padded_n(job.tokens))];
+        HeadScales::gather(keys, values, job.shape.heads * TILE, job.tokens, room)
     }
 
     /// One head of some rows.

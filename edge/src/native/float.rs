@@ -20,19 +20,54 @@ pub struct Scaling<'a> {
     pub bias: &'a [f32],
 }
 
-/// The scales of the keys and values of one head: chunks of 16 tokens, each `stride` after the one before.
+/// What the scores and weights of one head are scaled by. All `[T]` padded to whole chunks.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadScales<'a> {
-    /// Of the keys.
-    pub key: &'a [f32],
-    /// Of the values.
-    pub value: &'a [f32],
-    /// Floats from a chunk to the next; at least 16.
-    pub stride: usize,
-    /// The greatest of the values' scales.
-    pub greatest: f32,
-    /// Tokens (T).
-    pub tokens: usize,
+    /// The scale of each token's key.
+    key: &'a [f32],
+    /// Zeros, and for what pads a number below every score, however small the factor.
+    mask: &'a [f32],
+    /// What turns each token's numerator into its digits.
+    digits: &'a [f32],
+    /// What the digits of a numerator times a value's scale are to be multiplied by.
+    back: f32,
+}
+
+impl<'a> HeadScales<'a> {
+    /// Floats that [`Self::gather`] needs for so many tokens, padded to whole chunks.
+    pub const fn room(padded: usize) -> usize {
+        3 * padded
+    }
+
+    /// Puts the scales of one head side by side: those of `tokens` keys and values, of which each chunk begins `stride`
+    /// floats after the one before. `room`: see [`Self::room`].
+    pub fn gather(keys: &[f32], values: &[f32], stride: usize, tokens: usize, room: &'a mut [f32]) -> Self {
+        let (key, rest) = room.split_at_mut(room.len() / 3);
+        let (mask, digits) = rest.split_at_mut(rest.len() / 2);
+        let chunks = key.as_chunks_mut::<CHUNK>().0.iter_mut().zip(mask.as_chunks_mut::<CHUNK>().0);
+        let chunks = chunks.zip(digits.as_chunks_mut::<CHUNK>().0).enumerate();
+        let mut greatest = [0.0; CHUNK];
+        for (index, ((key, mask), digits)) in chunks {
+            (*key, *mask, *digits) = ([0.0; CHUNK], [f32::MIN; CHUNK], [0.0; CHUNK]);
+            let (Some(keys), Some(values)) = (chunk_at(keys, index * stride), chunk_at(values, index * stride)) else {
+                continue;
+            };
+            let used = tokens.saturating_sub(index * CHUNK).min(CHUNK);
+            key[..used].copy_from_slice(&keys[..used]);
+            digits[..used].copy_from_slice(&values[..used]);
+            mask[..used].fill(0.0);
+            for (greatest, value) in greatest.iter_mut().zip(&*digits) {
+                *greatest = if *value > *greatest { *value } else { *greatest };
+            }
+        }
+        let greatest = f32::greatest(&greatest);
+        let greatest = if greatest > 1e-33 { greatest } else { 1e-33 };
+        let factor = DIGITS / greatest;
+        for value in &mut *digits {
+            *value *= factor;
+        }
+        Self { key, mask, digits, back: greatest * (1.0 / DIGITS) }
+    }
 }
 
 /// Where [`heads`] puts the heads of a row.
@@ -331,44 +366,23 @@ fn chunk_at(values: &[f32], at: usize) -> Option<&[f32; CHUNK]> {
     values.get(at..)?.first_chunk()
 }
 
-/// Zeros, and what is below every score, however small the factor.
-static MASK: [f32; 2 * CHUNK] = {
-    let mut mask = [0.0; 2 * CHUNK];
-    let mut place = CHUNK;
-    while place < 2 * CHUNK {
-        mask[place] = f32::MIN;
-        place += 1;
-    }
-    mask
-};
-
-/// What is added to the scores of a chunk of which the first `used`, below 16, are those of tokens.
-#[inline(always)]
-fn mask(used: usize) -> &'static [f32; CHUNK] {
-    chunk_at(&MASK, CHUNK - used % CHUNK).unwrap_or(&[0.0; CHUNK])
-}
-
 /// The greatest of one row's `scores * key scale`. `scores`: `[T]` padded to whole chunks.
 #[inline(always)]
 pub fn top<L: Lanes>(scores: &[i32], scales: HeadScales<'_>) -> f32 {
-    let (whole, rest) = (scales.tokens / CHUNK, scales.tokens % CHUNK);
-    let scores = scores.as_chunks::<CHUNK>().0;
+    let scores = scores.as_chunks::<CHUNK>().0.iter();
+    let chunks = scores.zip(scales.key.as_chunks::<CHUNK>().0).zip(scales.mask.as_chunks::<CHUNK>().0);
     let mut tops = [L::splat(f32::MIN); CHUNK];
-    for (index, scores) in scores.iter().take(whole).enumerate() {
-        let Some(key) = chunk_at(scales.key, index * scales.stride) else { break };
+    for ((scores, key), mask) in chunks {
         for part in 0..L::PARTS {
-            tops[part] = tops[part].max(L::convert(scores, part).mul(L::load(key, part)));
-        }
-    }
-    let last = scores.get(whole).zip(chunk_at(scales.key, whole * scales.stride));
-    if let (Some((scores, key)), true) = (last, rest > 0) {
-        let mask = mask(rest);
-        for part in 0..L::PARTS {
-            let score = L::convert(scores, part).mul_add(L::load(key, part), L::load(mask, part));
-            tops[part] = tops[part].max(score);
+            tops[part] = tops[part].max(score::<L>(scores, key, mask, part));
         }
     }
     L::greatest(&tops)
+}
+
+#[inline(always)]
+fn score<L: Lanes>(scores: &[i32; CHUNK], key: &[f32; CHUNK], mask: &[f32; CHUNK], part: usize) -> L {
+    L::convert(scores, part).mul_add(L::load(key, part), L::load(mask, part))
 }
 
 /// One row of attention: the numerators of the softmax of `scores * factor * key scale`, times the values' scales,
@@ -386,36 +400,24 @@ pub fn softmax<L: Lanes>(
     high: &mut [i8],
     low: &mut [i8],
 ) -> f32 {
-    let (whole, rest) = (scales.tokens / CHUNK, scales.tokens % CHUNK);
-    let scores = scores.as_chunks::<CHUNK>().0;
-    let (keys, values) = (scales.key, scales.value);
-    let mask = mask(rest);
-    let greatest = if scales.greatest > 1e-33 { scales.greatest } else { 1e-33 };
-    let digits = DIGITS / greatest;
-
+    let scores = scores.as_chunks::<CHUNK>().0.iter();
+    let chunks = scores.zip(scales.key.as_chunks::<CHUNK>().0).zip(scales.mask.as_chunks::<CHUNK>().0);
+    let chunks = chunks.zip(scales.digits.as_chunks::<CHUNK>().0);
+    let digits = high.as_chunks_mut::<CHUNK>().0.iter_mut().zip(low.as_chunks_mut::<CHUNK>().0);
     let mut sums = [L::splat(0.0); CHUNK];
-    let (high, low) = (high.as_chunks_mut::<CHUNK>().0, low.as_chunks_mut::<CHUNK>().0);
-    for (index, ((scores, high), low)) in scores.iter().zip(high).zip(low).enumerate() {
-        let at = index * scales.stride;
-        let (Some(key), Some(value)) = (chunk_at(keys, at), chunk_at(values, at)) else { break };
-        let mut scaled = [L::splat(0.0); CHUNK];
+    for ((((scores, key), mask), scale), (high, low)) in chunks.zip(digits) {
+        let mut numerators = [L::splat(0.0); CHUNK];
         for part in 0..L::PARTS {
-            scaled[part] = L::convert(scores, part).mul(L::load(key, part));
+            let score = score::<L>(scores, key, mask, part);
+            numerators[part] = exp2(score.sub(L::splat(top)).mul(L::splat(factor)));
+            sums[part] = sums[part].add(numerators[part]);
         }
-        if index == whole {
-            for part in 0..L::PARTS {
-                scaled[part] = scaled[part].add(L::load(mask, part));
-            }
-        }
-        let mut weights = [L::splat(0.0); CHUNK];
         for part in 0..L::PARTS {
-            let numerator = exp2(scaled[part].sub(L::splat(top)).mul(L::splat(factor)));
-            sums[part] = sums[part].add(numerator);
-            weights[part] = numerator.mul(L::load(value, part)).mul_add(L::splat(digits), L::splat(MAGIC));
+            numerators[part] = numerators[part].mul_add(L::load(scale, part), L::splat(MAGIC));
         }
-        L::store_all_digits(&weights, high, low);
+        L::store_all_digits(&numerators, high, low);
     }
-    (greatest * (1.0 / DIGITS)) / L::sum(&sums)
+    scales.back / L::sum(&sums)
 }
 
 /// One head's output of one token: `(high * 128 + low) * factor`. `high`, `low`: the attended sums, in whole chunks;

@@ -2,6 +2,7 @@
 
 use super::{
     error::NativeError,
+    float::HeadScales,
     layout::{MAX_K, TILE, padded_k, padded_n},
 };
 use common::model::{EncoderSpec, SpecError};
@@ -185,6 +186,7 @@ impl Plan {
             + lines(self.digits)
             + lines(4 * self.wide)
             + 2 * lines(4 * self.rows)
+            + lines(4 * HeadScales::room(self.tokens))
     }
 }
 
@@ -198,6 +200,8 @@ pub(super) struct Scratch<'w> {
     pub(super) scales: &'w mut [f32],
     /// The greatest magnitudes of the rows.
     pub(super) peaks: &'w mut [f32],
+    /// What a head's scores and weights are scaled by.
+    pub(super) head_scales: &'w mut [f32],
 }
 
 impl<'w> Scratch<'w> {
@@ -209,6 +213,7 @@ impl<'w> Scratch<'w> {
             wide: take(&mut lines, plan.wide),
             scales: take(&mut lines, plan.rows),
             peaks: take(&mut lines, plan.rows),
+            head_scales: take(&mut lines, HeadScales::room(plan.tokens)),
         }
     }
 }

@@ -182,7 +182,8 @@ proptest! {
         let scale_of = |scales: &[f32], token: usize| scales[token / TILE * stride + token % TILE];
         let greatest = (0..tokens).map(|token| scale_of(&value, token)).fold(0.0, f32::max);
         let run = |kernels: &Kernels| {
-            let scales = HeadScales { key: &key, value: &value, stride, greatest, tokens };
+            let mut room = vec![f32::NAN; HeadScales::room(padded)];
+            let scales = HeadScales::gather(&key, &value, stride, tokens, &mut room);
             let (mut high, mut low) = (vec![9; padded], vec![9; padded]);
             let top = (kernels.passes.top)(&scores, scales);
             let back = (kernels.passes.softmax)(&scores, scales, top, spread, &mut high, &mut low);
