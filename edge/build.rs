@@ -11,7 +11,10 @@ fn main() {
     }
     // With a floating-point unit, which on these targets is VFPv4 or FPv4-SP at least.
     println!("cargo::rustc-check-cfg=cfg(fused_instructions)");
-    if ["thumbv7em-none-eabihf", "thumbv7neon-", "thumbv8m.main-none-eabihf"].iter().any(|start| target.starts_with(start)) {
+    if ["thumbv7em-none-eabihf", "thumbv7neon-", "thumbv8m.main-none-eabihf"]
+        .iter()
+        .any(|start| target.starts_with(start))
+    {
         println!("cargo::rustc-cfg=fused_instructions");
     }
 }

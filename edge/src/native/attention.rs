@@ -144,6 +144,7 @@ impl Attention<'_> {
             kernels,
             Product {
                 a: &self.queries[from * key_row + head * plan.key_slot..],
+                unsigned: false,
                 lda: key_row,
                 m: rows,
                 b: &self.seen.keys[head * plan.key_slot * TILE..],
@@ -174,6 +175,7 @@ impl Attention<'_> {
             kernels,
             Product {
                 a: scratch.digits,
+                unsigned: true,
                 lda: padded,
                 m: 2 * rows,
                 b: &self.seen.values[head * plan.value_slot * STEP..],

@@ -49,7 +49,8 @@ impl<'a> HeadScales<'a> {
         let mut greatest = [0.0; CHUNK];
         for (index, ((key, mask), digits)) in chunks {
             (*key, *mask, *digits) = ([0.0; CHUNK], [f32::MIN; CHUNK], [0.0; CHUNK]);
-            let (Some(keys), Some(values)) = (chunk_at(keys, index * stride), chunk_at(values, index * stride)) else {
+            let (Some(keys), Some(values)) = (chunk_at(keys, index * stride), chunk_at(values, index * stride))
+            else {
                 continue;
             };
             let used = tokens.saturating_sub(index * CHUNK).min(CHUNK);

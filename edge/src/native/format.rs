@@ -97,7 +97,7 @@ impl<'a> Linear<'a> {
         'a: 'c,
     {
         let (b_tile, b_step) = (packed_tile(self.k), PACKED_STEP);
-        Product { a, lda, m, b: self.weight, b_tile, b_step, n: self.n, k: self.k_padded, c, ldc }
+        Product { a, unsigned: false, lda, m, b: self.weight, b_tile, b_step, n: self.n, k: self.k_padded, c, ldc }
     }
 }
 

@@ -154,7 +154,10 @@ fn hidden(job: &Job<'_, impl Probe>, linear: &Linear<'_>, rows: usize, scratch: 
         let b_tile = packed_tile(linear.k);
         let b = &linear.weight[column / TILE * b_tile..];
         let (b_step, k) = (PACKED_STEP, linear.k_padded);
-        run(job.kernels, Product { a: quantized, lda, m: rows, b, b_tile, b_step, n, k, c: sums, ldc });
+        run(
+            job.kernels,
+            Product { a: quantized, unsigned: false, lda, m: rows, b, b_tile, b_step, n, k, c: sums, ldc },
+        );
         job.probe.mark(Stage::Product);
         let (scale, bias) = (&linear.scale[column..][..n], &linear.bias[column..][..n]);
         for (row, (sums, out)) in sums.chunks_exact(ldc).zip(wide.chunks_exact_mut(mlp)).take(rows).enumerate() {

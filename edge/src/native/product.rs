@@ -10,6 +10,8 @@ use super::layout::{MAX_K, STEP, TILE, padded_n};
 pub struct Product<'a> {
     /// `[M, lda]`, row-major; the first `k` of each row are used. -128..=127.
     pub a: &'a [i8],
+    /// No value of A is negative: some machines are faster then. The sums are wrong if one is.
+    pub unsigned: bool,
     /// Values from a row of A to the next; at least `k`.
     pub lda: usize,
     /// Rows of A and C.
@@ -59,7 +61,7 @@ pub fn portable(product: Product<'_>) -> bool {
     if !product.check() {
         return false;
     }
-    let Product { a, lda, m, b, b_tile, b_step, n, k, c, ldc } = product;
+    let Product { a, lda, m, b, b_tile, b_step, n, k, c, ldc, .. } = product;
     if m == 0 {
         // B may be empty then.
         return true;
@@ -109,7 +111,7 @@ mod tests {
             prop_assert!(pack(&b, n, k, &mut packed));
             let mut c = vec![7; m * ldc];
             let (b_tile, b_step) = (packed_tile(k), PACKED_STEP);
-            let done = portable(Product { a: &a, lda, m, b: &packed, b_tile, b_step, n, k, c: &mut c, ldc });
+            let done = portable(Product { a: &a, unsigned: false, lda, m, b: &packed, b_tile, b_step, n, k, c: &mut c, ldc });
             prop_assert!(done);
             for row in 0..m {
                 for column in 0..n {
@@ -130,7 +132,7 @@ mod tests {
         ) {
             let (a, b) = (vec![1; a], vec![1; b]);
             let mut c = vec![0; c];
-            portable(Product { a: &a, lda, m, b: &b, b_tile, b_step, n, k, c: &mut c, ldc });
+            portable(Product { a: &a, unsigned: false, lda, m, b: &b, b_tile, b_step, n, k, c: &mut c, ldc });
         }
     }
 
@@ -138,8 +140,19 @@ mod tests {
     fn huge_strides_are_refused() {
         let (a, b, mut c) = ([0; 64], [0; 64], [0; 64]);
         for stride in [usize::MAX, usize::MAX / 2, 1 << (usize::BITS - 8)] {
-            let mut product =
-                Product { a: &a, lda: 4, m: 3, b: &b, b_tile: 64, b_step: 64, n: 3, k: 4, c: &mut c, ldc: 16 };
+            let mut product = Product {
+                a: &a,
+                unsigned: false,
+                lda: 4,
+                m: 3,
+                b: &b,
+                b_tile: 64,
+                b_step: 64,
+                n: 3,
+                k: 4,
+                c: &mut c,
+                ldc: 16,
+            };
             assert!(product.check());
             product.lda = stride;
             assert!(!product.check());
@@ -161,6 +174,7 @@ mod tests {
         let (b_tile, b_step) = (packed_tile(MAX_K), PACKED_STEP);
         assert!(portable(Product {
             a: &a,
+            unsigned: false,
             lda: MAX_K,
             m: 1,
             b: &b,

@@ -51,7 +51,7 @@ pub unsafe fn in_blocks(product: Product<'_>, blocks: &[Blocks]) -> bool {
     if !product.check() {
         return false;
     }
-    let Product { a, lda, m, b, b_tile, b_step, n, k, c, ldc } = product;
+    let Product { a, lda, m, b, b_tile, b_step, n, k, c, ldc, .. } = product;
     let whole = whole_blocks(m, blocks.len());
     for tile in 0..n.div_ceil(TILE) {
         let mut row = 0;

@@ -33,7 +33,8 @@ mod tests {
         // The product is 1 + 2^-11 + 2^-24; rounded by itself, its last bit would be lost.
         let a = 1.0 + 2.0_f32.powi(-12);
         assert_eq!(fused(a, a, -1.0 - 2.0_f32.powi(-11)), 2.0_f32.powi(-24));
-        for (a, b, c) in [(0.1_f32, 0.3_f32, -0.03_f32), (1e20, 3e-20, -3.0), (1e-30, 1e-30, 1.5), (-7.1, 2.3, 16.33)] {
+        for (a, b, c) in [(0.1_f32, 0.3_f32, -0.03_f32), (1e20, 3e-20, -3.0), (1e-30, 1e-30, 1.5), (-7.1, 2.3, 16.33)]
+        {
             assert_eq!(fused(a, b, c).to_bits(), libm::fmaf(a, b, c).to_bits());
         }
     }

@@ -50,6 +50,7 @@ proptest! {
     #[test]
     fn products(
         m in 1_usize..70, n in 1_usize..100, steps in 1_usize..40, spare in 0_usize..5, wide in 0_usize..3, seed: u64,
+        unsigned: bool,
     ) {
         let mut random = Random(seed);
         let k = steps * STEP;
@@ -58,11 +59,11 @@ proptest! {
         let tiles = padded_n(n) / TILE;
         let layouts = [(k * TILE * (wide + 1), TILE * STEP), (TILE * STEP, TILE * STEP * tiles * (wide + 1))];
         for (b_tile, b_step) in layouts {
-            let a = random.bytes(m * lda, -128);
+            let a = random.bytes(m * lda, if unsigned { 0 } else { -128 });
             let b = random.bytes((tiles - 1) * b_tile + (steps - 1) * b_step + TILE * STEP, -127);
             let run = |kernels: &Kernels| {
                 let mut c = vec![7; m * ldc];
-                let done = (kernels.product)(Product { a: &a, lda, m, b: &b, b_tile, b_step, n, k, c: &mut c, ldc });
+                let done = (kernels.product)(Product { a: &a, unsigned, lda, m, b: &b, b_tile, b_step, n, k, c: &mut c, ldc });
                 assert!(done);
                 c
             };
@@ -84,7 +85,7 @@ proptest! {
         let (a, b) = (vec![1; a], vec![1; b]);
         for kernels in Kernels::all() {
             let mut sums = vec![-1; c];
-            let product = Product { a: &a, lda, m, b: &b, b_tile, b_step, n, k, c: &mut sums, ldc };
+            let product = Product { a: &a, unsigned: n % 2 == 0, lda, m, b: &b, b_tile, b_step, n, k, c: &mut sums, ldc };
             let fits = product.check();
             prop_assert_eq!((kernels.product)(product), fits);
             prop_assert!(fits || sums.iter().all(|sum| *sum == -1));

@@ -7,7 +7,8 @@ use crate::native::lanes::{CHUNK, Lanes};
 use core::arch::x86_64::*;
 
 /// AVX2: products widened to 16 bits.
-static AVX2: Kernels = Kernels { name: "avx2", rows: 48, product: x86_product::avx2, passes: passes!(Half, "avx2,fma") };
+static AVX2: Kernels =
+    Kernels { name: "avx2", rows: 48, product: x86_product::avx2, passes: passes!(Half, "avx2,fma") };
 /// AVX-VNNI: four products and their sum in one instruction, 256 bits wide.
 static AVX_VNNI: Kernels =
     Kernels { name: "avx-vnni", rows: 48, product: x86_product::avx_vnni, passes: passes!(Half, "avx2,fma") };

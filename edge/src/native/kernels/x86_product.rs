@@ -2,7 +2,7 @@
 //!
 //! A block of rows by tiles is kept in registers while the inputs go by; its size is what the registers hold. The
 //! VNNI instruction multiplies unsigned by signed numbers: weights enter as `b + 128`, and each sum starts at
-//! `-128 * sum(a)`, which takes that back exactly.
+//! `-128 * sum(a)`, which takes that back exactly. Where A has no negative values it is the unsigned side itself.
 
 use crate::native::{
     layout::{STEP, TILE},
@@ -33,32 +33,33 @@ fn share(left: usize, most: usize) -> usize {
     if left == most + 1 && most > 2 { left.div_ceil(2) } else { left.min(most) }
 }
 
-/// `$name(product)`: checks the product, then runs `$block::<rows, tiles>` over it.
+/// `$name(product)`: checks the product, then runs `$block` over it in blocks of `$rows` rows by `$tiles` tiles, or of
+/// `$narrow` rows by a single one.
 macro_rules! product {
-    ($(#[$doc:meta])* $name:ident, $features:literal, $sums:ident, $block:ident, [$($rows:literal)*], [$($tiles:literal)*]) => {
+    ($(#[$doc:meta])* $name:ident, $features:literal, $sums:ident, $block:ident, $rows:literal x $tiles:literal, $narrow:literal) => {
         $(#[$doc])*
         pub fn $name(product: Product<'_>) -> bool {
             #[target_feature(enable = $features)]
-            fn inner(product: Product<'_>) {
-                const ROWS: usize = [$($rows),*].len();
-                const TILES: usize = [$($tiles),*].len();
-                let Product { a, lda, m, b, b_tile, b_step, n, k, c, ldc } = product;
+            fn inner<const UNSIGNED: bool>(product: Product<'_>) {
+                let Product { a, lda, m, b, b_tile, b_step, n, k, c, ldc, .. } = product;
                 let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
                 let (tiles, steps) = (n.div_ceil(TILE), k / STEP);
                 let mut starts = [0; STRIP];
                 let mut strip = 0;
                 while strip < m {
                     let end = m.min(strip + STRIP);
-                    for row in strip..end {
-                        // SAFETY: the check covers `k` values of each row.
-                        starts[row - strip] = unsafe { $sums(a.add(row * lda), k) };
+                    if !UNSIGNED {
+                        for row in strip..end {
+                            // SAFETY: the check covers `k` values of each row.
+                            starts[row - strip] = unsafe { $sums(a.add(row * lda), k) };
+                        }
                     }
                     let mut tile = 0;
                     while tile < tiles {
-                        let wide = share(tiles - tile, TILES);
+                        let wide = share(tiles - tile, $tiles);
                         let mut row = strip;
                         while row < end {
-                            let high = share(end - row, ROWS);
+                            let high = share(end - row, if wide == 1 { $narrow } else { $rows });
                             // SAFETY: row, tile and what a block adds to them lie inside the product, whose lengths
                             // were checked.
                             unsafe {
@@ -67,7 +68,7 @@ macro_rules! product {
                                     starts: starts.as_ptr().add(row - strip),
                                     c: c.add(row * ldc + tile * TILE), ldc,
                                 };
-                                $block(place, high, wide);
+                                $block::<UNSIGNED>(place, high, wide);
                             }
                             row += high;
                         }
@@ -80,23 +81,23 @@ macro_rules! product {
                 return false;
             }
             // SAFETY: the sets that hold this function are handed out only where the processor has the features.
-            unsafe { inner(product) };
+            unsafe { if product.unsigned { inner::<true>(product) } else { inner::<false>(product) } };
             true
         }
     };
 }
 
-/// `$block::<R, T>(place)` for rows and tiles known at run time.
+/// `$block::<R, T, UNSIGNED>(place)` for rows and tiles known at run time.
 macro_rules! dispatch {
     ($name:ident, $features:literal, $block:ident, [$(($rows:literal, $tiles:literal))*]) => {
         /// # Safety
         /// The place lies inside a checked product, with this many rows and tiles after it.
         #[target_feature(enable = $features)]
         #[inline]
-        unsafe fn $name(place: Place, rows: usize, tiles: usize) {
+        unsafe fn $name<const UNSIGNED: bool>(place: Place, rows: usize, tiles: usize) {
             match (rows, tiles) {
                 // SAFETY: the caller's promise.
-                $(($rows, $tiles) => unsafe { $block::<$rows, $tiles>(place) },)*
+                $(($rows, $tiles) => unsafe { $block::<$rows, $tiles, UNSIGNED>(place) },)*
                 _ => {}
             }
         }
@@ -109,22 +110,23 @@ dispatch!(
     avx512_block,
     [(1, 1)(2, 1)(3, 1)(4, 1)(5, 1)(6, 1)(1, 2)(2, 2)(3, 2)(4, 2)(5, 2)(6, 2)(1, 3)(2, 3)(3, 3)(4, 3)(5, 3)(6, 3)(
         1, 4
-    )(2, 4)(3, 4)(4, 4)(5, 4)(6, 4)]
+    )(2, 4)(3, 4)(4, 4)(5, 4)(6, 4)(7, 1)(8, 1)(9, 1)(10, 1)(11, 1)(12, 1)]
 );
 dispatch!(avx_vnni_any, "avx2,avxvnni", avx_vnni_block, [(1, 1)(2, 1)(3, 1)(4, 1)(5, 1)(6, 1)]);
 dispatch!(avx2_any, "avx2", avx2_block, [(1, 1)(2, 1)(3, 1)]);
 
 product!(
-    /// AVX512-VNNI: blocks of 6 rows by 64 outputs, 24 of the 32 registers.
-    avx512_vnni, "avx512f,avx512bw,avx512vnni", avx512_start, avx512_any, [1 2 3 4 5 6], [1 2 3 4]
+    /// AVX512-VNNI: blocks of 6 rows by 64 outputs, 24 of the 32 registers; 12 by 16 for narrow heads, as many as hide
+    /// the instruction's latency.
+    avx512_vnni, "avx512f,avx512bw,avx512vnni", avx512_start, avx512_any, 6 x 4, 12
 );
 product!(
     /// AVX-VNNI: blocks of 6 rows by 16 outputs, 12 of the 16 registers.
-    avx_vnni, "avx2,avxvnni", avx_start, avx_vnni_any, [1 2 3 4 5 6], [1]
+    avx_vnni, "avx2,avxvnni", avx_start, avx_vnni_any, 6 x 1, 6
 );
 product!(
     /// AVX2: blocks of 3 rows by 16 outputs, each sum in two halves, 12 of the 16 registers.
-    avx2, "avx2", no_start, avx2_any, [1 2 3], [1]
+    avx2, "avx2", no_start, avx2_any, 3 x 1, 3
 );
 
 /// `-128 * sum(a)` of a row.
@@ -192,15 +194,17 @@ unsafe fn no_start(_a: *const i8, _k: usize) -> i32 {
 /// The place lies inside a checked product, with R rows and T tiles after it.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-unsafe fn avx512_block<const R: usize, const T: usize>(place: Place) {
+unsafe fn avx512_block<const R: usize, const T: usize, const UNSIGNED: bool>(place: Place) {
     let Place { mut a, lda, mut b, b_tile, b_step, steps, starts, c, ldc } = place;
-    let flip = _mm512_set1_epi8(-128);
+    let flip = _mm512_set1_epi8(if UNSIGNED { 0 } else { -128 });
     let mut sums = [[_mm512_setzero_si512(); T]; R];
     // SAFETY: the caller's promise: `steps` of B in T tiles, as many quarters of A in R rows, R starts, and R rows by T
     // tiles of C.
     unsafe {
-        for (row, sums) in sums.iter_mut().enumerate() {
-            *sums = [_mm512_set1_epi32(*starts.add(row)); T];
+        if !UNSIGNED {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                *sums = [_mm512_set1_epi32(*starts.add(row)); T];
+            }
         }
         for _ in 0..steps {
             let mut weights = [flip; T];
@@ -210,7 +214,11 @@ unsafe fn avx512_block<const R: usize, const T: usize>(place: Place) {
             for (row, sums) in sums.iter_mut().enumerate() {
                 let values = _mm512_set1_epi32(a.add(row * lda).cast::<i32>().read_unaligned());
                 for (sum, weights) in sums.iter_mut().zip(weights) {
-                    *sum = _mm512_dpbusd_epi32(*sum, weights, values);
+                    *sum = if UNSIGNED {
+                        _mm512_dpbusd_epi32(*sum, values, weights)
+                    } else {
+                        _mm512_dpbusd_epi32(*sum, weights, values)
+                    };
                 }
             }
             a = a.add(STEP);
@@ -228,14 +236,16 @@ unsafe fn avx512_block<const R: usize, const T: usize>(place: Place) {
 /// The place lies inside a checked product, with R rows and T tiles after it.
 #[target_feature(enable = "avx2,avxvnni")]
 #[inline]
-unsafe fn avx_vnni_block<const R: usize, const T: usize>(place: Place) {
+unsafe fn avx_vnni_block<const R: usize, const T: usize, const UNSIGNED: bool>(place: Place) {
     let Place { mut a, lda, mut b, b_tile, b_step, steps, starts, c, ldc } = place;
-    let flip = _mm256_set1_epi8(-128);
+    let flip = _mm256_set1_epi8(if UNSIGNED { 0 } else { -128 });
     let mut sums = [[[_mm256_setzero_si256(); 2]; T]; R];
     // SAFETY: as for AVX512-VNNI, each tile in two registers.
     unsafe {
-        for (row, sums) in sums.iter_mut().enumerate() {
-            *sums = [[_mm256_set1_epi32(*starts.add(row)); 2]; T];
+        if !UNSIGNED {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                *sums = [[_mm256_set1_epi32(*starts.add(row)); 2]; T];
+            }
         }
         for _ in 0..steps {
             let mut weights = [[flip; 2]; T];
@@ -248,7 +258,11 @@ unsafe fn avx_vnni_block<const R: usize, const T: usize>(place: Place) {
             for (row, sums) in sums.iter_mut().enumerate() {
                 let values = _mm256_set1_epi32(a.add(row * lda).cast::<i32>().read_unaligned());
                 for (sum, weights) in sums.as_flattened_mut().iter_mut().zip(weights.as_flattened()) {
-                    *sum = _mm256_dpbusd_avx_epi32(*sum, *weights, values);
+                    *sum = if UNSIGNED {
+                        _mm256_dpbusd_avx_epi32(*sum, values, *weights)
+                    } else {
+                        _mm256_dpbusd_avx_epi32(*sum, *weights, values)
+                    };
                 }
             }
             a = a.add(STEP);
@@ -266,7 +280,7 @@ unsafe fn avx_vnni_block<const R: usize, const T: usize>(place: Place) {
 /// The place lies inside a checked product, with R rows and one tile after it.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn avx2_block<const R: usize, const T: usize>(place: Place) {
+unsafe fn avx2_block<const R: usize, const T: usize, const UNSIGNED: bool>(place: Place) {
     let Place { mut a, lda, mut b, b_step, steps, c, ldc, .. } = place;
     // Per row: 4 registers of 4 outputs in two halves each.
     let mut sums = [[_mm256_setzero_si256(); 4]; R];

@@ -125,7 +125,19 @@ fn peak(kernels: &Kernels) -> anyhow::Result<f64> {
             let chunk = Instant::now();
             for _ in 0..32 {
                 let (b_tile, b_step) = (packed_tile(k), PACKED_STEP);
-                if !(kernels.product)(Product { a: &a, lda: k, m, b: &b, b_tile, b_step, n, k, c: &mut c, ldc: n }) {
+                if !(kernels.product)(Product {
+                    a: &a,
+                    unsigned: false,
+                    lda: k,
+                    m,
+                    b: &b,
+                    b_tile,
+                    b_step,
+                    n,
+                    k,
+                    c: &mut c,
+                    ldc: n,
+                }) {
                     bail!("the product of the peak was refused");
                 }
                 std::hint::black_box(&mut c);
