@@ -1,6 +1,6 @@
 """Instructions that one encode executes on an ARM processor, counted under QEMU; prints JSON.
 
-    bench/instructions.py --model DIR --edge PROGRAM [--tract-edge PROGRAM] [--cpu CPU...] [--visible V...]
+    python3 bench/instructions.py --model DIR --edge PROGRAM [--tract-edge PROGRAM] [--cpu CPU...] [--visible V...]
 
 PROGRAM is `edge` built for aarch64-unknown-linux-gnu (docs/building.md). The count is exact and the same every time:
 `edge bench` runs each contender with two numbers of rounds, and the difference of the counts, divided by the difference of
