@@ -12,6 +12,7 @@ mod timing;
 mod tune;
 mod work;
 
+use super::evaluate::recipe::Switch;
 use super::pretrain::{check, check_images, open_preset, stop_on_ctrl_c};
 use crate::{
     device::{self, Chosen, DeviceChoice, precision::PrecisionChoice},
@@ -86,6 +87,10 @@ pub struct Args {
     /// Images a step of fine-tuning [default: 256, or the largest power of two with eight steps an epoch].
     #[arg(long, value_name = "N")]
     finetune_batch_size: Option<usize>,
+    /// Mixup, CutMix, RandAugment, random erasing, label smoothing and drop path of fine-tuning; a few epochs learn more
+    /// without them.
+    #[arg(long, value_enum, default_value = "on")]
+    finetune_regularisation: Switch,
     /// Evaluate on at most this many training and this many test images, spread over the classes.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -207,8 +212,14 @@ fn sweep(args: &Args, chosen: &Chosen) -> anyhow::Result<Sweep> {
     let jobs = common.jobs(&settings, partial, chosen);
     let generated = images::folders(&args.out);
     let (train, test) = args.train.clone().zip(args.test.clone()).unwrap_or(generated);
-    let mut judging =
-        Judging { train, test, limit: args.limit, finetune_epochs: args.finetune_epochs, finetune_batch: 1 };
+    let mut judging = Judging {
+        train,
+        test,
+        limit: args.limit,
+        finetune_epochs: args.finetune_epochs,
+        finetune_batch: 1,
+        finetune_plain: args.finetune_regularisation == Switch::Off,
+    };
     let counts = match &args.train {
         Some(_) => judge::counts(&judging)?,
         None => {

@@ -60,6 +60,8 @@ pub struct Judging {
     pub finetune_epochs: usize,
     /// Images a step of fine-tuning.
     pub finetune_batch: usize,
+    /// Fine-tune without what a few epochs cannot make use of.
+    pub finetune_plain: bool,
 }
 
 /// Images and classes that are there.
@@ -134,13 +136,13 @@ impl Evaluation {
     /// What its result depends on beside the run.
     #[must_use]
     pub fn settings(self, judging: &Judging) -> Value {
-        let Judging { train, test, limit, finetune_epochs, finetune_batch } = judging;
+        let Judging { train, test, limit, finetune_epochs, finetune_batch, finetune_plain } = judging;
         match self {
             Self::Knn => json!({ "train": train, "test": test, "limit": limit }),
             Self::Linear(method) => json!({ "train": train, "test": test, "limit": limit, "method": method }),
             Self::Finetune(blocks) => json!({
                 "train": train, "test": test, "limit": limit, "epochs": finetune_epochs, "batch_size": finetune_batch,
-                "blocks": blocks,
+                "blocks": blocks, "plain": finetune_plain,
             }),
             Self::Seam => json!({ "test": test, "limit": limit }),
         }
@@ -373,6 +375,7 @@ mod tests {
             limit: None,
             finetune_epochs: 10,
             finetune_batch: 64,
+            finetune_plain: false,
         };
         let counts = Counts { train: 1000, test: 100, classes: 10 };
         let of = |blocks| Evaluation::Finetune(blocks).flops(config, &judging, counts).expect("flops");

@@ -49,6 +49,12 @@ pub fn accuracy(
     option("--epochs", judging.finetune_epochs.to_string().into());
     option("--batch-size", judging.finetune_batch.to_string().into());
     option("--seed", seed.to_string().into());
+    if judging.finetune_plain {
+        for name in ["--mixup", "--cutmix", "--random-erasing", "--label-smoothing", "--drop-path"] {
+            option(name, "0".into());
+        }
+        option("--rand-augment", "off".into());
+    }
     if let Some(limit) = judging.limit {
         option("--limit", limit.to_string().into());
         option("--test-limit", limit.to_string().into());
