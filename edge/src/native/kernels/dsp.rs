@@ -16,8 +16,13 @@ use crate::native::{
 };
 use core::arch::asm;
 
+#[cfg(not(fused_instructions))]
+type Floats = f32;
+#[cfg(fused_instructions)]
+type Floats = super::four::Four;
+
 /// The DSP instructions. Few rows at a time: microcontrollers have little memory.
-pub(super) static DSP: Kernels = Kernels { name: "dsp", rows: 8, product: dsp, passes: passes!(f32) };
+pub(super) static DSP: Kernels = Kernels { name: "dsp", rows: 8, product: dsp, passes: passes!(Floats) };
 
 /// Blocks of 2 rows where B is packed, by 2 outputs at a time; single rows by 4 outputs elsewhere.
 pub fn dsp(product: Product<'_>) -> bool {

@@ -19,7 +19,9 @@ pub mod blocks;
 #[cfg(all(target_arch = "arm", dsp_instructions))]
 #[allow(unsafe_code)]
 pub mod dsp;
+#[cfg(all(target_arch = "arm", fused_instructions))]
 #[allow(unsafe_code)]
+pub mod four;
 pub mod fused;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 #[allow(unsafe_code)]

@@ -15,8 +15,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::Parser as _;
-use edge::exit::misuse;
-use std::{ffi::OsString, path::Path, sync::atomic::AtomicBool};
+use std::{ffi::OsString, fs, path::Path, sync::atomic::AtomicBool};
 
 /// The options of a fine-tuning, whose defaults are those of the command.
 #[derive(Debug, clap::Parser)]
@@ -30,10 +29,10 @@ struct Line {
 }
 
 /// The accuracy after the last epoch; `None` if it was stopped, and saved. `blocks`: the last blocks to train, or all
-/// parameters; `folder`: of the fine-tuning, continued if it is there.
+/// parameters; `folder`: of the fine-tuning, continued if it is there with the same options.
 ///
 /// # Errors
-/// As misuse, if the folder holds a fine-tuning with other options; if it fails.
+/// If it fails.
 pub fn accuracy(
     (model, folder): (&Path, &Path),
     judging: &Judging,
@@ -64,17 +63,18 @@ pub fn accuracy(
     // As the two commands do it: positions are among all parameters, and in no block.
     let part = Part { blocks, positions: blocks.is_none() };
     let (config, images, encoder) = configure(&options, &recipe, &running.saving, chosen, part)?;
-    let tuned = if folder.join(FILE).exists() {
+    if folder.join(FILE).exists() {
         let known = FinetuneFolder::open(folder)?.1;
         if (&known.recipe, &known.encoder, &known.classes) != (&config.recipe, &config.encoder, &config.classes) {
+            // The sweep's own, of other options: as all results of other options, it is made again.
             let shown = folder.display();
-            return Err(misuse(format!(
-                "{shown} was fine-tuned with other options or from another model: name another --out, or remove it"
-            )));
+            eprintln!("note     {shown} was fine-tuned with other options: done again");
+            fs::remove_dir_all(folder).with_context(|| format!("cannot remove {shown}"))?;
         }
-        FinetuneFolder::reopen(folder, &config)?
-    } else {
-        FinetuneFolder::create(folder, &config)?
+    }
+    let tuned = match folder.join(FILE).exists() {
+        true => FinetuneFolder::reopen(folder, &config)?,
+        false => FinetuneFolder::create(folder, &config)?,
     };
     let run = Run { folder: tuned, config, images, encoder };
     let Found { outcome, last, .. } = run.train(chosen, stop, false)?;
