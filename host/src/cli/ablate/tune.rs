@@ -63,16 +63,18 @@ pub fn accuracy(
     // As the two commands do it: positions are among all parameters, and in no block.
     let part = Part { blocks, positions: blocks.is_none() };
     let (config, images, encoder) = configure(&options, &recipe, &running.saving, chosen, part)?;
-    if folder.join(FILE).exists() {
-        let known = FinetuneFolder::open(folder)?.1;
-        if (&known.recipe, &known.encoder, &known.classes) != (&config.recipe, &config.encoder, &config.classes) {
-            // The sweep's own, of other options: as all results of other options, it is made again.
+    let mut known = folder.join(FILE).exists();
+    if known {
+        let there = FinetuneFolder::open(folder)?.1;
+        if (&there.recipe, &there.encoder, &there.classes) != (&config.recipe, &config.encoder, &config.classes) {
+            // The sweep's own: as all results of other options, it is made again.
             let shown = folder.display();
-            eprintln!("note     {shown} was fine-tuned with other options: done again");
+            edge::note!("note: {shown} was fine-tuned with other options and is replaced");
             fs::remove_dir_all(folder).with_context(|| format!("cannot remove {shown}"))?;
+            known = false;
         }
     }
-    let tuned = match folder.join(FILE).exists() {
+    let tuned = match known {
         true => FinetuneFolder::reopen(folder, &config)?,
         false => FinetuneFolder::create(folder, &config)?,
     };
