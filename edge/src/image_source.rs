@@ -2,8 +2,9 @@
 
 use common::model::EncoderSpec;
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
+    FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::{U8, U8x2, U8x3, U8x4},
 };
 use image::DynamicImage;
 use std::{
@@ -149,21 +150,28 @@ pub fn resize(from: &Pixels, crop: Crop, height: usize, width: usize) -> Result<
     if crop == Crop::whole(from) && (height, width) == (from.height, from.width) {
         return Ok(from.data.clone());
     }
-    let kind = match from.channels {
-        1 => PixelType::U8,
-        2 => PixelType::U8x2,
-        3 => PixelType::U8x3,
-        _ => PixelType::U8x4,
-    };
+    // Chosen here, the library's kernels for other pixels are no part of the program.
+    match from.channels {
+        1 => resized::<U8>(from, crop, height, width),
+        2 => resized::<U8x2>(from, crop, height, width),
+        3 => resized::<U8x3>(from, crop, height, width),
+        _ => resized::<U8x4>(from, crop, height, width),
+    }
+}
+
+fn resized<P: PixelTrait>(from: &Pixels, crop: Crop, height: usize, width: usize) -> Result<Vec<u8>, ImageError> {
     let error = |reason: &dyn std::fmt::Display| ImageError::Resize(reason.to_string());
-    let source = ImageRef::new(from.width as u32, from.height as u32, &from.data, kind).map_err(|e| error(&e))?;
-    let mut resized = Image::new(width as u32, height as u32, kind);
+    let source = TypedImageRef::<P>::from_buffer(from.width as u32, from.height as u32, &from.data);
+    let source = source.map_err(|e| error(&e))?;
+    let mut data = vec![0; height * width * from.channels];
+    let mut target = TypedImage::<P>::from_buffer(width as u32, height as u32, &mut data).map_err(|e| error(&e))?;
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
         .use_alpha(false)
         .crop(crop.left, crop.top, crop.width, crop.height);
-    Resizer::new().resize(&source, &mut resized, &options).map_err(|e| error(&e))?;
-    Ok(resized.into_vec())
+    Resizer::new().resize_typed(&source, &mut target, &options).map_err(|e| error(&e))?;
+    drop(target);
+    Ok(data)
 }
 
 /// The whole image as the encoder's input, `[H, W, C]` of `spec`: other proportions are squashed.

@@ -129,6 +129,22 @@ fn a_killed_sweep_goes_on_where_it_was() -> anyhow::Result<()> {
         assert!(image.width() > 400 && image.height() > 300, "{picture}");
     }
 
+    // Seeds of another machine join in; those that are here too come from here.
+    let (runs, file) = (place.path("killed/runs"), place.path("whole/results.csv"));
+    let one = ["--values", "0.5,0.75", "--evaluate", "knn", "--runs", &runs, "--join", &file];
+    let text = finish(&mut place.ablate("mask-ratio", "joined", &one))?;
+    let joined = place.results("joined")?;
+    let expected = whole[1..].iter().filter(|fields| fields[2] == "1" || fields[3] == "knn");
+    assert_eq!(figures(&joined), expected.map(|fields| &fields[1..6]).collect::<Vec<_>>(), "{text}");
+    let svg = fs::read_to_string(place.0.join("joined/figure.svg"))?;
+    assert!(svg.contains("Mean and standard deviation of 2 seeds."), "{svg}");
+    for (more, reason) in [(["--epochs", "29"], "pre-training took"), (["--limit", "20"], "knn took")] {
+        let more = [&["--values", "0.5,0.75", "--join", &file][..], &more].concat();
+        let output = place.ablate("mask-ratio", "other", &more).output()?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.contains(reason), "{text}");
+    }
+
     // Other options are refused for what is trained, and done anew for what is evaluated.
     let output = place.ablate("mask-ratio", "killed", &[&more[..], &["--batch-size", "10"]].concat()).output()?;
     let text = String::from_utf8_lossy(&output.stderr);

@@ -162,6 +162,10 @@ impl Decoder {
 /// Undoes COBS in place; returns the length, or `None` if this is no COBS. It cannot panic, which cobs' own function
 /// does not show to a compiler.
 fn unstuff(bytes: &mut [u8]) -> Option<usize> {
+    // Even nothing is stuffed as one byte.
+    if bytes.is_empty() {
+        return None;
+    }
     let (mut from, mut to) = (0, 0);
     while let Some(code) = bytes.get(from).copied() {
         let next = from + usize::from(code);
@@ -189,10 +193,18 @@ mod tests {
     use alloc::{vec, vec::Vec};
     use proptest::prelude::*;
 
+    #[test]
+    fn nothing_is_no_frame() {
+        assert_eq!(unstuff(&mut []), None);
+        assert_eq!(unstuff(&mut [1]), Some(0));
+    }
+
     proptest! {
         #[test]
         fn unstuffing_agrees_with_cobs(
-            mut bytes in proptest::collection::vec(prop_oneof![1..6_u8, Just(255), any::<u8>()], 0..1100),
+            // Short ones as often as long ones: the ends are where the two could differ.
+            mut bytes in prop_oneof![0..8_usize, 0..1100_usize]
+                .prop_flat_map(|length| proptest::collection::vec(prop_oneof![1..6_u8, Just(255), any::<u8>()], length)),
         ) {
             let mut expected = bytes.clone();
             let length = cobs::decode_in_place(&mut expected).ok();

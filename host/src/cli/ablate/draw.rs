@@ -75,10 +75,10 @@ pub fn figure(sweep: &Sweep, rows: &[Row]) -> Figure {
             Settings::Numbers { label: label.into(), places }
         }
     };
-    let seeds = sweep.jobs.iter().filter(|job| job.setting == 0).count();
-    let note = match seeds {
-        1 => "One seed.".to_owned(),
-        _ => format!("Mean and standard deviation of {seeds} seeds."),
+    let note = match seeds(rows, sweep.settings.len()) {
+        (_, 0 | 1) => "One seed.".to_owned(),
+        (least, most) if least == most => format!("Mean and standard deviation of {most} seeds."),
+        (least, most) => format!("Mean and standard deviation of {} to {most} seeds.", least.max(1)),
     };
     let base = preset_of(&sweep.jobs[0].run.config);
     let (model, epochs) = (&base.model, base.train.epochs);
@@ -93,6 +93,17 @@ pub fn figure(sweep: &Sweep, rows: &[Row]) -> Figure {
         model.image_width
     );
     Figure { title, note, settings, panels }
+}
+
+/// Seeds of the setting that has the fewest, and of the one that has the most.
+fn seeds(rows: &[Row], settings: usize) -> (usize, usize) {
+    let counts = (0..settings).map(|place| {
+        let mut seeds: Vec<u64> = rows.iter().filter(|row| row.place == place).map(|row| row.seed).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        seeds.len()
+    });
+    counts.fold((usize::MAX, 0), |(least, most), count| (least.min(count), most.max(count)))
 }
 
 /// What pre-training costs, where that is the point of an experiment.

@@ -3,6 +3,7 @@
 mod draw;
 mod experiment;
 mod images;
+mod join;
 mod judge;
 mod plan;
 mod store;
@@ -69,6 +70,9 @@ pub struct Args {
     /// The first seed.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// results.csv of the same sweep with other seeds, of another machine for instance: table and figures show both.
+    #[arg(long, value_name = "FILE,FILE...", value_delimiter = ',')]
+    join: Vec<PathBuf>,
     /// Passes of pre-training over the data [default: the preset's].
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -236,7 +240,18 @@ fn sweep(args: &Args, chosen: &Chosen) -> anyhow::Result<Sweep> {
             .len(),
     };
     check_images(&common.base.train, images)?;
-    Ok(Sweep { experiment: args.experiment, settings, jobs, judging, counts, images })
+    let mut sweep =
+        Sweep { experiment: args.experiment, settings, jobs, judging, counts, images, joined: Vec::new() };
+    for file in &args.join {
+        let mut found = join::read(&sweep, file)?;
+        let same = |a: &table::Row, b: &table::Row| (a.place, a.seed, &a.metric) == (b.place, b.seed, &b.metric);
+        found.retain(|row| !sweep.joined.iter().any(|known| same(known, row)));
+        if found.is_empty() {
+            edge::note!("note: nothing of {} joins: it has no further seed at these settings", file.display());
+        }
+        sweep.joined.extend(found);
+    }
+    Ok(sweep)
 }
 
 /// Claims the folder of a sweep for this process until it ends.

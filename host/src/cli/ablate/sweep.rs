@@ -3,6 +3,7 @@
 use super::{
     experiment::{Experiment, Setting, run_name},
     store::difference,
+    table::Row,
 };
 use crate::{
     bench::flops,
@@ -245,6 +246,8 @@ pub struct Sweep {
     pub counts: Counts,
     /// Images of pre-training.
     pub images: usize,
+    /// Results of other seeds, had elsewhere.
+    pub joined: Vec<Row>,
 }
 
 /// What all runs have in common.

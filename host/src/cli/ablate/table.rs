@@ -15,6 +15,10 @@ use std::{
 /// Metrics that are shares of 1.
 const ACCURACIES: [&str; 3] = ["knn", "linear", "finetune"];
 
+/// The first line of `results.csv`.
+pub const HEADER: &str =
+    "experiment,setting,seed,metric,value,loss,seconds,flops,pretrain_seconds,pretrain_flops,version,date";
+
 /// One figure of one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
@@ -60,7 +64,7 @@ pub struct Summary {
     pub seeds: usize,
 }
 
-/// All results that are there, in the order of the settings and seeds.
+/// All results that are there, in the order of the settings and seeds, and those that were joined.
 ///
 /// # Errors
 /// If the folder of a run cannot be read.
@@ -82,7 +86,25 @@ pub fn collect(sweep: &Sweep) -> anyhow::Result<Vec<Row>> {
             }
         }
     }
+    rows.extend(sweep.joined.iter().cloned());
+    // Stable: metrics of a run keep their order.
+    rows.sort_by_key(|row| (row.place, row.seed));
     Ok(rows)
+}
+
+/// Operations of a job's pre-training on `images` images.
+///
+/// # Errors
+/// If the image cannot be cut into patches.
+pub fn training_flops(job: &Job, images: usize) -> anyhow::Result<f64> {
+    let (run, per_image) = (&job.run, flops::training(&super::sweep::preset_of(&job.run.config))?);
+    Ok(per_image as f64 * run.images(images) as f64)
+}
+
+/// Operations as `results.csv` has them.
+#[must_use]
+pub fn scientific(flops: f64) -> String {
+    format!("{flops:.4e}")
 }
 
 /// A run's pre-training.
@@ -95,13 +117,12 @@ struct About {
 
 impl About {
     fn of(job: &Job, images: usize) -> anyhow::Result<Self> {
-        let (run, config) = (&job.run, &job.run.config);
-        let per_image = flops::training(&super::sweep::preset_of(config))? as f64;
+        let run = &job.run;
         Ok(Self {
-            seed: config.train.seed,
+            seed: run.config.train.seed,
             loss: history::read_epochs(&run.path)?.last().map(|epoch| epoch.loss),
             seconds: history::read(&run.path)?.last().map(|point| point.seconds),
-            flops: per_image * run.images(images) as f64,
+            flops: training_flops(job, images)?,
         })
     }
 
@@ -161,23 +182,21 @@ pub fn summaries(sweep: &Sweep, rows: &[Row]) -> Vec<Summary> {
 /// The lines of `results.csv`.
 #[must_use]
 pub fn csv(experiment: &str, rows: &[Row]) -> String {
-    let mut out = String::from(
-        "experiment,setting,seed,metric,value,loss,seconds,flops,pretrain_seconds,pretrain_flops,version,date\n",
-    );
+    let mut out = format!("{HEADER}\n");
     let optional = |value: Option<f64>, decimals: usize| value.map(|v| format!("{v:.decimals$}")).unwrap_or_default();
     for row in rows {
         let _ = writeln!(
             out,
-            "{experiment},{},{},{},{:.6},{},{:.1},{:.4e},{},{:.4e},{},{}",
+            "{experiment},{},{},{},{:.6},{},{:.1},{},{},{},{},{}",
             row.setting,
             row.seed,
             row.metric,
             row.value,
             optional(row.loss, 6),
             row.seconds,
-            row.flops,
+            scientific(row.flops),
             optional(row.pretrain_seconds, 1),
-            row.pretrain_flops,
+            scientific(row.pretrain_flops),
             row.version,
             row.date
         );

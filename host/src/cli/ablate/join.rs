@@ -1,0 +1,105 @@
+//! `--join`: results of the same sweep that another machine has, in one table and figure with those of this one.
+
+use super::{
+    sweep::{Job, Sweep},
+    table::{HEADER, Row, scientific, training_flops},
+};
+use anyhow::Context as _;
+use edge::exit::misuse;
+use std::{fs, path::Path, str::FromStr};
+
+/// The lines of `file`, a `results.csv`, at settings of `sweep` and of seeds that it does not have itself.
+///
+/// # Errors
+/// If the file cannot be read; as misuse, if it is no `results.csv`, or a line is of another experiment, or was had with
+/// other operations, which says that model, epochs, images or evaluations differ.
+pub fn read(sweep: &Sweep, file: &Path) -> anyhow::Result<Vec<Row>> {
+    let shown = file.display();
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+    let mut lines = text.lines().enumerate();
+    if lines.next().map(|(_, header)| header) != Some(HEADER) {
+        return Err(misuse(format!(
+            "{shown} is no results.csv of `host ablate` (--join takes those of other sweeps)"
+        )));
+    }
+    let mut rows = Vec::new();
+    for (number, line) in lines {
+        let row = row(sweep, line).map_err(|reason| misuse(format!("{shown}, line {}: {reason}", number + 1)))?;
+        rows.extend(row);
+    }
+    Ok(rows)
+}
+
+/// The line's results; `None` where `sweep` has no such setting, or runs that seed itself.
+fn row(sweep: &Sweep, line: &str) -> Result<Option<Row>, String> {
+    let fields: Vec<&str> = line.split(',').collect();
+    let &[
+        experiment,
+        setting,
+        seed,
+        metric,
+        value,
+        loss,
+        seconds,
+        flops,
+        pretrain_seconds,
+        pretrain_flops,
+        version,
+        date,
+    ] = &fields[..]
+    else {
+        return Err(format!("{} fields instead of {}", fields.len(), HEADER.split(',').count()));
+    };
+    let name = sweep.experiment.name();
+    if experiment != name {
+        return Err(format!("of the experiment {experiment}, not {name}"));
+    }
+    let Some(place) = sweep.settings.iter().position(|known| known.value == setting) else { return Ok(None) };
+    let row = Row {
+        place,
+        setting: setting.into(),
+        seed: number("seed", seed)?,
+        metric: metric.into(),
+        value: number("value", value)?,
+        loss: optional("loss", loss)?,
+        seconds: number("seconds", seconds)?,
+        flops: number("flops", flops)?,
+        pretrain_seconds: optional("pretrain_seconds", pretrain_seconds)?,
+        pretrain_flops: number("pretrain_flops", pretrain_flops)?,
+        version: version.into(),
+        date: date.into(),
+    };
+    let jobs = || sweep.jobs.iter().filter(|job| job.setting == place);
+    if jobs().any(|job| job.run.config.train.seed == row.seed) {
+        return Ok(None);
+    }
+    jobs().next().map_or(Ok(()), |job| same_work(sweep, job, &row))?;
+    Ok(Some(row))
+}
+
+/// That `row` took the operations of `job`, a run of the same setting.
+fn same_work(sweep: &Sweep, job: &Job, row: &Row) -> Result<(), String> {
+    let compare = |what: &str, there: f64, here: f64| {
+        let [there, here] = [there, here].map(scientific);
+        if there == here {
+            return Ok(());
+        }
+        Err(format!("{what} took {there} operations, and {here} in this sweep: its options are others"))
+    };
+    let here = training_flops(job, sweep.images).map_err(|error| format!("{error:#}"))?;
+    compare("pre-training", row.pretrain_flops, here)?;
+    let Some(evaluation) = job.evaluations.iter().find(|known| known.metrics().contains(&row.metric.as_str())) else {
+        return Ok(());
+    };
+    let here =
+        evaluation.flops(&job.run.config, &sweep.judging, sweep.counts).map_err(|error| format!("{error:#}"))?;
+    compare(&row.metric, row.flops, here)
+}
+
+fn number<T: FromStr>(name: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{name} is {text:?}, no number"))
+}
+
+fn optional(name: &str, text: &str) -> Result<Option<f64>, String> {
+    if text.is_empty() { Ok(None) } else { number(name, text).map(Some) }
+}
