@@ -167,7 +167,7 @@ pub fn norm<L: Lanes>(x: &[f32], norm: Norm<'_>, eps: f32, out: &mut [f32]) -> f
             squares[part] = centred.mul_add(centred, squares[part]);
         }
     });
-    let inverse = 1.0 / libm::sqrtf(L::sum(&squares) / count + eps);
+    let inverse = 1.0 / L::root(L::sum(&squares) / count + eps);
 
     let mut peaks = [L::splat(0.0); CHUNK];
     let (x, x_rest) = x.as_chunks::<CHUNK>();

@@ -64,6 +64,12 @@ pub trait Lanes: Copy {
         }
     }
 
+    /// Square root.
+    #[inline(always)]
+    fn root(value: f32) -> f32 {
+        libm::sqrtf(value)
+    }
+
     /// The sum of the first [`Self::PARTS`] of `parts`: of 16 values the second half is added to the first, then of
     /// 8, of 4, of 2.
     #[inline(always)]

@@ -127,6 +127,10 @@ impl Lanes for Half {
         }
     }
     #[inline(always)]
+    fn root(value: f32) -> f32 {
+        root(value)
+    }
+    #[inline(always)]
     fn sum(parts: &[Self; CHUNK]) -> f32 {
         // SAFETY: as for `splat`.
         unsafe {
@@ -146,6 +150,13 @@ impl Lanes for Half {
             _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
         }
     }
+}
+
+/// libm's is an instruction of SSE, for which an Intel processor waits when AVX has used the registers.
+#[inline(always)]
+fn root(value: f32) -> f32 {
+    // SAFETY: every x86-64 has it; within a function for AVX it becomes AVX's.
+    unsafe { _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(value))) }
 }
 
 /// Writes the lowest byte of each 32-bit number.
@@ -219,11 +230,25 @@ impl Lanes for Whole {
     fn store_digits(self, high: &mut [i8; CHUNK], low: &mut [i8; CHUNK], _part: usize) {
         // SAFETY: as for `load`.
         unsafe {
-            let (bits, mask) = (_mm512_castps_si512(self.0), _mm512_set1_epi32(127));
-            let digit = _mm512_and_si512(_mm512_srli_epi32::<7>(bits), mask);
-            _mm_storeu_si128(high.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(digit));
-            _mm_storeu_si128(low.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_and_si512(bits, mask)));
+            let bits = _mm512_castps_si512(self.0);
+            // Both digits side by side in each number's lowest two bytes: `bits & 0x7f | bits << 1 & 0x7f00`.
+            let (shifted, below) = (_mm512_slli_epi32::<1>(bits), _mm512_set1_epi32(0x7f));
+            let both = _mm512_ternarylogic_epi32::<0xca>(below, bits, shifted);
+            // Then those of four numbers, and of all: two shuffles, where narrowing takes two for each digit.
+            let four = _mm512_shuffle_epi8(
+                both,
+                _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, -1, -1, -1, -1, -1, -1, -1, -1)),
+            );
+            let all =
+                _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 2, 2, 2, 2, 2, 2, 2), four);
+            let digits = _mm256_and_si256(_mm512_castsi512_si256(all), _mm256_set1_epi8(0x7f));
+            _mm_storeu_si128(low.as_mut_ptr().cast(), _mm256_castsi256_si128(digits));
+            _mm_storeu_si128(high.as_mut_ptr().cast(), _mm256_extracti128_si256::<1>(digits));
         }
+    }
+    #[inline(always)]
+    fn root(value: f32) -> f32 {
+        root(value)
     }
     #[inline(always)]
     fn sum(parts: &[Self; CHUNK]) -> f32 {
