@@ -144,6 +144,20 @@ fn a_killed_sweep_goes_on_where_it_was() -> anyhow::Result<()> {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(2) && text.contains(reason), "{text}");
     }
+    let text = fs::read_to_string(&file)?;
+    for (text, reason) in [
+        ("one,two\n".to_owned(), "is no results.csv"),
+        (text.replace("mask-ratio,", "target,"), "line 2: of the experiment target, not mask-ratio"),
+        (text.replace(",knn,0.", ",knn,x."), "no number"),
+        (text.replace(",knn,0.", ",knn,inf,0."), "13 fields instead of 12"),
+        (format!("{}\n{}\n", whole[0].join(","), "mask-ratio,0.5,9,knn,NaN,,1,1,,1,0,now"), "not finite"),
+    ] {
+        fs::write(place.0.join("damaged.csv"), text)?;
+        let more = ["--values", "0.5,0.75", "--join", &place.path("damaged.csv")];
+        let output = place.ablate("mask-ratio", "other", &more).output()?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.contains(reason), "{text}");
+    }
 
     // Other options are refused for what is trained, and done anew for what is evaluated.
     let output = place.ablate("mask-ratio", "killed", &[&more[..], &["--batch-size", "10"]].concat()).output()?;

@@ -69,6 +69,10 @@ fn row(sweep: &Sweep, line: &str) -> Result<Option<Row>, String> {
         version: version.into(),
         date: date.into(),
     };
+    let measured = [row.value, row.seconds, row.flops, row.pretrain_flops].into_iter();
+    if measured.chain(row.loss).chain(row.pretrain_seconds).any(|number| !number.is_finite()) {
+        return Err("a number is not finite".into());
+    }
     let jobs = || sweep.jobs.iter().filter(|job| job.setting == place);
     if jobs().any(|job| job.run.config.train.seed == row.seed) {
         return Ok(None);
