@@ -1,7 +1,7 @@
 //! Curves over numbers, panels one above the other with one axis below, as in the paper's figure of mask ratios.
 
 use super::{
-    Figure, Panel,
+    Figure, Panel, Point,
     scene::{Anchor, GRID, INK, Item, LINE, SOFT, Scene, room},
 };
 use crate::report::chart::Axis;
@@ -43,13 +43,15 @@ pub(super) fn scene(figure: &Figure, label: &str, places: &[(f64, String)]) -> S
         places.iter().for_each(|(x, _)| scene.line((at_x(*x), lower), (at_x(*x), lower + 4.0), 1.0, INK));
         let points = places.iter().zip(&panel.points).filter_map(|((x, _), point)| Some((at_x(*x), (*point)?)));
         let points: Vec<_> = points.collect();
-        if points.iter().any(|(_, point)| point.count > 1) {
-            let edge = |sign: f64| points.iter().map(move |(x, p)| (*x, at_y(p.mean + sign * p.spread)));
+        // A band only where the spread is known: between a point of several seeds and one of a single seed it is not.
+        let known = |(_, point): &(f64, Point)| point.count > 1;
+        for run in points.chunk_by(|a, b| known(a) && known(b)).filter(|run| known(&run[0])) {
+            let edge = |sign: f64| run.iter().map(move |(x, p)| (*x, at_y(p.mean + sign * p.spread)));
             let edges: Vec<_> = edge(1.0).chain(edge(-1.0).rev()).collect();
-            match points.len() {
-                1 => scene.items.push(Item::Line { points: edges, width: 2.0, colour: *colour }),
-                _ => scene.items.push(Item::Area { points: edges, colour: *colour, opacity: 0.18 }),
-            }
+            scene.items.push(match run.len() {
+                1 => Item::Line { points: edges, width: 2.0, colour: *colour },
+                _ => Item::Area { points: edges, colour: *colour, opacity: 0.18 },
+            });
         }
         if points.len() > 1 {
             let line = points.iter().map(|(x, point)| (*x, at_y(point.mean))).collect();

@@ -139,6 +139,23 @@ mod tests {
     }
 
     #[test]
+    fn a_band_ends_where_only_one_seed_was_measured() {
+        let points = [0.0, 2.0, 0.0, 2.0, 3.0, 0.0].map(|spread| point(50.0, spread)).to_vec();
+        let places = (0..points.len()).map(|i| (i as f64, i.to_string())).collect();
+        let scene = figure(Settings::Numbers { label: "x".into(), places }, points).scene();
+        let (mut bars, mut bands) = (0, Vec::new());
+        for item in &scene.items {
+            match item {
+                scene::Item::Area { points, .. } => bands.push(points.len()),
+                scene::Item::Line { points, colour: [9, 8, 7], .. } if points.len() == 2 => bars += 1,
+                _ => {}
+            }
+        }
+        // In each of the two panels: a bar at the second point, a band from the fourth to the fifth.
+        assert_eq!((bars, bands), (2, vec![4, 4]));
+    }
+
+    #[test]
     fn a_figure_without_measurements_is_drawn_too() {
         for settings in [
             Settings::Names(vec!["a".into()]),

@@ -8,12 +8,13 @@ use anyhow::Context as _;
 use edge::exit::misuse;
 use std::{fs, path::Path, str::FromStr};
 
-/// The lines of `file`, a `results.csv`, at settings of `sweep` and of seeds that it does not have itself.
+/// Adds the lines of `file`, a `results.csv`, that are at settings of `sweep` and that it neither runs itself nor has
+/// joined already; their number.
 ///
 /// # Errors
 /// If the file cannot be read; as misuse, if it is no `results.csv`, or a line is of another experiment, or was had with
 /// other operations, which says that model, epochs, images or evaluations differ.
-pub fn read(sweep: &Sweep, file: &Path) -> anyhow::Result<Vec<Row>> {
+pub fn add(sweep: &mut Sweep, file: &Path) -> anyhow::Result<usize> {
     let shown = file.display();
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
     let mut lines = text.lines().enumerate();
@@ -22,15 +23,15 @@ pub fn read(sweep: &Sweep, file: &Path) -> anyhow::Result<Vec<Row>> {
             "{shown} is no results.csv of `host ablate` (--join takes those of other sweeps)"
         )));
     }
-    let mut rows = Vec::new();
+    let before = sweep.joined.len();
     for (number, line) in lines {
         let row = row(sweep, line).map_err(|reason| misuse(format!("{shown}, line {}: {reason}", number + 1)))?;
-        rows.extend(row);
+        sweep.joined.extend(row);
     }
-    Ok(rows)
+    Ok(sweep.joined.len() - before)
 }
 
-/// The line's results; `None` where `sweep` has no such setting, or runs that seed itself.
+/// The line's results; `None` where `sweep` has no such setting, runs that seed itself, or has joined the same already.
 fn row(sweep: &Sweep, line: &str) -> Result<Option<Row>, String> {
     let fields: Vec<&str> = line.split(',').collect();
     let &[
@@ -78,7 +79,8 @@ fn row(sweep: &Sweep, line: &str) -> Result<Option<Row>, String> {
         return Ok(None);
     }
     jobs().next().map_or(Ok(()), |job| same_work(sweep, job, &row))?;
-    Ok(Some(row))
+    let same = |known: &Row| (known.place, known.seed, &known.metric) == (row.place, row.seed, &row.metric);
+    Ok((!sweep.joined.iter().any(same)).then_some(row))
 }
 
 /// That `row` took the operations of `job`, a run of the same setting.

@@ -243,13 +243,9 @@ fn sweep(args: &Args, chosen: &Chosen) -> anyhow::Result<Sweep> {
     let mut sweep =
         Sweep { experiment: args.experiment, settings, jobs, judging, counts, images, joined: Vec::new() };
     for file in &args.join {
-        let mut found = join::read(&sweep, file)?;
-        let same = |a: &table::Row, b: &table::Row| (a.place, a.seed, &a.metric) == (b.place, b.seed, &b.metric);
-        found.retain(|row| !sweep.joined.iter().any(|known| same(known, row)));
-        if found.is_empty() {
+        if join::add(&mut sweep, file)? == 0 {
             edge::note!("note: nothing of {} joins: it has no further seed at these settings", file.display());
         }
-        sweep.joined.extend(found);
     }
     Ok(sweep)
 }
