@@ -129,9 +129,10 @@ fn a_killed_sweep_goes_on_where_it_was() -> anyhow::Result<()> {
         assert!(image.width() > 400 && image.height() > 300, "{picture}");
     }
 
-    // Seeds of another machine join in; those that are here too come from here.
+    // Seeds of another machine join in, once; those that are here too come from here.
     let (runs, file) = (place.path("killed/runs"), place.path("whole/results.csv"));
-    let one = ["--values", "0.5,0.75", "--evaluate", "knn", "--runs", &runs, "--join", &file];
+    let twice = [file.as_str(); 2].join(",");
+    let one = ["--values", "0.5,0.75", "--evaluate", "knn", "--runs", &runs, "--join", &twice];
     let text = finish(&mut place.ablate("mask-ratio", "joined", &one))?;
     let joined = place.results("joined")?;
     let expected = whole[1..].iter().filter(|fields| fields[2] == "1" || fields[3] == "knn");

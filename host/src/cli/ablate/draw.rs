@@ -114,10 +114,8 @@ fn costs(sweep: &Sweep, rows: &[Row]) -> [Panel; 2] {
         Some(Point { mean: operations as f64 / 1e6, spread: 0.0, count: 1 })
     };
     // Joined runs are as a rule another machine's, whose seconds cannot be compared.
-    let own =
-        |row: &&Row| sweep.jobs.iter().any(|job| job.setting == row.place && job.run.config.train.seed == row.seed);
     let seconds = |place: usize| {
-        let mut seeds: Vec<&Row> = rows.iter().filter(|row| row.place == place).filter(own).collect();
+        let mut seeds: Vec<&Row> = rows.iter().filter(|row| row.place == place && sweep.runs(row)).collect();
         seeds.dedup_by_key(|row| row.seed);
         Point::of(&seeds.iter().filter_map(|row| row.pretrain_seconds).collect::<Vec<_>>())
     };

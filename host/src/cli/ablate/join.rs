@@ -74,11 +74,11 @@ fn row(sweep: &Sweep, line: &str) -> Result<Option<Row>, String> {
     if measured.chain(row.loss).chain(row.pretrain_seconds).any(|number| !number.is_finite()) {
         return Err("a number is not finite".into());
     }
-    let jobs = || sweep.jobs.iter().filter(|job| job.setting == place);
-    if jobs().any(|job| job.run.config.train.seed == row.seed) {
+    if sweep.runs(&row) {
         return Ok(None);
     }
-    jobs().next().map_or(Ok(()), |job| same_work(sweep, job, &row))?;
+    let job = sweep.jobs.iter().find(|job| job.setting == place);
+    job.map_or(Ok(()), |job| same_work(sweep, job, &row))?;
     let same = |known: &Row| (known.place, known.seed, &known.metric) == (row.place, row.seed, &row.metric);
     Ok((!sweep.joined.iter().any(same)).then_some(row))
 }

@@ -250,6 +250,14 @@ pub struct Sweep {
     pub joined: Vec<Row>,
 }
 
+impl Sweep {
+    /// Whether the sweep itself does the run that `row` is of; it may be joined otherwise.
+    #[must_use]
+    pub fn runs(&self, row: &Row) -> bool {
+        self.jobs.iter().any(|job| job.setting == row.place && job.run.config.train.seed == row.seed)
+    }
+}
+
 /// What all runs have in common.
 #[derive(Debug, Clone)]
 pub struct Common {
