@@ -16,15 +16,17 @@ pub mod pipeline;
 pub mod select;
 pub mod serve;
 
-#[cfg(feature = "linux")]
-pub mod exit;
 #[cfg(feature = "std")]
 pub mod head_file;
-#[cfg(feature = "linux")]
-pub mod image_source;
 #[cfg(feature = "linux")]
 pub mod linux;
 #[cfg(feature = "std")]
 pub mod model_folder;
+#[cfg(feature = "linux")]
+pub mod native_file;
+#[cfg(feature = "linux")]
+pub mod options;
+#[cfg(feature = "linux")]
+pub mod runtime;
 #[cfg(feature = "tract")]
 pub mod tract_runtime;

@@ -2,8 +2,8 @@
 
 use common::{model::EncoderSpec, normalize::PixelStats};
 use edge::{
-    linux::native_file::{NativeFile, NativeFileError},
     model_folder::{ModelError, ModelFolder, Precision},
+    native_file::{NativeFile, NativeFileError},
     tract_runtime::{TractEncoder, TractError},
 };
 use host::{

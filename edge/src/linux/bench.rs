@@ -1,14 +1,12 @@
 //! `edge bench`.
 
-use super::{
-    check_keep, memory, open_model,
-    runtime::{ImageEncoder, Runtime, RuntimeArgs},
-};
 use crate::{
-    exit::misuse,
     model_folder::ModelFolder,
+    options::{Runtime, RuntimeArgs, check_keep, open_model},
+    runtime::ImageEncoder,
     select::{Select, choose},
 };
+use console::{memory, misuse};
 use std::{path::PathBuf, time::Instant};
 
 /// Options of `edge bench`.
@@ -68,10 +66,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 })
             })
             .collect();
-        crate::say!("{}", serde_json::to_string(&rows)?);
+        console::say!("{}", serde_json::to_string(&rows)?);
         return Ok(());
     }
-    crate::say!(
+    console::say!(
         "{:<18}  threads  keep  patches   median       min       max   (ms an image, {} rounds)",
         "runtime",
         args.rounds
@@ -79,7 +77,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     for Row { name, args, keep, visible, times, .. } in rows {
         let (threads, median, max) = (args.threads.unwrap_or(1), times[times.len() / 2], times[times.len() - 1]);
         let min = times[0];
-        crate::say!("{name:<18}  {threads:>7}  {keep:<4}  {visible:>7}  {median:>7.3}  {min:>8.3}  {max:>8.3}");
+        console::say!("{name:<18}  {threads:>7}  {keep:<4}  {visible:>7}  {median:>7.3}  {min:>8.3}  {max:>8.3}");
     }
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! `edge info`.
 
-use super::{native_file::NativeFile, open_model};
-use crate::head_file::{HeadDescription, HeadFile};
+use crate::{
+    head_file::{HeadDescription, HeadFile},
+    native_file::NativeFile,
+    options::open_model,
+};
 use std::path::PathBuf;
 
 /// Options of `edge info`.
@@ -31,11 +34,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         NativeFile::open(&folder)?.model(&folder)?;
     }
     if args.json {
-        crate::say!("{}", serde_json::to_string(folder.description())?);
+        console::say!("{}", serde_json::to_string(folder.description())?);
         return Ok(());
     }
-    crate::say!("model    {} ({})", spec.hash, folder.description().made_by);
-    crate::say!(
+    console::say!("model    {} ({})", spec.hash, folder.description().made_by);
+    console::say!(
         "images   {}x{} with {} channels; {} patches of {p}x{p}",
         spec.image_height,
         spec.image_width,
@@ -43,7 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         grid.patches(),
         p = spec.patch_size
     );
-    crate::say!(
+    console::say!(
         "encoder  {} wide, {} blocks, {} heads; features of {} values",
         spec.dim,
         spec.depth,
@@ -53,14 +56,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let forms = folder.forms().into_iter().map(|form| form.to_string()).chain(["native".into()]);
     for (form, (file, _)) in forms.zip(folder.files()) {
         let bytes = folder.read_file(file)?.len();
-        crate::say!("{form:<8} {file} ({:.2} MB)", bytes as f64 / 1e6);
+        console::say!("{form:<8} {file} ({:.2} MB)", bytes as f64 / 1e6);
     }
     if folder.has_native() {
-        crate::say!("boards   {}", super::boards::line(spec)?);
+        console::say!("boards   {}", super::boards::line(spec)?);
     }
     if let Ok(head) = HeadFile::open(&args.model, spec) {
         let HeadDescription { classes, accuracy, made_by, .. } = head.description();
-        crate::say!("head     {} classes, {:.2} % ({made_by})", classes.len(), accuracy * 100.0);
+        console::say!("head     {} classes, {:.2} % ({made_by})", classes.len(), accuracy * 100.0);
     }
     Ok(())
 }

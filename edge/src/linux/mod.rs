@@ -1,17 +1,13 @@
 //! The program for Linux boards: one file a command.
 
-use crate::{exit, model_folder::ModelFolder, select::Select};
 use clap::{Parser, Subcommand};
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 pub mod bench;
 pub mod boards;
 pub mod info;
-pub mod memory;
-pub mod native_file;
 pub mod port;
 pub mod run;
-pub mod runtime;
 pub mod source;
 
 /// Encodes the visible patches of images and sends the features over a serial line.
@@ -40,44 +36,5 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Info(args) => info::run(args),
     };
-    exit::report("edge", result)
-}
-
-/// Opens a model folder; a path that is none is misuse.
-///
-/// # Errors
-/// If it is no model folder, or damaged.
-pub fn open_model(path: &Path) -> anyhow::Result<ModelFolder> {
-    match ModelFolder::open(path) {
-        Err(error @ crate::model_folder::ModelError::NoModel(_)) => Err(exit::misuse(error.to_string())),
-        other => Ok(other?),
-    }
-}
-
-/// How patches are chosen, by the options `--select` and `--keep`: all patches at 1, random ones below, unless `select`
-/// says otherwise.
-///
-/// # Errors
-/// As misuse, if `keep` lies outside (0, 1] or contradicts `select`.
-pub fn strategy(select: Option<Select>, keep: f64) -> anyhow::Result<Select> {
-    check_keep(keep)?;
-    match select {
-        None if keep < 1.0 => Ok(Select::Random),
-        None => Ok(Select::All),
-        Some(Select::All) if keep < 1.0 => {
-            Err(exit::misuse(format!("--select all keeps every patch, but --keep is {keep}")))
-        }
-        Some(select) => Ok(select),
-    }
-}
-
-/// Refuses shares outside (0, 1].
-///
-/// # Errors
-/// As misuse.
-pub fn check_keep(keep: f64) -> anyhow::Result<()> {
-    if keep > 0.0 && keep <= 1.0 {
-        return Ok(());
-    }
-    Err(exit::misuse(format!("--keep {keep} is not above 0 and at most 1")))
+    console::report("edge", result)
 }

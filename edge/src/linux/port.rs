@@ -1,7 +1,7 @@
 //! The line that features go out on.
 
-use crate::exit::misuse;
 use anyhow::Context as _;
+use console::misuse;
 use std::{
     io::{self, Write},
     path::Path,

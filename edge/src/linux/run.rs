@@ -1,15 +1,11 @@
 //! `edge run`.
 
-use super::{
-    open_model, port,
-    runtime::{ImageEncoder, RuntimeArgs},
-    source::Source,
-    strategy,
-};
+use super::{port, source::Source};
 use crate::{
-    exit::misuse,
     head_file::{HeadFile, HeadFileError},
+    options::{Pool, RuntimeArgs, open_model, strategy},
     pipeline::{FeatureInfo, Link, SendError},
+    runtime::ImageEncoder,
     select::{Select, choose},
 };
 use anyhow::{Context as _, bail};
@@ -17,6 +13,7 @@ use common::{
     model::{EncoderSpec, Pooling},
     wire::{Hello, Statistics},
 };
+use console::misuse;
 use embedded_io_adapters::std::FromStd;
 use std::{
     io,
@@ -69,24 +66,6 @@ pub struct Args {
     seed: u64,
 }
 
-/// `--pool`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Pool {
-    /// The class token.
-    Cls,
-    /// The mean of the visible patch tokens.
-    Mean,
-}
-
-impl From<Pool> for Pooling {
-    fn from(pool: Pool) -> Self {
-        match pool {
-            Pool::Cls => Self::Cls,
-            Pool::Mean => Self::Mean,
-        }
-    }
-}
-
 /// Encodes every image of the source and sends its feature.
 ///
 /// # Errors
@@ -129,7 +108,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => {
-                crate::note!("skipped  {error}");
+                console::note!("skipped  {error}");
                 done.skipped += 1;
                 continue;
             }
@@ -166,7 +145,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let source = if args.source == "-" { "standard input" } else { &args.source };
         bail!("none of the {} images in {source} could be read; are they damaged?", done.skipped);
     }
-    crate::note!(
+    console::note!(
         "sent     {} features, {} bytes in {:.1} s; {:.2} ms an image; {} skipped",
         done.frames,
         link.bytes(),
@@ -188,7 +167,7 @@ fn head_file(args: &Args, spec: &EncoderSpec) -> anyhow::Result<Option<HeadFile>
     };
     let trained = file.description().keep;
     if trained != args.keep {
-        crate::note!(
+        console::note!(
             "note     the head was trained on {trained} of the patches, and sees {} of them here",
             args.keep
         );

@@ -1,10 +1,8 @@
 //! Where images come from: a folder, a file, or standard input.
 
-use crate::{
-    exit::misuse,
-    image_source::{self, ImageError},
-};
 use common::model::EncoderSpec;
+use console::misuse;
+use imaging::ImageError;
 use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -55,7 +53,7 @@ impl Source {
             (_, true) => Err(misuse("--raw reads standard input: use --source -")),
             (path, false) => {
                 let root = Path::new(path);
-                let files = image_source::find(root).map_err(|error| misuse(error.to_string()))?;
+                let files = imaging::find(root).map_err(|error| misuse(error.to_string()))?;
                 Ok(Self::Files { root: root.into(), files, next: 0 })
             }
         }
@@ -83,7 +81,7 @@ impl Source {
                 *next += 1;
                 let name = file.strip_prefix(&*root).ok().filter(|name| !name.as_os_str().is_empty());
                 let name = name.or(file.file_name().map(Path::new)).unwrap_or(file).display().to_string();
-                let pixels = image_source::open(file).and_then(|image| image_source::prepare(image, spec));
+                let pixels = imaging::open(file).and_then(|image| imaging::prepare(image, spec));
                 Some(pixels.map(|pixels| Frame { name, pixels }))
             }
             Self::Stdin { done } => {
@@ -95,9 +93,8 @@ impl Source {
                 if let Err(source) = io::stdin().read_to_end(&mut bytes) {
                     return Some(Err(ImageError::Io { path: path(), source }));
                 }
-                let image =
-                    image_source::decode(&bytes).map_err(|reason| ImageError::Decode { path: path(), reason });
-                let pixels = image.and_then(|image| image_source::prepare(image, spec));
+                let image = imaging::decode(&bytes).map_err(|reason| ImageError::Decode { path: path(), reason });
+                let pixels = image.and_then(|image| imaging::prepare(image, spec));
                 Some(pixels.map(|pixels| Frame { name: "stdin".into(), pixels }))
             }
             Self::Raw { frames } => {

@@ -11,7 +11,7 @@ use crate::{
     train::schedule::Schedule,
 };
 use anyhow::Context as _;
-use edge::exit::misuse;
+use console::misuse;
 use serde_json::json;
 use std::{fs, path::Path, sync::Arc};
 

@@ -1,6 +1,6 @@
 //! How much memory this process holds, from the kernel's own books.
 
-use edge::linux::memory::field;
+use console::memory::field;
 use serde::Serialize;
 use std::fs;
 

@@ -191,7 +191,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let dataset = Arc::new(open()?);
     if dataset.len() < batch_size {
         let count = dataset.len();
-        return Err(edge::exit::misuse(format!("{count} images are fewer than one batch of {batch_size}")));
+        return Err(console::misuse(format!("{count} images are fewer than one batch of {batch_size}")));
     }
     stage("loading");
     let load = parts::load(&open()?, batch_size);

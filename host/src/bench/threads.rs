@@ -1,7 +1,7 @@
 //! Bounds the whole process, not only its thread pool: the loader has a thread of its own.
 
 use anyhow::Context as _;
-use edge::exit::misuse;
+use console::misuse;
 
 /// The processors that this process may use.
 #[must_use]

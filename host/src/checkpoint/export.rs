@@ -4,7 +4,7 @@ use super::{NamedTensor, Tensors, atomic, huggingface, official, pth, safetensor
 use crate::model::MaeConfig;
 use anyhow::{Context as _, ensure};
 use common::{model::PositionKind, normalize::PixelStats, position::sincos_2d_table};
-use edge::exit::misuse;
+use console::misuse;
 use serde_json::{Map, Value as Json};
 use std::{collections::HashMap, fs, io, path::Path};
 

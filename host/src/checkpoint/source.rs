@@ -2,7 +2,7 @@
 
 use super::{Tensors, pth, safetensors};
 use anyhow::{Context as _, bail};
-use edge::exit::misuse;
+use console::misuse;
 use serde_json::{Map, Value as Json};
 use std::{
     fs::{self, File},

@@ -17,7 +17,7 @@ use crate::{
     train::config::Preset,
 };
 use clap::Subcommand;
-use edge::exit::misuse;
+use console::misuse;
 use indicatif::ProgressBar;
 use std::{
     fs,
@@ -111,18 +111,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let losses = exchange::write(&setup, args.steps, folder, &stage)?;
         spinner.finish_and_clear();
         if args.json {
-            edge::say!("{}", serde_json::json!({ "exchange": folder, "losses": losses }));
+            console::say!("{}", serde_json::json!({ "exchange": folder, "losses": losses }));
         } else {
             let (first, last) = (losses.first().copied().unwrap_or(0.0), losses.last().copied().unwrap_or(0.0));
-            edge::say!("exchange {} ({} steps, loss {first:.4} to {last:.4})", folder.display(), losses.len());
-            edge::say!("next     python bench/pytorch_mae.py --exchange {}", folder.display());
+            console::say!("exchange {} ({} steps, loss {first:.4} to {last:.4})", folder.display(), losses.len());
+            console::say!("next     python bench/pytorch_mae.py --exchange {}", folder.display());
         }
         return Ok(());
     }
     let report = pretrain::run(&setup, &stage)?;
     spinner.finish_and_clear();
     if args.json {
-        edge::say!("{}", serde_json::to_string(&report)?);
+        console::say!("{}", serde_json::to_string(&report)?);
     } else {
         print(&report);
     }
@@ -195,11 +195,11 @@ fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
 
 fn print(report: &Report) {
     let Report { preset, batch_size, mode, bare, with_loading, parts_ms, gflops, .. } = report;
-    edge::say!("{preset}, {batch_size} images a step, {}, {mode} operations; {}", report.precision, report.device);
-    edge::say!("                images/s  (min     max)    ms a step   steps");
+    console::say!("{preset}, {batch_size} images a step, {}, {mode} operations; {}", report.precision, report.device);
+    console::say!("                images/s  (min     max)    ms a step   steps");
     for (name, speed) in [("bare step", bare), ("with loading", with_loading)] {
         let rate = speed.images_per_second;
-        edge::say!(
+        console::say!(
             "{name:<14} {:>9.0}  ({:<6.0} {:>6.0})  {:>9.1}  {:>6}",
             rate.median,
             rate.min,
@@ -208,8 +208,8 @@ fn print(report: &Report) {
             speed.steps
         );
     }
-    edge::say!("with loading runs at {:.3} of the bare step's rate", report.loading_ratio);
-    edge::say!("part                  ms");
+    console::say!("with loading runs at {:.3} of the bare step's rate", report.loading_ratio);
+    console::say!("part                  ms");
     let p = parts_ms;
     for (name, ms) in [
         ("load", p.load),
@@ -221,9 +221,9 @@ fn print(report: &Report) {
         ("backward", p.backward),
         ("optimizer", p.optimizer),
     ] {
-        edge::say!("{name:<16} {ms:>7.1}");
+        console::say!("{name:<16} {ms:>7.1}");
     }
-    edge::say!(
+    console::say!(
         "arithmetic  {:.2} GFLOP a step, {:.1} GFLOP/s, {:.2} of the matrix peak ({:.1} GFLOP/s)",
         gflops.gflop_per_step,
         gflops.achieved,
@@ -231,7 +231,7 @@ fn print(report: &Report) {
         gflops.matrix_peak
     );
     let mib = |bytes: Option<u64>| bytes.map_or("unknown".into(), |b| format!("{:.0} MiB", b as f64 / 1048576.0));
-    edge::say!(
+    console::say!(
         "memory      {} at most, {} before the model",
         mib(report.peak_memory_bytes),
         mib(report.base_memory_bytes)

@@ -16,7 +16,8 @@ use common::{
     model::{EncoderSpec, ModelHash},
     normalize::PixelStats,
 };
-use edge::{exit::misuse, model_folder::ModelFolder, native::random::random_parameters};
+use console::misuse;
+use edge::{model_folder::ModelFolder, native::random::random_parameters};
 use indicatif::ProgressBar;
 use std::{
     path::{Path, PathBuf},
@@ -72,11 +73,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             (args.preset.clone(), path)
         }
     };
-    let folder = edge::linux::open_model(&path)?;
+    let folder = edge::options::open_model(&path)?;
     needs(&folder, &name)?;
     let visible = visible(&args.visible, folder.spec())?;
     if let Some(kernels) = &args.kernels {
-        edge::linux::runtime::kernels(Some(kernels))?;
+        edge::options::kernels(Some(kernels))?;
     }
     threads::bound(1)?;
     let python = args.python.or_else(|| std::env::var_os("MAE_PYTHON").map(Into::into));
@@ -89,7 +90,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     spinner.finish_and_clear();
     let report = report?;
     if args.json {
-        edge::say!("{}", serde_json::to_string(&report)?);
+        console::say!("{}", serde_json::to_string(&report)?);
     } else {
         print(&report);
     }
@@ -139,8 +140,10 @@ fn visible(asked: &[usize], spec: &EncoderSpec) -> anyhow::Result<Vec<usize>> {
 
 fn print(report: &Report) {
     let Report { model, kernels, rounds, patches, .. } = report;
-    edge::say!("{model}, {patches} patches; one image at a time on one thread; {rounds} rounds; kernels {kernels}");
-    edge::say!(
+    console::say!(
+        "{model}, {patches} patches; one image at a time on one thread; {rounds} rounds; kernels {kernels}"
+    );
+    console::say!(
         "{:<28} {:>7}  {:>9}  {:>9}  {:>9}  {:>8}",
         "ms an image",
         "visible",
@@ -152,13 +155,13 @@ fn print(report: &Report) {
     for row in &report.rows {
         let ms = row.ms;
         let figures = format!("{:>9.3}  {:>9.3}  {:>9.3}  {:>8.5}", ms.median, ms.min, ms.max, row.cosine);
-        edge::say!("{:<28} {:>7}  {figures}", row.contender, row.visible);
+        console::say!("{:<28} {:>7}  {figures}", row.contender, row.visible);
     }
     for visible in report.visible() {
         let here = report.ratios.iter().filter(|ratio| ratio.visible == visible);
         for ratio in here {
             let spread = ratio.ratio;
-            edge::say!(
+            console::say!(
                 "native takes {:.2} of {} at {visible} ({:.2} to {:.2})",
                 spread.median,
                 ratio.rival,
@@ -169,11 +172,11 @@ fn print(report: &Report) {
     }
     for share in &report.shares {
         let (patches, time) = (share.of_patches * 100.0, share.of_time * 100.0);
-        edge::say!("{:>7} patches are {patches:>5.1} % and take {time:>5.1} % of the time", share.visible);
+        console::say!("{:>7} patches are {patches:>5.1} % and take {time:>5.1} % of the time", share.visible);
     }
     report.parts.iter().for_each(print_parts);
     if let Some(Board { model_bytes, peak_memory_bytes, startup_ms }) = &report.board {
-        edge::say!(
+        console::say!(
             "edge: peak memory {:.1} MB ({:.1} MB of model), start-up {:.1} ms ({:.1} to {:.1})",
             peak_memory_bytes.median / 1e6,
             *model_bytes as f64 / 1e6,
@@ -183,19 +186,19 @@ fn print(report: &Report) {
         );
     }
     for missing in &report.missing {
-        edge::note!("not measured: {} ({})", missing.name, missing.reason);
+        console::note!("not measured: {} ({})", missing.name, missing.reason);
     }
 }
 
 fn print_parts(parts: &Parts) {
     let Parts { visible, total_ms, peak_gops, .. } = parts;
-    edge::say!("{visible} visible, {total_ms:.3} ms; peak of the 8-bit product {peak_gops:.0} Gop/s");
+    console::say!("{visible} visible, {total_ms:.3} ms; peak of the 8-bit product {peak_gops:.0} Gop/s");
     for part in &parts.parts {
         let (ms, share) = (part.ms, part.share * 100.0);
         let work = match (part.gops, part.of_peak) {
             (Some(gops), Some(of_peak)) => format!("{gops:>7.0} Gop/s, {:>5.1} % of the peak", of_peak * 100.0),
             _ => String::new(),
         };
-        edge::say!("  {:<20} {ms:>8.3} ms  {share:>5.1} %  {work}", part.name);
+        console::say!("  {:<20} {ms:>8.3} ms  {share:>5.1} %  {work}", part.name);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     },
     device::{self, DeviceChoice},
 };
-use edge::exit::misuse;
+use console::misuse;
 use indicatif::ProgressBar;
 use std::{path::PathBuf, time::Duration};
 
@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let report = finetune::run(&setup, &|what| spinner.set_message(what.to_owned()))?;
     spinner.finish_and_clear();
     if args.json {
-        edge::say!("{}", serde_json::to_string(&report)?);
+        console::say!("{}", serde_json::to_string(&report)?);
     } else {
         print(&report);
     }
@@ -89,12 +89,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 fn print(report: &Report) {
     let Report { preset, batch_size, mode, threads, device, .. } = report;
-    edge::say!("{preset}, {batch_size} images a step, {threads} threads, {mode} operations; {device}");
-    edge::say!("trained            images/s  (min     max)    ms a step   steps   images a second of the processor");
+    console::say!("{preset}, {batch_size} images a step, {threads} threads, {mode} operations; {device}");
+    console::say!(
+        "trained            images/s  (min     max)    ms a step   steps   images a second of the processor"
+    );
     for row in &report.rows {
         let (name, rate) = (row.trained, row.speed.images_per_second);
         let cpu = row.images_per_cpu_second.map_or_else(|| "unknown".into(), |rate| format!("{rate:.0}"));
-        edge::say!(
+        console::say!(
             "{name:<17} {:>9.0}  ({:<6.0} {:>6.0})  {:>9.1}  {:>6}   {cpu:>6}",
             rate.median,
             rate.min,

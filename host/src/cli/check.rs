@@ -66,10 +66,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             "checks": rows,
             "failed": failed,
         });
-        edge::say!("{report}");
+        console::say!("{report}");
     } else {
-        edge::say!("{}, {mode} operations; {}", precision.name(), chosen.description);
-        edge::say!("{:<44} {:>12}  {:>9}", "quantity", "difference", "tolerance");
+        console::say!("{}, {mode} operations; {}", precision.name(), chosen.description);
+        console::say!("{:<44} {:>12}  {:>9}", "quantity", "difference", "tolerance");
         for check in &checks {
             let Check { name, difference, tolerance, at } = check;
             let verdict = match at {
@@ -77,14 +77,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 Some(at) => format!("FAILED at {at}"),
                 None => "FAILED".to_owned(),
             };
-            edge::say!("{name:<44} {difference:>12.2e}  {tolerance:>9.1e}  {verdict}");
+            console::say!("{name:<44} {difference:>12.2e}  {tolerance:>9.1e}  {verdict}");
         }
     }
     if failed > 0 {
         bail!("{failed} of {} quantities differ too much from the official implementation", checks.len());
     }
     if !args.json {
-        edge::say!("all {} quantities equal the official implementation's within their tolerances", checks.len());
+        console::say!("all {} quantities equal the official implementation's within their tolerances", checks.len());
     }
     Ok(())
 }

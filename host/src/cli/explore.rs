@@ -8,7 +8,8 @@ use crate::{
 };
 use anyhow::Context as _;
 use common::model::Pooling;
-use edge::{exit::misuse, linux::run::Pool};
+use console::misuse;
+use edge::options::Pool;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -60,12 +61,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let indexing = explorer.clone();
     let index = move || {
         if let Err(error) = indexing.build_index() {
-            edge::note!("warning: the search for neighbours ended early: {error:#}");
+            console::note!("warning: the search for neighbours ended early: {error:#}");
         }
     };
     thread::Builder::new().name("index".into()).spawn(index).context("cannot start a thread")?;
-    edge::say!("{}", server.address());
-    edge::note!("The page above is for this machine alone. Ctrl-C ends it.");
+    console::say!("{}", server.address());
+    console::note!("The page above is for this machine alone. Ctrl-C ends it.");
     if args.open {
         open(&server.address());
     }
@@ -77,13 +78,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 fn gallery(args: &Args, config: &RunConfig) -> anyhow::Result<Option<Dataset>> {
     if let Some(folder) = &args.images {
         // Found here, so that the message does not speak of training's option.
-        edge::image_source::find(folder).map_err(|error| misuse(error.to_string()))?;
+        imaging::find(folder).map_err(|error| misuse(error.to_string()))?;
         return Dataset::folder(folder, config.model.channels).map(Some);
     }
     match open_data(config) {
         Ok(dataset) => Ok(Some(dataset)),
         Err(error) => {
-            edge::note!("warning: the run's own images cannot be shown ({error:#}); name others with --images");
+            console::note!("warning: the run's own images cannot be shown ({error:#}); name others with --images");
             Ok(None)
         }
     }
@@ -112,6 +113,6 @@ fn open(address: &str) {
     match started {
         // Waited for elsewhere: it may live as long as the browser.
         Ok(mut child) => drop(thread::spawn(move || child.wait())),
-        Err(error) => edge::note!("warning: {opener} cannot be started ({error}): open the address yourself"),
+        Err(error) => console::note!("warning: {opener} cannot be started ({error}): open the address yourself"),
     }
 }

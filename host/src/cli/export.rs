@@ -12,10 +12,8 @@ use crate::{
     },
 };
 use anyhow::Context as _;
-use edge::{
-    exit::{called, misuse},
-    head_file::{FILE_NAME, HeadFile},
-};
+use console::{called, misuse};
+use edge::head_file::{FILE_NAME, HeadFile};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -76,7 +74,7 @@ fn checkpoint(args: &Args) -> anyhow::Result<()> {
         Format::Timm => exported.timm(&args.out)?,
         Format::Official | Format::Onnx => exported.official(&args.out)?,
     }
-    edge::say!("written  {}", args.out.display());
+    console::say!("written  {}", args.out.display());
     Ok(())
 }
 
@@ -108,18 +106,18 @@ fn model_folder(args: Args) -> anyhow::Result<()> {
     let made_by = format!("host {} export of {}", env!("CARGO_PKG_VERSION"), args.run.display());
     let sizes = export::write(&args.out, &spec, &tensors, &args.forms, &made_by)?;
     let out = args.out.display();
-    edge::say!("model    {} ({} values a feature)", spec.hash, spec.feature_dim);
+    console::say!("model    {} ({} values a feature)", spec.hash, spec.feature_dim);
     for (form, bytes) in sizes {
-        edge::say!("{:<8} {out}/{} ({:.2} MB)", form.to_string(), form.file_name(), bytes as f64 / 1e6);
+        console::say!("{:<8} {out}/{} ({:.2} MB)", form.to_string(), form.file_name(), bytes as f64 / 1e6);
     }
     if let Some(head) = head {
         let path = args.out.join(FILE_NAME);
         atomic::write_file(&path, &head.to_bytes()?).with_context(|| format!("cannot write {}", path.display()))?;
-        edge::say!("head     {} ({} classes)", path.display(), head.description().classes.len());
+        console::say!("head     {} ({} classes)", path.display(), head.description().classes.len());
     }
     let host = called("host");
     let edge = Path::new(&host).with_file_name("edge");
-    edge::say!("next     {host} verify --model {out} --images DIR");
-    edge::say!("         {} run --model {out} --source DIR --port -", edge.display());
+    console::say!("next     {host} verify --model {out} --images DIR");
+    console::say!("         {} run --model {out} --source DIR --port -", edge.display());
     Ok(())
 }

@@ -10,13 +10,11 @@ use crate::{
 };
 use anyhow::Context as _;
 use common::model::Pooling;
+use console::misuse;
 use edge::{
-    exit::misuse,
-    linux::{
-        run::Pool,
-        runtime::{self, ImageEncoder, RuntimeArgs},
-    },
     model_folder::Precision,
+    options::{Pool, RuntimeArgs},
+    runtime::{self, ImageEncoder},
     select::Select,
 };
 use ndarray::Array2;
@@ -89,10 +87,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             (spec, features, images.names)
         }
         Runtime::Tract | Runtime::Native => {
-            let folder = edge::linux::open_model(&args.model)?;
+            let folder = edge::options::open_model(&args.model)?;
             let runtime = match args.runtime {
-                Runtime::Native => runtime::Runtime::Native,
-                _ => runtime::Runtime::Tract,
+                Runtime::Native => options::Runtime::Native,
+                _ => options::Runtime::Tract,
             };
             let runtime = RuntimeArgs { runtime: Some(runtime), precision: args.precision, ..RuntimeArgs::default() };
             let file = runtime.open(&folder)?;
@@ -114,6 +112,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let text: String = names.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
     atomic::write_file(&names_path(&args.out), text.as_bytes()).with_context(cannot)?;
     atomic::write_file(&args.out, &bytes).with_context(cannot)?;
-    edge::say!("{rows} features of {dim} values: {}", args.out.display());
+    console::say!("{rows} features of {dim} values: {}", args.out.display());
     Ok(())
 }

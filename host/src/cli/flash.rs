@@ -5,10 +5,8 @@ use crate::{
     link::{Ending, Event, Reader},
 };
 use anyhow::{Context as _, bail};
-use edge::{
-    exit::{called, misuse},
-    head_file::{FILE_NAME as HEAD, HeadFile},
-};
+use console::{called, misuse};
+use edge::head_file::{FILE_NAME as HEAD, HeadFile};
 use std::{
     ffi::OsString,
     fs,
@@ -80,7 +78,7 @@ const FOLDER: &str = "mae-edge";
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
     check_program(&args.edge, args.any_arch)?;
-    let model = edge::linux::open_model(&args.model)?;
+    let model = edge::options::open_model(&args.model)?;
     if args.to.starts_with('-') || args.to.trim().is_empty() {
         return Err(misuse(format!("--to {} is no address: write user@host", args.to)));
     }
@@ -88,22 +86,26 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let ssh = Ssh { args: &args };
 
     let system = ssh.output("uname -srm")?;
-    edge::say!("board    {} ({system})", args.to);
+    console::say!("board    {} ({system})", args.to);
     // Everything goes to a new folder first, so that a broken connection leaves the old program whole.
     let install = format!(
         "set -e; rm -rf {FOLDER}.new; mkdir {FOLDER}.new; tar xf - -C {FOLDER}.new; rm -rf {FOLDER}.old; \
          if [ -d {FOLDER} ]; then mv {FOLDER} {FOLDER}.old; fi; mv {FOLDER}.new {FOLDER}; rm -rf {FOLDER}.old"
     );
     ssh.upload(&install, package.path())?;
-    edge::say!("copied   program and model {} to ~/{FOLDER}", model.spec().hash);
+    console::say!("copied   program and model {} to ~/{FOLDER}", model.spec().hash);
     let start = format!("cd {FOLDER} && exec ./edge run --model model --source test.png --port -");
     let feature = ssh.first_feature(&start, Duration::from_secs(args.timeout))?;
-    edge::say!("works    a feature of {} values in {:.1} ms", feature.values.len(), f64::from(feature.micros) / 1e3);
-    edge::say!(
+    console::say!(
+        "works    a feature of {} values in {:.1} ms",
+        feature.values.len(),
+        f64::from(feature.micros) / 1e3
+    );
+    console::say!(
         "next     on the board: ~/{FOLDER}/edge run --model ~/{FOLDER}/model --source DIR --port {}",
         args.board.uart()
     );
-    edge::say!("         here: {} listen --port PORT --out features.npy", called("host"));
+    console::say!("         here: {} listen --port PORT --out features.npy", called("host"));
     Ok(())
 }
 

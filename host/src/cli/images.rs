@@ -1,7 +1,7 @@
 //! Images of a folder as an encoder's input, with a progress bar and a word about broken ones.
 
 use common::model::EncoderSpec;
-use edge::image_source::{self, prepare};
+use imaging::prepare;
 use indicatif::ProgressBar;
 use std::path::Path;
 
@@ -21,13 +21,13 @@ pub struct Prepared {
 /// # Errors
 /// If the folder holds none, or none that can be decoded.
 pub fn prepared(folder: &Path, spec: &EncoderSpec, limit: Option<usize>) -> anyhow::Result<Prepared> {
-    let files = image_source::find(folder).map_err(|error| edge::exit::misuse(error.to_string()))?;
+    let files = imaging::find(folder).map_err(|error| console::misuse(error.to_string()))?;
     let step = limit.map_or(1, |limit| files.len().div_ceil(limit.max(1)));
     let bar = bar(files.len().div_ceil(step), "reading images");
     let (mut out, mut broken) = (Prepared::default(), 0);
     for file in files.iter().step_by(step) {
         bar.inc(1);
-        match image_source::open(file).and_then(|image| prepare(image, spec)) {
+        match imaging::open(file).and_then(|image| prepare(image, spec)) {
             Ok(pixels) => {
                 let name = file.strip_prefix(folder).ok().filter(|name| !name.as_os_str().is_empty());
                 let name = name.or(file.file_name().map(Path::new)).unwrap_or(file);
@@ -41,14 +41,14 @@ pub fn prepared(folder: &Path, spec: &EncoderSpec, limit: Option<usize>) -> anyh
             Err(error) => {
                 broken += 1;
                 if broken <= 10 {
-                    bar.suspend(|| edge::note!("warning: skipped {error}"));
+                    bar.suspend(|| console::note!("warning: skipped {error}"));
                 }
             }
         }
     }
     bar.finish_and_clear();
     if broken > 0 {
-        edge::note!("warning: {broken} images skipped in all");
+        console::note!("warning: {broken} images skipped in all");
     }
     anyhow::ensure!(
         !out.images.is_empty(),

@@ -15,7 +15,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::ArgAction;
-use edge::exit::{called, misuse};
+use console::{called, misuse};
 use std::{fs, path::PathBuf};
 
 /// Options of `host import`.
@@ -89,19 +89,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             "file": file, "names": names, "tensors": count, "decoder": decoder, "findings": findings, "notes": notes,
             "run": args.out, "model": encoder.hash.to_string(),
         });
-        edge::say!("{json}");
+        console::say!("{json}");
         return Ok(());
     }
-    edge::say!("read          {} ({count} tensors, {names} names, {parts})", file.display());
+    console::say!("read          {} ({count} tensors, {names} names, {parts})", file.display());
     for finding in &findings {
-        edge::say!("{:<13} {} ({})", finding.name, finding.value, finding.origin);
+        console::say!("{:<13} {} ({})", finding.name, finding.value, finding.origin);
     }
     for note in &notes {
-        edge::say!("note          {note}");
+        console::say!("note          {note}");
     }
     let (out, host) = (args.out.display(), called("host"));
-    edge::say!("run           {out} (model {})", encoder.hash);
-    edge::say!("next          {host} evaluate knn --model {out} --train DIR --test DIR");
-    edge::say!("              {host} export --run {out} --out models/NAME");
+    console::say!("run           {out} (model {})", encoder.hash);
+    console::say!("next          {host} evaluate knn --model {out} --train DIR --test DIR");
+    console::say!("              {host} export --run {out} --out models/NAME");
     Ok(())
 }

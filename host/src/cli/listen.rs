@@ -52,10 +52,10 @@ pub struct Args {
 /// If the port cannot be opened, the board speaks another version, or nothing came before the line ended.
 pub fn run(args: Args) -> anyhow::Result<()> {
     if args.timeout.is_some_and(|seconds| !(seconds.is_finite() && seconds > 0.0)) {
-        return Err(edge::exit::misuse("--timeout must be a positive number of seconds"));
+        return Err(console::misuse("--timeout must be a positive number of seconds"));
     }
     if args.count == Some(0) {
-        return Err(edge::exit::misuse("--count must be at least 1"));
+        return Err(console::misuse("--count must be at least 1"));
     }
     if let Some(folder) = &args.images.images {
         return images::run(&args, folder);
@@ -144,14 +144,14 @@ fn summary(args: &Args, ending: &str, counts: Counts) -> anyhow::Result<()> {
             "incomplete_features": incomplete, "bytes": bytes, "ending": ending,
             "out": args.out,
         });
-        edge::say!("{json}");
+        console::say!("{json}");
     } else {
-        edge::say!(
+        console::say!(
             "received {features} features, {bytes} bytes; {lost} frames lost, {damaged} damaged, {incomplete} features \
              incomplete; {ending}"
         );
         if let (Some(out), true) = (&args.out, features > 0) {
-            edge::say!("written  {}", out.display());
+            console::say!("written  {}", out.display());
         }
     }
     if features == 0 && ending != STOPPED {
@@ -218,14 +218,14 @@ impl Display {
         );
         match &self.bar {
             Some(bar) => bar.set_message(text),
-            None => edge::note!("{text}"),
+            None => console::note!("{text}"),
         }
     }
 
     fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => edge::note!("{text}"),
+            None => console::note!("{text}"),
         }
     }
 

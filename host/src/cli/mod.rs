@@ -79,5 +79,5 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Flash(args) => flash::run(args),
     };
-    edge::exit::report("host", result)
+    console::report("host", result)
 }

@@ -20,7 +20,7 @@ use common::{
     mask::{self, MaskKind},
     normalize::PixelStats,
 };
-use edge::exit::{called, misuse};
+use console::{called, misuse};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -147,7 +147,7 @@ impl From<MaskArg> for MaskKind {
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let chosen = device::choose(args.device)?;
-    edge::say!("device   {}", chosen.description);
+    console::say!("device   {}", chosen.description);
     let (path, mut config, resumed) = match &args.resume {
         Some(path) => {
             let mut config = RunFolder::open(path)?.1;
@@ -190,7 +190,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     config.checkpoints = args.saving.apply(config.checkpoints)?;
     check(&config.train, config.model.grid().map_err(|e| misuse(e.to_string()))?.patches())?;
     let dataset = Arc::new(open_data(&config)?);
-    edge::say!("data     {}", dataset.describe());
+    console::say!("data     {}", dataset.describe());
     check_images(&config.train, dataset.len())?;
     let run = if resumed { RunFolder::reopen(&path, &config)? } else { RunFolder::create(&path, &config)? };
     let mut trainer = Trainer::new(run.clone(), config.clone(), dataset.clone(), &chosen.device, resumed)?;
@@ -204,8 +204,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let shown = path.display();
     match outcome {
         Outcome::Stopped(checkpoint) => {
-            edge::say!("stopped  saved {}", checkpoint.display());
-            edge::say!("next     {} pretrain --resume {shown}", called("host"));
+            console::say!("stopped  saved {}", checkpoint.display());
+            console::say!("next     {} pretrain --resume {shown}", called("host"));
         }
         Outcome::Finished => {
             let picture = run.pictures().join("reconstruction.png");
@@ -213,11 +213,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             pictures::reconstruct(&run, &config, &images, None, config.train.mask_ratio, &picture)?;
             let page = report::write(&run, &config)?;
             let seconds = begun.elapsed().as_secs();
-            edge::say!("done     in {} min {} s", seconds / 60, seconds % 60);
-            edge::say!("picture  {}", picture.display());
-            edge::say!("report   {}", page.display());
+            console::say!("done     in {} min {} s", seconds / 60, seconds % 60);
+            console::say!("picture  {}", picture.display());
+            console::say!("report   {}", page.display());
             let name = path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
-            edge::say!("next     {} export --run {shown} --out models/{name}", called("host"));
+            console::say!("next     {} export --run {shown} --out models/{name}", called("host"));
         }
     }
     Ok(())
@@ -375,7 +375,7 @@ fn describe(config: &RunConfig, trainer: &Trainer, path: &Path) -> anyhow::Resul
         let wanted = trained.filter(|(name, _)| crate::checkpoint::is_encoder(name) == encoder);
         Ok(wanted.map(|(_, tensor)| tensor.data.len()).sum::<usize>() as f64 / 1e6)
     };
-    edge::say!(
+    console::say!(
         "model    encoder {}x{} ({:.2} M), decoder {}x{} ({:.2} M); {} of {} patches of {p}x{p} visible",
         model.dim,
         model.depth,
@@ -387,14 +387,14 @@ fn describe(config: &RunConfig, trainer: &Trainer, path: &Path) -> anyhow::Resul
         grid.patches(),
         p = grid.patch_size(),
     );
-    edge::say!(
+    console::say!(
         "train    {} epochs of {} steps, {} images a step{}; Ctrl-C saves",
         train.epochs,
         trainer.steps_an_epoch(),
         train.images_a_step(),
         if train.accumulate > 1 { format!(" ({} batches)", train.accumulate) } else { String::new() }
     );
-    edge::say!("run      {}", path.display());
+    console::say!("run      {}", path.display());
     Ok(())
 }
 
@@ -406,7 +406,7 @@ pub(super) fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
         }
-        edge::note!("\nsaving and stopping; press Ctrl-C again to stop at once");
+        console::note!("\nsaving and stopping; press Ctrl-C again to stop at once");
     })
     .context("cannot watch for Ctrl-C")?;
     Ok(stop)

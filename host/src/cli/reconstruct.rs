@@ -3,7 +3,7 @@
 use super::pretrain::{MaskArg, check_mask_ratio, open_data};
 use crate::{pictures, train::run_folder::RunFolder};
 use common::mask::MaskKind;
-use edge::{exit::misuse, image_source};
+use console::misuse;
 use std::{path::PathBuf, sync::Arc};
 
 /// Options of `host reconstruct`.
@@ -48,21 +48,21 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     } else {
         let mut files = Vec::new();
         for path in &args.images {
-            files.extend(image_source::find(path).map_err(|e| misuse(e.to_string()))?);
+            files.extend(imaging::find(path).map_err(|e| misuse(e.to_string()))?);
         }
         // Spread over all, so that a folder ordered by class shows several of them.
         let count = args.limit.min(files.len());
         let mut images = Vec::new();
         for file in (0..count).map(|i| &files[i * files.len() / count]) {
-            match image_source::open(file) {
-                Ok(image) => images.push(Arc::new(image_source::pixels(image, config.model.channels))),
-                Err(error) => edge::note!("warning: skipped {error}"),
+            match imaging::open(file) {
+                Ok(image) => images.push(Arc::new(imaging::pixels(image, config.model.channels))),
+                Err(error) => console::note!("warning: skipped {error}"),
             }
         }
         anyhow::ensure!(!images.is_empty(), "none of the {count} images can be decoded; are they damaged?");
         images
     };
     pictures::reconstruct(&run, &config, &images, args.mask.map(MaskKind::from), mask_ratio, &args.out)?;
-    edge::say!("{} images reconstructed: {}", images.len(), args.out.display());
+    console::say!("{} images reconstructed: {}", images.len(), args.out.display());
     Ok(())
 }

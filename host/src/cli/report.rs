@@ -18,6 +18,6 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let (run, config) = RunFolder::open(&args.run)?;
     let path = report::write(&run, &config)?;
-    edge::say!("report   {}", path.display());
+    console::say!("report   {}", path.display());
     Ok(())
 }

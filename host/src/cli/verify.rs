@@ -59,9 +59,9 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let choice = Choice::new(args.select, args.keep, 0)?;
     if args.limit == 0 || args.knn_limit == 0 {
-        return Err(edge::exit::misuse("--limit and --knn-limit must be at least 1"));
+        return Err(console::misuse("--limit and --knn-limit must be at least 1"));
     }
-    let folder = edge::linux::open_model(&args.model)?;
+    let folder = edge::options::open_model(&args.model)?;
     let reference = args.run.as_ref().unwrap_or(&args.model);
     let (spec, tensors) = load_encoder(reference)?;
     if spec.hash != folder.spec().hash
@@ -92,13 +92,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let rows = rows.iter().map(|(name, accuracy)| serde_json::json!({ "name": name, "accuracy": accuracy }));
             json["knn"] = rows.collect();
         }
-        edge::say!("{json}");
+        console::say!("{json}");
         return Ok(());
     }
-    edge::say!("{} images, {} of the patches, against burn in f32", images.len(), args.keep);
-    edge::say!("form    cosine of mean   (worst)   cosine of cls   (worst)   largest error");
+    console::say!("{} images, {} of the patches, against burn in f32", images.len(), args.keep);
+    console::say!("form    cosine of mean   (worst)   cosine of cls   (worst)   largest error");
     for row in agreements {
-        edge::say!(
+        console::say!(
             "{:<6}  {:>14.6}  {:>8.6}  {:>14.6}  {:>8.6}  {:>14.2e}",
             row.form,
             row.mean_cosine,
@@ -109,7 +109,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     for (name, accuracy) in knn.iter().flatten() {
-        edge::say!("kNN, {name:<10}  {:>6.2} %", accuracy * 100.0);
+        console::say!("kNN, {name:<10}  {:>6.2} %", accuracy * 100.0);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::{
     random::{below, between, chance},
 };
 use common::mask::uniform;
-use edge::image_source::{Crop, ImageError, Pixels, resize};
+use imaging::{Crop, ImageError, Pixels, resize};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 

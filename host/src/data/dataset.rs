@@ -2,7 +2,7 @@
 
 use super::{synthetic, texture::PATTERNS};
 use anyhow::{Context as _, bail};
-use edge::image_source::{self, ImageError, Pixels};
+use imaging::{ImageError, Pixels};
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -46,10 +46,10 @@ impl Dataset {
     /// # Errors
     /// If it cannot be read, holds no image, or none that can be decoded.
     pub fn folder(root: &Path, channels: usize) -> anyhow::Result<Self> {
-        let files = match image_source::find(root) {
+        let files = match imaging::find(root) {
             Ok(files) => files,
             Err(error @ (ImageError::NoImages(_) | ImageError::Io { .. })) => {
-                return Err(edge::exit::misuse(format!("{error}; --data takes a folder of images")));
+                return Err(console::misuse(format!("{error}; --data takes a folder of images")));
             }
             Err(error) => return Err(error.into()),
         };
@@ -154,7 +154,7 @@ impl Dataset {
             Source::Synthetic { seed, height, width } => Ok(synthetic::image(*seed, index, *height, *width)),
             Source::Files { files, .. } => {
                 let file = files.get(index).context("no such image")?;
-                Ok(image_source::pixels(image_source::open(file)?, self.channels))
+                Ok(imaging::pixels(imaging::open(file)?, self.channels))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Affine maps of 8-bit images: rotation, shear, translation.
 
-use edge::image_source::Pixels;
+use imaging::Pixels;
 
 /// From a place in the result to its place in the source: `[a, b, c, d, e, f]` is `(a x + b y + c, d x + e y + f)`, in
 /// pixels from the upper left corner, centres of pixels at halves.

@@ -11,7 +11,7 @@ use super::{
 };
 use anyhow::{Context as _, bail};
 use common::{mask::generator, normalize::PixelStats, patch::PatchGrid};
-use edge::image_source::{Crop, Pixels, resize};
+use imaging::{Crop, Pixels, resize};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, mpsc::Receiver};

@@ -5,7 +5,7 @@ use super::{
     geometry::{affine, rotation},
     random::{below, chance, normal},
 };
-use edge::image_source::Pixels;
+use imaging::Pixels;
 use rand_chacha::ChaCha8Rng;
 
 /// Operations an image.

@@ -6,7 +6,7 @@
 
 use super::texture::{Color, PATTERNS, Pattern, Texture, color};
 use common::mask::{generator, uniform};
-use edge::image_source::Pixels;
+use imaging::Pixels;
 use rand_chacha::ChaCha8Rng;
 
 /// Points a pixel's side, for smooth edges.

@@ -40,7 +40,7 @@ pub fn choose(choice: DeviceChoice) -> anyhow::Result<Chosen> {
     };
     match (choice, cuda) {
         (_, Some(Ok(chosen))) => Ok(chosen),
-        (DeviceChoice::Cuda, Some(Err(reason))) => Err(edge::exit::misuse(format!("no CUDA device: {reason}"))),
+        (DeviceChoice::Cuda, Some(Err(reason))) => Err(console::misuse(format!("no CUDA device: {reason}"))),
         (_, Some(Err(reason))) => Ok(cpu(&format!(" (no CUDA: {reason})"))),
         (_, None) => Ok(cpu("")),
     }

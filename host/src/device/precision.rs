@@ -4,7 +4,7 @@ use super::Chosen;
 use crate::model::ops::Ops;
 use burn::tensor::FloatDType;
 use clap::ValueEnum;
-use edge::exit::misuse;
+use console::misuse;
 use serde::{Deserialize, Serialize};
 
 /// `--precision`.
@@ -42,7 +42,7 @@ impl PrecisionChoice {
             Self::Auto | Self::Fp32 => Ok(Precision::Fp32),
             Self::Bf16 if supported => {
                 if !chosen.cuda {
-                    edge::note!("note: bf16 on the CPU is emulated and slower than fp32; it is for checking only");
+                    console::note!("note: bf16 on the CPU is emulated and slower than fp32; it is for checking only");
                 }
                 Ok(Precision::Bf16)
             }

@@ -6,8 +6,8 @@ use common::{
     patch::PatchGrid,
 };
 use edge::{
-    linux::runtime::ImageEncoder,
     pipeline::visible_patches,
+    runtime::ImageEncoder,
     select::{Select, choose},
 };
 
@@ -34,7 +34,7 @@ impl Choice {
     /// # Errors
     /// If `keep` lies outside (0, 1] or contradicts `select`.
     pub fn new(select: Option<Select>, keep: f64, seed: u64) -> anyhow::Result<Self> {
-        let select = edge::linux::strategy(select, keep)?;
+        let select = edge::options::strategy(select, keep)?;
         Ok(Self { select, keep, seed })
     }
 }

@@ -7,8 +7,9 @@ use crate::{
 };
 use common::model::{EncoderSpec, Pooling};
 use edge::{
-    linux::runtime::{ImageEncoder, Runtime, RuntimeArgs},
     model_folder::{ModelFolder, Precision},
+    options::{Runtime, RuntimeArgs},
+    runtime::ImageEncoder,
 };
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,10 +3,8 @@
 use super::linear::LinearHead;
 use crate::checkpoint::atomic;
 use anyhow::Context as _;
-use edge::{
-    exit::misuse,
-    head_file::{FILE_NAME, HeadDescription, HeadFile},
-};
+use console::misuse;
+use edge::head_file::{FILE_NAME, HeadDescription, HeadFile};
 use std::path::{Path, PathBuf};
 
 /// The file that `--out-head` means: a folder stands for the usual name in it.

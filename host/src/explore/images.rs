@@ -1,8 +1,8 @@
 //! The images of the page: a folder's by number, and those that were dropped.
 
 use crate::{data::dataset::Dataset, model::MaeConfig};
-use edge::image_source::{self, Crop, Pixels, resize};
 use image::{ImageDecoder as _, ImageReader, Limits};
+use imaging::{Crop, Pixels, resize};
 use std::{
     collections::VecDeque,
     fmt,
@@ -154,7 +154,7 @@ impl Images {
     /// If it is no image, or too large a one.
     pub fn drop_in(&self, bytes: &[u8]) -> Result<ImageId, ImagesError> {
         let image = decode(bytes).map_err(ImagesError::Unreadable)?;
-        let view = self.prepare(&image_source::pixels(image, self.size.2)).map_err(ImagesError::Unreadable)?;
+        let view = self.prepare(&imaging::pixels(image, self.size.2)).map_err(ImagesError::Unreadable)?;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.dropped += 1;
         let id = ImageId::Upload(kept.dropped);
@@ -177,7 +177,7 @@ fn keep(list: &mut VecDeque<(ImageId, Arc<View>)>, most: usize, item: (ImageId, 
     list.push_back(item);
 }
 
-/// As [`image_source::decode`], within bounds, and turned as the camera says.
+/// As [`imaging::decode`], within bounds, and turned as the camera says.
 fn decode(bytes: &[u8]) -> Result<image::DynamicImage, String> {
     let text = |error: image::ImageError| error.to_string();
     let mut limits = Limits::default();

@@ -1,7 +1,7 @@
 //! Opening what features are read from.
 
 use anyhow::Context as _;
-use edge::exit::misuse;
+use console::misuse;
 use std::{
     fs,
     io::{self, Read, Write},

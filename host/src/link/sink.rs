@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use common::wire::Feature;
-use edge::exit::misuse;
+use console::misuse;
 use std::{
     fs::File,
     io::{Seek as _, SeekFrom, Write as _},

@@ -18,7 +18,7 @@ use common::{
     mask::{self, MaskKind},
     patch::PatchGrid,
 };
-use edge::image_source::{Crop, Pixels, resize};
+use imaging::{Crop, Pixels, resize};
 use std::{path::Path, sync::Arc};
 
 /// Value of a removed patch in the picture of the mask.

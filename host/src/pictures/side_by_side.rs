@@ -7,7 +7,7 @@ use super::{
 use crate::{checkpoint::atomic, model::MaskBatch, train::run_folder::RunFolder};
 use anyhow::Context as _;
 use common::mask;
-use edge::image_source::Pixels;
+use imaging::Pixels;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

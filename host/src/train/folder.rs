@@ -5,7 +5,7 @@ use super::position;
 pub use super::position::Position;
 use crate::checkpoint::{Tensors, atomic, safetensors};
 use anyhow::{Context as _, bail};
-use edge::exit::misuse;
+use console::misuse;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     fs,
@@ -147,7 +147,7 @@ impl TrainingFolder {
             }
             // Some network file systems have no locks.
             Err(fs::TryLockError::Error(error)) => {
-                edge::note!("warning: {} cannot be locked: {error}", path.display())
+                console::note!("warning: {} cannot be locked: {error}", path.display())
             }
             Ok(()) => self.lock = Some(Arc::new(file)),
         }
@@ -207,7 +207,7 @@ impl TrainingFolder {
             match read_checkpoint(path) {
                 Ok(checkpoint) => {
                     if let Some(error) = cause {
-                        edge::note!("warning: {error:#}; using {}", path.display());
+                        console::note!("warning: {error:#}; using {}", path.display());
                     }
                     return Ok(Some(checkpoint));
                 }
@@ -231,7 +231,7 @@ impl TrainingFolder {
                     atomic::remove_folder(&aside).with_context(cannot)?;
                 }
                 fs::rename(&path, &aside).with_context(cannot)?;
-                edge::note!("warning: the damaged checkpoint is now {}", aside.display());
+                console::note!("warning: the damaged checkpoint is now {}", aside.display());
             }
         }
         Ok(())

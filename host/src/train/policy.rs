@@ -1,6 +1,6 @@
 //! When a training saves, and how much of it is kept.
 
-use edge::exit::misuse;
+use console::misuse;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

@@ -37,7 +37,7 @@ impl Position {
     /// number of `images`, other `threads`.
     pub fn warn_of_change(&self, images: usize, threads: Option<usize>) {
         if let Some(before) = self.images.filter(|before| *before != images) {
-            edge::note!("warning: the data has {images} images and had {before}: their order is another one");
+            console::note!("warning: the data has {images} images and had {before}: their order is another one");
         }
         let on = |threads: Option<usize>| match threads {
             Some(1) => "one thread of the CPU".into(),
@@ -47,7 +47,7 @@ impl Position {
         // Checkpoints of before `images` was recorded do not tell.
         if self.images.is_some() && self.threads != threads {
             let (before, now) = (on(self.threads), on(threads));
-            edge::note!(
+            console::note!(
                 "warning: the checkpoint was computed on {before}, it goes on on {now}: sums will be rounded otherwise"
             );
         }

@@ -79,7 +79,7 @@ impl Progress {
     pub fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => edge::note!("{text}"),
+            None => console::note!("{text}"),
         }
     }
 
@@ -96,7 +96,7 @@ impl Progress {
             }
             None => {
                 let (epochs, total) = (self.epochs, self.total_steps);
-                edge::note!("epoch {epoch}/{epochs}  step {step}/{total}  {text}");
+                console::note!("epoch {epoch}/{epochs}  step {step}/{total}  {text}");
             }
         }
         self.printed = Instant::now();

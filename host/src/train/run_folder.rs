@@ -180,7 +180,7 @@ pub fn load_encoder(path: &Path) -> anyhow::Result<(EncoderSpec, Tensors)> {
         return Ok((finetuned.spec, finetuned.encoder));
     }
     if !path.join("run.toml").exists() {
-        return Err(edge::exit::misuse(format!(
+        return Err(console::misuse(format!(
             "{} is neither a run folder (run.toml) nor a model folder (model.toml)",
             path.display()
         )));

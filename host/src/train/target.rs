@@ -15,7 +15,7 @@ use common::{
     normalize::PixelStats,
     patch::PatchGrid,
 };
-use edge::image_source::{Crop, resize};
+use imaging::{Crop, resize};
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::Path, str::FromStr};
 
@@ -147,7 +147,7 @@ impl FittedTarget {
             Target::Principal { count } => {
                 let values = grid.patch_dim();
                 if count >= values {
-                    return Err(edge::exit::misuse(format!(
+                    return Err(console::misuse(format!(
                         "principal:{count}: patches have {values} values: use fewer components"
                     )));
                 }

@@ -92,7 +92,7 @@ impl Trainer {
             folder.set_aside_after(position.step)?;
             position.warn_of_change(dataset.len(), threads);
         } else if resume {
-            edge::note!("warning: the run has no checkpoint yet: it begins anew");
+            console::note!("warning: the run has no checkpoint yet: it begins anew");
         }
         let target = match resume && position.step > 0 {
             true => FittedTarget::load(config.train.target, run.path(), &grid)?,

@@ -51,7 +51,7 @@ impl Parity {
     /// As misuse if there is none; otherwise if a file is missing or damaged.
     pub fn open(folder: &std::path::Path) -> anyhow::Result<Self> {
         if !folder.join("config.json").is_file() {
-            return Err(edge::exit::misuse(format!(
+            return Err(console::misuse(format!(
                 "no parity files in {}: name their folder with --parity; it is tests/parity/mae-32 in the source tree",
                 folder.display()
             )));

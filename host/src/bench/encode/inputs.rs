@@ -25,7 +25,7 @@ impl Input {
         let grid = spec.grid()?;
         let all = grid.patches();
         if !(1..=all).contains(&visible) {
-            return Err(edge::exit::misuse(format!("--visible {visible}: this model has 1 to {all} patches")));
+            return Err(console::misuse(format!("--visible {visible}: this model has 1 to {all} patches")));
         }
         let (height, width, channels) = (grid.height(), grid.width(), grid.channels());
         let rgb = synthetic::image(0, 0, height, width).data;

@@ -52,7 +52,7 @@ pub struct Setup {
 /// If the model's forms cannot be used, or a contender that was loaded fails.
 pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let inputs = setup.visible.iter().map(|v| Input::new(setup.folder.spec(), *v)).collect::<Result<Vec<_>, _>>()?;
-    let file = edge::linux::native_file::NativeFile::open(&setup.folder)?;
+    let file = edge::native_file::NativeFile::open(&setup.folder)?;
     stage("loading");
     let most = setup.visible.iter().copied().max().unwrap_or(1);
     let native = native::Native::new(&file, &setup.folder, setup.kernels.as_deref(), most)?;

@@ -9,13 +9,14 @@ use crate::bench::Spread;
 use anyhow::{Context as _, bail};
 use common::model::EncoderSpec;
 use edge::{
-    linux::{native_file::NativeFile, runtime::kernels},
     model_folder::ModelFolder,
     native::{
         Encoder, Kernels, Patches, Product,
         pack::{PACKED_STEP, packed_len, packed_tile},
         probe::{Profile, Stage},
     },
+    native_file::NativeFile,
+    options::kernels,
 };
 use std::time::{Duration, Instant};
 

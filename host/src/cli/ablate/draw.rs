@@ -148,7 +148,7 @@ pub fn write(sweep: &Sweep, rows: &[Row], out: &Path) -> anyhow::Result<[PathBuf
 pub fn reconstructions(
     sweep: &Sweep,
     trained: &[&Run],
-    images: &[std::sync::Arc<edge::image_source::Pixels>],
+    images: &[std::sync::Arc<imaging::Pixels>],
     out: &Path,
 ) -> anyhow::Result<Option<PathBuf>> {
     let shows = matches!(

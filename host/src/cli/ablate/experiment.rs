@@ -9,7 +9,7 @@ use crate::{
 };
 use clap::ValueEnum;
 use common::mask::MaskKind;
-use edge::exit::misuse;
+use console::misuse;
 use serde::Serialize;
 
 /// What is varied.
@@ -348,7 +348,7 @@ mod tests {
             (Experiment::Seam, "-1:0"),
         ] {
             let error = of(experiment, &[wrong]).expect_err(wrong);
-            assert!(error.downcast_ref::<edge::exit::Misuse>().is_some(), "{wrong}: {error}");
+            assert!(error.downcast_ref::<console::Misuse>().is_some(), "{wrong}: {error}");
         }
         assert!(of(Experiment::MaskRatio, &["0.5", "0.50"]).is_err(), "twice the same");
     }

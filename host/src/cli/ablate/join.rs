@@ -5,7 +5,7 @@ use super::{
     table::{HEADER, Row, scientific, training_flops},
 };
 use anyhow::Context as _;
-use edge::exit::misuse;
+use console::misuse;
 use std::{fs, path::Path, str::FromStr};
 
 /// Adds the lines of `file`, a `results.csv`, that are at settings of `sweep` and that it neither runs itself nor has

@@ -21,7 +21,7 @@ use crate::{
     train::run_folder::DataSource,
 };
 use anyhow::Context as _;
-use edge::exit::{called, misuse};
+use console::{called, misuse};
 use experiment::{Experiment, shortened};
 use plan::plan;
 use serde_json::json;
@@ -139,35 +139,35 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         if args.json {
             let result = json!({ "experiment": sweep.experiment, "device": chosen.description, "images": sweep.images,
                 "evaluated_on": sweep.counts, "plan": planned });
-            edge::say!("{result}");
+            console::say!("{result}");
         } else {
-            edge::say!("device   {}", chosen.description);
-            edge::say!("{}", planned.table().trim_end());
-            edge::say!("plan     {}", planned.line());
+            console::say!("device   {}", chosen.description);
+            console::say!("{}", planned.table().trim_end());
+            console::say!("plan     {}", planned.line());
         }
         return Ok(());
     }
-    edge::note!("device   {}", chosen.description);
-    edge::note!("plan     {}", planned.line());
+    console::note!("device   {}", chosen.description);
+    console::note!("plan     {}", planned.line());
     let found = work::run(&sweep, (&args.out, &chosen), &mut images, &*stop_on_ctrl_c()?)?;
     let summaries = table::summaries(&sweep, &found.rows);
     if args.json {
         let result = json!({ "experiment": sweep.experiment, "finished": found.finished, "rows": found.rows,
             "means": summaries, "files": found.files });
-        edge::say!("{result}");
+        console::say!("{result}");
         return Ok(());
     }
-    edge::say!("{:<24}  {:<10}  {:>8}  {:>8}  seeds", "setting", "metric", "mean", "std");
+    console::say!("{:<24}  {:<10}  {:>8}  {:>8}  seeds", "setting", "metric", "mean", "std");
     for table::Summary { setting, metric, mean, std, seeds } in &summaries {
-        edge::say!("{setting:<24}  {metric:<10}  {mean:>8.4}  {std:>8.4}  {seeds:>5}");
+        console::say!("{setting:<24}  {metric:<10}  {mean:>8.4}  {std:>8.4}  {seeds:>5}");
     }
     for file in &found.files {
-        edge::say!("file     {}", file.display());
+        console::say!("file     {}", file.display());
     }
     let seconds = crate::clock::duration(begun.elapsed().as_secs_f64());
     match found.finished {
-        true => edge::say!("done     in {seconds}"),
-        false => edge::say!("stopped  after {seconds}; next: the same command ({} ablate ...)", called("host")),
+        true => console::say!("done     in {seconds}"),
+        false => console::say!("stopped  after {seconds}; next: the same command ({} ablate ...)", called("host")),
     }
     Ok(())
 }
@@ -235,16 +235,16 @@ fn sweep(args: &Args, chosen: &Chosen) -> anyhow::Result<Sweep> {
         args.finetune_batch_size.unwrap_or_else(|| (1 << (counts.train / 8).max(1).ilog2()).min(256));
     let images = match &common.data {
         DataSource::Synthetic => common.base.train.synthetic_images,
-        DataSource::Folder(folder) => edge::image_source::find(folder)
-            .map_err(|error| misuse(format!("{error}; --data takes a folder of images")))?
-            .len(),
+        DataSource::Folder(folder) => {
+            imaging::find(folder).map_err(|error| misuse(format!("{error}; --data takes a folder of images")))?.len()
+        }
     };
     check_images(&common.base.train, images)?;
     let mut sweep =
         Sweep { experiment: args.experiment, settings, jobs, judging, counts, images, joined: Vec::new() };
     for file in &args.join {
         if join::add(&mut sweep, file)? == 0 {
-            edge::note!("note: nothing of {} joins: it has no further seed at these settings", file.display());
+            console::note!("note: nothing of {} joins: it has no further seed at these settings", file.display());
         }
     }
     Ok(sweep)
@@ -262,7 +262,7 @@ fn claim(out: &Path) -> anyhow::Result<fs::File> {
         }
         // Some network file systems have no locks.
         Err(fs::TryLockError::Error(error)) => {
-            edge::note!("warning: {} cannot be locked: {error}", out.display());
+            console::note!("warning: {} cannot be locked: {error}", out.display());
             Ok(file)
         }
         Ok(()) => Ok(file),

@@ -16,7 +16,7 @@ use crate::{
         run_folder::{DataSource, FORMAT, RunConfig, RunFolder},
     },
 };
-use edge::exit::misuse;
+use console::misuse;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::PathBuf;

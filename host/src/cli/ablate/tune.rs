@@ -69,7 +69,7 @@ pub fn accuracy(
         if (&there.recipe, &there.encoder, &there.classes) != (&config.recipe, &config.encoder, &config.classes) {
             // The sweep's own: as all results of other options, it is made again.
             let shown = folder.display();
-            edge::note!("note: {shown} was fine-tuned with other options and is replaced");
+            console::note!("note: {shown} was fine-tuned with other options and is replaced");
             fs::remove_dir_all(folder).with_context(|| format!("cannot remove {shown}"))?;
             known = false;
         }

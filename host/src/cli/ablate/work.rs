@@ -19,7 +19,7 @@ use crate::{
         trainer::{Outcome, Trainer},
     },
 };
-use edge::exit::Misuse;
+use console::Misuse;
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -91,7 +91,7 @@ pub fn run(
             Err(error) if error.downcast_ref::<Misuse>().is_some() => return Err(error),
             // One that diverges must not keep the others from being done.
             Err(error) => {
-                edge::note!("warning: {} failed: {error:#}", job.run.name);
+                console::note!("warning: {} failed: {error:#}", job.run.name);
                 failed.push((&job.run.name, error));
             }
         }
@@ -126,7 +126,7 @@ fn work_on(
     }
     let (setting, seed) = (&sweep.settings[job.setting].value, job.run.config.train.seed);
     let (name, all) = (sweep.experiment.name(), sweep.jobs.len());
-    edge::note!("run {} of {all}: {name} {setting}, seed {seed}", place + 1);
+    console::note!("run {} of {all}: {name} {setting}, seed {seed}", place + 1);
     if stop.load(Ordering::Relaxed) || pretrain(&job.run, images, chosen, stop)? != Outcome::Finished {
         return Ok(false);
     }
@@ -162,7 +162,7 @@ fn pretrain(run: &Run, images: &mut Images, chosen: &Chosen, stop: &AtomicBool) 
         let picture = run.path.join("pictures/reconstruction.png");
         let drawn = pictures::reconstruct(&folder, config, &samples, None, config.train.mask_ratio, &picture);
         if let Err(error) = drawn.and_then(|()| report::write(&folder, config)) {
-            edge::note!("warning: no picture or report of {}: {error:#}", run.path.display());
+            console::note!("warning: no picture or report of {}: {error:#}", run.path.display());
         }
     }
     Ok(outcome)
@@ -182,7 +182,7 @@ fn evaluate(
     }
     let (run, key, settings) = (&job.run, evaluation.key(), evaluation.settings(&sweep.judging));
     if let Some(difference) = store.other(&key, &settings).and_then(|known| difference(known, &settings)) {
-        edge::note!("note: {key} of {} is done anew: {difference}", run.name);
+        console::note!("note: {key} of {} is done anew: {difference}", run.name);
     }
     let begun = Instant::now();
     let figures = match evaluation {
@@ -205,7 +205,7 @@ fn evaluate(
     let seconds = begun.elapsed().as_secs_f64();
     let flops = evaluation.flops(&run.config, &sweep.judging, sweep.counts)?;
     let shown: Vec<String> = figures.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-    edge::note!("{}: {} ({seconds:.1} s)", run.name, shown.join(", "));
+    console::note!("{}: {} ({seconds:.1} s)", run.name, shown.join(", "));
     store.put(&run.path, &key, Judgement::now(settings.clone(), &figures, seconds, flops))?;
     let rows: Vec<_> = match evaluation {
         Evaluation::Seam => Vec::new(),

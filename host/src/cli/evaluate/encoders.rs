@@ -6,7 +6,8 @@ use crate::{
     train::run_folder::load_encoder,
 };
 use common::model::{EncoderSpec, Pooling};
-use edge::{exit::misuse, linux::run::Pool, model_folder::Precision, select::Select};
+use console::misuse;
+use edge::{model_folder::Precision, options::Pool, select::Select};
 use std::path::Path;
 
 /// Options of every evaluation on frozen features.
@@ -92,7 +93,7 @@ impl EncodeArgs {
             _ => {}
         }
         let (spec, list) = if runtime != Runtime::Burn {
-            let folder = edge::linux::open_model(model)?;
+            let folder = edge::options::open_model(model)?;
             let mut list: Vec<Encoder> = Vec::new();
             for form in forms {
                 list.extend(match form {

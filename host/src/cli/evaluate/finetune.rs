@@ -14,7 +14,7 @@ use crate::{
         trainer::Outcome,
     },
 };
-use edge::exit::called;
+use console::called;
 use std::{
     path::{Path, PathBuf},
     time::Instant,
@@ -58,7 +58,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     };
     if !json {
-        edge::say!("device   {}", chosen.description);
+        console::say!("device   {}", chosen.description);
         run.describe();
     }
     let (stop, begun) = (stop_on_ctrl_c()?, Instant::now());
@@ -81,19 +81,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     if let (Some(best), Some(last)) = (found.best, found.last) {
         let (best, at, last) = (percent(best.test_accuracy), best.epoch, percent(last.test_accuracy));
-        edge::say!("accuracy {last} after the last epoch, {best} after the best, {at}");
+        console::say!("accuracy {last} after the last epoch, {best} after the best, {at}");
     }
     let shown = folder.path().display();
     match found.outcome {
         Outcome::Stopped(checkpoint) => {
-            edge::say!("stopped  saved {}", checkpoint.display());
-            edge::say!("next     {} evaluate finetune --resume {shown}", called("host"));
+            console::say!("stopped  saved {}", checkpoint.display());
+            console::say!("next     {} evaluate finetune --resume {shown}", called("host"));
         }
         Outcome::Finished => {
             let (seconds, name) = (begun.elapsed().as_secs(), folder.path().file_name());
             let name = name.map_or_else(|| FILE.into(), |name| name.to_string_lossy());
-            edge::say!("done     in {} min {} s", seconds / 60, seconds % 60);
-            edge::say!("next     {} export --run {shown} --out models/{name}", called("host"));
+            console::say!("done     in {} min {} s", seconds / 60, seconds % 60);
+            console::say!("next     {} export --run {shown} --out models/{name}", called("host"));
         }
     }
     Ok(())

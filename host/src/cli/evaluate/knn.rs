@@ -18,7 +18,7 @@ use crate::{
 use anyhow::Context as _;
 use burn::tensor::Device;
 use common::model::EncoderSpec;
-use edge::exit::misuse;
+use console::misuse;
 
 /// Options of `host evaluate knn`.
 #[derive(Debug, clap::Args)]
@@ -55,11 +55,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let votes: Vec<Vote> = args.k.iter().flat_map(vote).collect();
     if !json {
         let (train, test) = (sets.train.images.len(), sets.test.images.len());
-        edge::say!(
+        console::say!(
             "kNN accuracy, cosine, {train} training and {test} test images, {} of the patches",
             args.encode.keep
         );
-        edge::say!("features          k  temperature  accuracy");
+        console::say!("features          k  temperature  accuracy");
     }
     let mut table = Table { votes: &votes, sets: &sets, rows: Vec::new(), first: None, silent: json };
     for encoder in &encoders.list {
@@ -106,7 +106,7 @@ impl Table<'_> {
         for (vote, found) in self.votes.iter().zip(predict(&train, &test, self.votes)?) {
             let (Vote { k, temperature }, accuracy) = (vote, accuracy(&found, &test.labels));
             if !self.silent {
-                edge::say!("{name:<14}  {k:>3}  {temperature:>11}  {:>8}", percent(accuracy));
+                console::say!("{name:<14}  {k:>3}  {temperature:>11}  {:>8}", percent(accuracy));
             }
             self.rows.push(serde_json::json!({
                 "name": name, "k": k, "temperature": temperature, "accuracy": accuracy,

@@ -17,10 +17,8 @@ use crate::{
     },
 };
 use anyhow::Context as _;
-use edge::{
-    exit::misuse,
-    head_file::{FILE_NAME, HeadDescription},
-};
+use console::misuse;
+use edge::head_file::{FILE_NAME, HeadDescription};
 use ndarray::Array2;
 use std::{
     path::{Path, PathBuf},
@@ -73,8 +71,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let many = encoders.list.len() > 1;
     if !json {
         let (test, keep) = (sets.test.images.len(), args.encode.keep);
-        edge::say!("linear probe, {images} training and {test} test images, {keep} of the patches");
-        edge::say!("features    method  accuracy    train  {}", if many { "head of the first form" } else { "" });
+        console::say!("linear probe, {images} training and {test} test images, {keep} of the patches");
+        console::say!("features    method  accuracy    train  {}", if many { "head of the first form" } else { "" });
     }
     let mut rows = Vec::new();
     let mut first: Option<(LinearHead, Vec<usize>)> = None;
@@ -96,7 +94,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             if !json {
                 let (name, method) = (encoder.name(), recipe.method.to_string());
                 let foreign = foreign.map(percent).unwrap_or_default();
-                edge::say!("{name:<10}  {method:<6}  {:>8}  {seconds:>5.1} s  {foreign}", percent(right));
+                console::say!("{name:<10}  {method:<6}  {:>8}  {seconds:>5.1} s  {foreign}", percent(right));
             }
             let mut row = serde_json::json!({
                 "name": encoder.name(), "method": recipe.method, "accuracy": right, "train_seconds": seconds, "recipe": recipe,
@@ -121,7 +119,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     for path in &heads {
         head::save(path, description.clone(), &classifier)?;
         if !json {
-            edge::say!("head     {}", path.display());
+            console::say!("head     {}", path.display());
         }
     }
     let result = serde_json::json!({

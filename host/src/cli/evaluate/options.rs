@@ -1,6 +1,6 @@
 //! The options that every way of evaluating has.
 
-use edge::exit::misuse;
+use console::misuse;
 use std::path::PathBuf;
 
 /// What is evaluated, on which images, and how the result is shown.

@@ -49,7 +49,7 @@ pub fn publish(kind: &str, model: &Path, mut result: Value, (json, keep): (bool,
     result["model"] = json!(model);
     result["command"] = json!(record::command());
     if json {
-        edge::say!("{result}");
+        console::say!("{result}");
     }
     if keep {
         record::save(model, kind, &result)?;

@@ -17,7 +17,7 @@ use crate::{
         trainer::Outcome,
     },
 };
-use edge::exit::misuse;
+use console::misuse;
 use std::path::{Path, PathBuf};
 
 /// Last blocks to train, unless told (figure 9 of the paper).
@@ -64,7 +64,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         begun(&run_path(&out, *blocks), &config)?;
     }
     if !json {
-        edge::say!("device   {}", chosen.description);
+        console::say!("device   {}", chosen.description);
     }
     let stop = stop_on_ctrl_c()?;
     let (mut done, mut finished): (Vec<(f64, Found)>, _) = (Vec::new(), true);
@@ -85,7 +85,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let found = run.train(&chosen, &stop, done.is_empty())?;
         if let Outcome::Stopped(checkpoint) = &found.outcome {
             let (checkpoint, out) = (checkpoint.display(), out.display());
-            edge::note!("stopped; saved {checkpoint}; the same command with --out {out} goes on");
+            console::note!("stopped; saved {checkpoint}; the same command with --out {out} goes on");
             finished = false;
             break;
         }
@@ -104,10 +104,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let rows: Vec<_> = done.iter().filter_map(row).collect();
     if !json {
-        edge::say!("{:>6}  {:>8}  {:>8}", "blocks", "last", "best");
+        console::say!("{:>6}  {:>8}  {:>8}", "blocks", "last", "best");
         for (blocks, found) in &done {
             if let (Some(last), Some(best)) = (found.last, found.best) {
-                edge::say!("{blocks:>6}  {:>8}  {:>8}", percent(last.test_accuracy), percent(best.test_accuracy));
+                console::say!("{blocks:>6}  {:>8}  {:>8}", percent(last.test_accuracy), percent(best.test_accuracy));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{data::labelled::CropKind, model::classifier::HeadPool, train::finetune::config::Recipe};
 use common::model::EncoderSpec;
-use edge::exit::misuse;
+use console::misuse;
 
 /// Images up to this side are moved rather than cropped.
 const SMALL: u32 = 64;
@@ -143,7 +143,7 @@ impl RecipeArgs {
 /// # Errors
 /// As misuse.
 pub fn check(recipe: &Recipe, spec: &EncoderSpec) -> anyhow::Result<()> {
-    edge::linux::check_keep(recipe.keep)?;
+    edge::options::check_keep(recipe.keep)?;
     if recipe.epochs == 0 || recipe.batch_size == 0 {
         return Err(misuse("--epochs and --batch-size must be at least 1"));
     }

@@ -15,7 +15,7 @@ use common::{
     mask::{self, MaskKind},
     model::ModelHash,
 };
-use edge::exit::misuse;
+use console::misuse;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -76,8 +76,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     bar.finish_and_clear();
     let found = sums.figures();
     if !args.json {
-        edge::say!("images  seam   steps across / inside   error near   far   all  (of 255)");
-        edge::say!(
+        console::say!("images  seam   steps across / inside   error near   far   all  (of 255)");
+        console::say!(
             "{:<6}  {:.3}  {:.3}, original {:.3}    {:>10.2}  {:.2}  {:.2}",
             images.len(),
             found.seam,

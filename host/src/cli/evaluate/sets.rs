@@ -2,7 +2,7 @@
 
 use crate::cli::images::{Prepared, prepared};
 use common::model::EncoderSpec;
-use edge::exit::misuse;
+use console::misuse;
 use std::{collections::BTreeSet, path::Path};
 
 /// Training and test images with their classes.

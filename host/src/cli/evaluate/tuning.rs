@@ -23,7 +23,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use common::model::EncoderSpec;
-use edge::exit::misuse;
+use console::misuse;
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -135,7 +135,7 @@ impl Run {
         };
         let folder = FinetuneFolder::reopen(path, &config)?;
         if !begun {
-            edge::note!("warning: the run has no checkpoint yet: it begins anew");
+            console::note!("warning: the run has no checkpoint yet: it begins anew");
         }
         Ok(Self { folder, config, images, encoder })
     }
@@ -145,16 +145,16 @@ impl Run {
         let (images, config) = (&self.images, &self.config);
         let (train, test, classes) = (images.train.len(), images.test.len(), images.classes.len());
         let (spec, recipe) = (&config.encoder, &config.recipe);
-        edge::say!("data     {train} training and {test} test images, {classes} classes");
+        console::say!("data     {train} training and {test} test images, {classes} classes");
         let start = if recipe.from_scratch { "random weights".into() } else { config.model.display().to_string() };
-        edge::say!("model    {}x{} from {start}", spec.dim, spec.depth);
+        console::say!("model    {}x{} from {start}", spec.dim, spec.depth);
         let steps = train / recipe.batch_size;
-        edge::say!(
+        console::say!(
             "train    {} epochs of {steps} steps, {} images a step; Ctrl-C saves",
             recipe.epochs,
             recipe.batch_size
         );
-        edge::say!("run      {}", self.folder.path().display());
+        console::say!("run      {}", self.folder.path().display());
     }
 
     /// Trains to the end or until `stop`; with `judge` the finished classifier's verdicts are returned.
@@ -204,7 +204,7 @@ fn images(train: &Path, test: &Path, spec: &EncoderSpec, recipe: &Recipe) -> any
     let channels = spec.channels as usize;
     let open = |folder: &Path| -> anyhow::Result<Arc<Dataset>> {
         // Its own message speaks of --data.
-        let found = edge::image_source::find(folder);
+        let found = imaging::find(folder);
         found.map_err(|error| misuse(format!("{error}; --train and --test take a folder of images a class")))?;
         let dataset = Dataset::folder(folder, channels)?;
         if dataset.classes().is_empty() {

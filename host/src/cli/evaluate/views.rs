@@ -3,7 +3,6 @@
 use crate::data::augment::training_view;
 use anyhow::Context as _;
 use common::{mask::generator, model::EncoderSpec};
-use edge::image_source;
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -21,8 +20,8 @@ pub fn augmented(
     let (height, width) = (spec.image_height as usize, spec.image_width as usize);
     let bar = crate::cli::images::bar(names.len(), "augmenting");
     let one = |(index, name): (usize, &String)| -> anyhow::Result<Vec<u8>> {
-        let image = image_source::open(&folder.join(name)).context("an image changed during the evaluation")?;
-        let pixels = image_source::pixels(image, spec.channels as usize);
+        let image = imaging::open(&folder.join(name)).context("an image changed during the evaluation")?;
+        let pixels = imaging::pixels(image, spec.channels as usize);
         // Streams of different views do not meet below 2^40 images.
         let mut rng = generator(seed ^ 0x51e7_ca11, view << 40 | index as u64);
         bar.inc(1);

@@ -8,12 +8,9 @@ use crate::link::{
 };
 use anyhow::{Context as _, bail};
 use common::wire::{Choice, Hello, Settings, name_of};
-use edge::{
-    exit::misuse,
-    image_source::{self, Crop, ImageError},
-    linux::strategy,
-    select::Select,
-};
+use console::misuse;
+use edge::{options::strategy, select::Select};
+use imaging::{Crop, ImageError};
 use std::{
     cell::RefCell,
     path::Path,
@@ -39,7 +36,7 @@ pub struct ImageArgs {
     select: Option<Select>,
     /// Which feature it sends [default: the model's].
     #[arg(long, value_enum, requires = "images")]
-    pool: Option<edge::linux::run::Pool>,
+    pool: Option<edge::options::Pool>,
     /// Its random choices come from this.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "images")]
     seed: u64,
@@ -63,7 +60,7 @@ pub(super) fn run(args: &Args, images: &Path) -> anyhow::Result<()> {
         Select::Block => Choice::Block,
         Select::All => Choice::All,
     };
-    let mut paths = image_source::find(images).map_err(|error| misuse(format!("--images: {error}")))?;
+    let mut paths = imaging::find(images).map_err(|error| misuse(format!("--images: {error}")))?;
     paths.truncate(args.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX)));
     let line = port::open_both_ways(&args.port, args.baud)?;
     let mut sink = args.out.as_deref().map(Sink::create).transpose()?;
@@ -122,8 +119,8 @@ pub(super) fn run(args: &Args, images: &Path) -> anyhow::Result<()> {
 
 /// The image as the board wants it, `[H, W, C]`.
 fn prepare(path: &Path, hello: &Hello) -> Result<Vec<u8>, ImageError> {
-    let pixels = image_source::pixels(image_source::open(path)?, hello.channels as usize);
-    image_source::resize(&pixels, Crop::whole(&pixels), hello.image_height as usize, hello.image_width as usize)
+    let pixels = imaging::pixels(imaging::open(path)?, hello.channels as usize);
+    imaging::resize(&pixels, Crop::whole(&pixels), hello.image_height as usize, hello.image_width as usize)
 }
 
 fn summary<R: std::io::Read, W: std::io::Write>(
@@ -144,9 +141,9 @@ fn summary<R: std::io::Read, W: std::io::Write>(
             "lost_frames": counts.lost, "damaged_frames": counts.damaged, "bytes": counts.bytes, "ending": ending,
             "out": args.out,
         });
-        edge::say!("{json}");
+        console::say!("{json}");
     } else {
-        edge::say!(
+        console::say!(
             "received {features} features, {} bytes; {} frames lost, {} damaged, {} orders repeated; {skipped} images \
              skipped",
             counts.bytes,
@@ -155,7 +152,7 @@ fn summary<R: std::io::Read, W: std::io::Write>(
             board.repeated()
         );
         if let (Some(out), true) = (&args.out, features > 0) {
-            edge::say!("written  {}", out.display());
+            console::say!("written  {}", out.display());
         }
     }
     match result {

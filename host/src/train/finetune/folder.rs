@@ -7,10 +7,8 @@ use crate::{
 };
 use anyhow::Context as _;
 use common::model::EncoderSpec;
-use edge::{
-    exit::misuse,
-    head_file::{self, HeadDescription, HeadFile},
-};
+use console::misuse;
+use edge::head_file::{self, HeadDescription, HeadFile};
 use std::{fs, io::ErrorKind, path::Path};
 
 /// The name of the configuration's file.

@@ -231,7 +231,7 @@ impl Finetuner {
     pub fn verdicts(&mut self) -> anyhow::Result<Verdicts> {
         match self.verdicts.take() {
             Some(verdicts) => Ok(verdicts),
-            None => self.test(|line| edge::note!("{line}")),
+            None => self.test(|line| console::note!("{line}")),
         }
     }
 
