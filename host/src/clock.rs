@@ -15,6 +15,12 @@ pub fn stamp() -> String {
     format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
 }
 
+/// A name that sorts by time: `NAME-YYYYMMDD-HHMMSS`.
+#[must_use]
+pub fn named(name: &str) -> String {
+    format!("{name}-{}", stamp())
+}
+
 /// The moment as `YYYY-MM-DD HH:MM:SS UTC`.
 #[must_use]
 pub fn date() -> String {

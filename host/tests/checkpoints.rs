@@ -2,15 +2,15 @@
 
 use common::{model::PositionKind, position::sincos_2d_table};
 use host::{
-    checkpoint::{
-        NamedTensor, Tensors, encoder_hash, encoder_hash_with,
+    export,
+    formats::{
         export::Exported,
         import::{Imported, import},
         infer::{Given, infer},
-        official, safetensors, source,
+        official, source,
     },
-    export,
     model::{BurnEncoder, MaeConfig},
+    tensors::{NamedTensor, Tensors, encoder_hash, encoder_hash_with, safetensors},
 };
 use std::path::{Path, PathBuf};
 
@@ -100,7 +100,7 @@ fn shapes(config: &MaeConfig, decoder: bool) -> Tensors {
 #[test]
 fn the_papers_models_are_known_by_their_shapes() {
     for name in ["base-224", "large-224", "huge-224", "tiny-224", "pico-32"] {
-        let config = host::train::config::Preset::named(name).expect(name).model;
+        let config = host::preset::Preset::named(name).expect(name).model;
         for decoder in [true, false] {
             let heads = |width: usize, heads: usize, of: usize| (width / of != heads).then_some(heads);
             // Heads of other widths than the paper's must be told, except those of ViT-H.
@@ -191,7 +191,7 @@ fn wrapped_and_fine_tuned_files_are_read() {
     let original = read(&parity("checkpoint.pth"), Given::default());
     let mut source = source::open(&parity("checkpoint.pth")).expect("file");
     let encoder =
-        source.tensors.into_iter().filter(|(name, _)| host::checkpoint::is_encoder(name) || name == "pos_embed");
+        source.tensors.into_iter().filter(|(name, _)| host::tensors::is_encoder(name) || name == "pos_embed");
     source.tensors = encoder.map(|(name, tensor)| (format!("module.{name}"), tensor)).collect();
     source.tensors.insert("module.head.bias".into(), NamedTensor { shape: vec![10], data: vec![0.0; 10] });
     let found = import(source, Given::default()).expect("an encoder");

@@ -8,13 +8,13 @@ use common::{
 };
 use host::{
     bench::check::Parity,
-    checkpoint::{NamedTensor, Tensors, safetensors},
     model::{
         BurnEncoder, Classifier, MaeConfig,
         classifier::{HeadPool, Trained, drop_path},
         ops::Ops,
         weights,
     },
+    tensors::{NamedTensor, Tensors, safetensors},
 };
 use std::path::PathBuf;
 

@@ -8,9 +8,9 @@ use edge::{
 };
 use host::{
     bench::check::Parity,
-    checkpoint::{Tensors, encoder_hash, safetensors},
     export::{self, form::Form},
     model::BurnEncoder,
+    tensors::{Tensors, encoder_hash, safetensors},
 };
 use std::path::PathBuf;
 

@@ -5,7 +5,10 @@ use burn::{
     tensor::{Device, Gradients, Tensor, TensorData},
 };
 use common::mask::MaskKind;
-use host::model::{Mae, MaeConfig, MaskBatch, ops::Ops};
+use host::{
+    model::{Mae, MaeConfig, MaskBatch, ops::Ops},
+    objective::loss_as_trained,
+};
 use proptest::prelude::*;
 
 /// Gradients by visiting order.
@@ -33,7 +36,7 @@ fn run(config: &MaeConfig, ops: Ops, batch: usize, kept: usize, seed: usize) -> 
     let patches = Tensor::from_data(TensorData::new(values(shape.iter().product(), seed), shape), &device);
     let output = model.forward(patches.clone(), &masks);
     let gradients = match ops {
-        Ops::Fused => model.loss(patches, &masks).backward(),
+        Ops::Fused => loss_as_trained(&model, patches, &masks).backward(),
         Ops::Plain | Ops::Bf16 => output.loss.backward(),
     };
     let mut collect = Collect(&gradients, Vec::new());

@@ -4,8 +4,8 @@
 use burn::tensor::Device;
 use host::{
     bench::check::{self, Check, Setup},
-    checkpoint::safetensors,
     model::ops::Ops,
+    tensors::safetensors,
 };
 use std::{
     fs,

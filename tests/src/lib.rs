@@ -129,7 +129,7 @@ pub fn worst_cosine(a: &ndarray::Array2<f32>, b: &ndarray::Array2<f32>) -> f64 {
 /// If it cannot be written.
 pub fn parity_model(folder: &Path) -> anyhow::Result<()> {
     let parity = Parity::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("parity/mae-32"))?;
-    let hash = host::checkpoint::encoder_hash(&parity.checkpoint);
+    let hash = host::tensors::encoder_hash(&parity.checkpoint);
     let spec = parity.config(true).encoder_spec(common::normalize::PixelStats::IMAGENET, hash);
     host::export::write(folder, &spec, &parity.checkpoint, &host::export::form::Form::ALL, "a test")?;
     Ok(())

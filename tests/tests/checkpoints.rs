@@ -1,6 +1,6 @@
 //! `host import` and `host export --format`: from a checkpoint of another program to a run that every command takes.
 
-use host::train::run_folder::RunFolder;
+use host::run::RunFolder;
 use std::{fs, path::Path};
 use tests::{close, read_features, run, succeed, write_images};
 

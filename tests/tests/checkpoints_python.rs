@@ -5,9 +5,9 @@ use anyhow::{Context as _, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use common::mask::{Mask, len_keep};
 use host::{
-    checkpoint::safetensors,
     model::{BurnEncoder, Mae, MaskBatch, weights},
-    train::run_folder::{RunFolder, load_encoder},
+    run::{RunFolder, load_encoder},
+    tensors::safetensors,
 };
 use ndarray::{Array1, Array2, Array3, ArrayD};
 use ndarray_npy::{read_npy, write_npy};

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use common::{model::PositionKind, position::sincos_2d_table};
-use host::checkpoint::{Tensors, safetensors};
+use host::tensors::{Tensors, safetensors};
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},

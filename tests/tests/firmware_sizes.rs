@@ -2,7 +2,7 @@
 
 use common::{model::ModelHash, normalize::PixelStats};
 use edge::linux::boards::{self, Needs};
-use host::train::config::{PRESETS, Preset};
+use host::preset::{PRESETS, Preset};
 use std::{fs, path::Path};
 
 #[test]

@@ -83,7 +83,7 @@ fn a_board_names_the_class_that_the_host_would() -> anyhow::Result<()> {
     let tract = ["--runtime", "tract", "--pool", "mean"];
     let features = ["features", "--model", &model, "--images", &test, "--out", &expected];
     succeed("host", &[&features[..], &tract].concat());
-    let (tensors, metadata) = host::checkpoint::safetensors::read(&root.path().join("model/head.safetensors"))?;
+    let (tensors, metadata) = host::tensors::safetensors::read(&root.path().join("model/head.safetensors"))?;
     let description: serde_json::Value = serde_json::from_str(&metadata["head"])?;
     let names: Vec<&str> =
         description["classes"].as_array().context("names")?.iter().flat_map(|n| n.as_str()).collect();

@@ -163,17 +163,17 @@ fn import_refuses_what_is_no_masked_autoencoder() {
     fs::write(path("cut.safetensors"), &bytes[..bytes.len() / 2]).expect("file");
     import(&path("cut.safetensors"), &[], 1, &["cut.safetensors is not a whole safetensors file"]);
 
-    let (mut tensors, _) = host::checkpoint::safetensors::read(&parity.join("checkpoint.safetensors")).expect("file");
+    let (mut tensors, _) = host::tensors::safetensors::read(&parity.join("checkpoint.safetensors")).expect("file");
     let one = tensors.remove("blocks.1.norm2.bias").expect("a tensor");
-    let write = |tensors: &host::checkpoint::Tensors| {
+    let write = |tensors: &host::tensors::Tensors| {
         let file = root.path().join("wrong.safetensors");
-        host::checkpoint::safetensors::write(&file, tensors, Default::default()).expect("file");
+        host::tensors::safetensors::write(&file, tensors, Default::default()).expect("file");
     };
     write(&tensors);
     import(&path("wrong.safetensors"), &[], 1, &["the number of heads", "48", "give --num-heads"]);
     let heads = ["--num-heads", "3", "--decoder-num-heads", "4"];
     import(&path("wrong.safetensors"), &heads, 1, &["wrong.safetensors", "`blocks.1.norm2.bias` is missing"]);
-    let longer = host::checkpoint::NamedTensor { shape: vec![49], data: [&one.data[..], &[0.0]].concat() };
+    let longer = host::tensors::NamedTensor { shape: vec![49], data: [&one.data[..], &[0.0]].concat() };
     tensors.insert("blocks.1.norm2.bias".into(), longer);
     write(&tensors);
     import(&path("wrong.safetensors"), &heads, 1, &["`blocks.1.norm2.bias` is [49] where [48] is needed"]);

@@ -1,7 +1,7 @@
 //! A training that is killed, damaged or short of disk ends as if nothing had happened.
 
 use anyhow::{Context as _, ensure};
-use host::checkpoint::{Tensors, safetensors};
+use host::tensors::{Tensors, safetensors};
 use std::{
     fs,
     path::{Path, PathBuf},

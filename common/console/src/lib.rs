@@ -4,6 +4,8 @@
 //! the mathematics (`common`) nor the device core (`edge` without `linux`) sees.
 
 pub mod exit;
+mod interrupt;
 pub mod memory;
 
 pub use exit::{Misuse, called, misuse, report};
+pub use interrupt::stop_on_ctrl_c;

@@ -2,7 +2,7 @@
 
 use super::{
     processor,
-    stepper::{read_loss, sync},
+    step::{read_loss, sync},
     timing::{Rounds, Speed, time_steps},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         ops::Ops,
     },
     train::{
-        finetune::{groups::finetuning_groups, trainer::cross_entropy},
+        finetune::{groups::finetuning_groups, task::cross_entropy},
         optimizer::{AdamWHyper, Optimizer},
     },
 };

@@ -14,7 +14,7 @@
 //! Norms, softmax, GELU, the loss and AdamW are not counted, nor is work that an implementation adds or saves: the
 //! count is a yardstick, the same for every program.
 
-use crate::{model::MaeConfig, train::config::Preset};
+use crate::{model::MaeConfig, preset::Preset};
 use common::{mask, patch::PatchError};
 
 /// Operations of one transformer block on `tokens` tokens of width `dim`, MLP `hidden` wide.

@@ -5,7 +5,6 @@
 
 pub mod check;
 pub mod encode;
-pub mod exchange;
 pub mod finetune;
 pub mod flops;
 pub mod memory;
@@ -13,7 +12,8 @@ pub mod parts;
 pub mod peak;
 pub mod pretrain;
 pub mod processor;
-pub mod stepper;
+pub mod replay;
+pub mod step;
 pub mod threads;
 pub mod timing;
 

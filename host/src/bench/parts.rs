@@ -1,8 +1,11 @@
 //! What happens to images before a step: decoding, augmentation, and the loader that does both ahead.
 
-use crate::data::{
-    dataset::Dataset,
-    loader::{Loader, LoaderConfig},
+use crate::{
+    data::{
+        dataset::Dataset,
+        loader::{Batch, Loader, LoaderConfig},
+    },
+    objective::target::FittedTarget,
 };
 use common::{normalize::PixelStats, patch::PatchGrid};
 use rayon::prelude::*;
@@ -23,6 +26,7 @@ pub struct Feed {
     grid: PatchGrid,
     pixels: PixelStats,
     config: LoaderConfig,
+    target: Arc<FittedTarget>,
     epoch: usize,
     left: usize,
     loader: Option<Loader>,
@@ -31,24 +35,33 @@ pub struct Feed {
 impl Feed {
     /// A feed that starts its first loader when the first batch is asked for.
     #[must_use]
-    pub fn new(dataset: Arc<Dataset>, grid: PatchGrid, pixels: PixelStats, config: LoaderConfig) -> Self {
-        Self { dataset, grid, pixels, config, epoch: 0, left: 0, loader: None }
+    pub fn new(
+        dataset: Arc<Dataset>,
+        grid: PatchGrid,
+        pixels: PixelStats,
+        config: LoaderConfig,
+        target: &Arc<FittedTarget>,
+    ) -> Self {
+        Self { dataset, grid, pixels, config, target: target.clone(), epoch: 0, left: 0, loader: None }
     }
 
-    /// The next batch, `[B, L, P]`.
+    /// The next batch.
     ///
     /// # Errors
     /// If there are fewer images than one batch, or none can be read.
-    pub fn next_batch(&mut self) -> anyhow::Result<Vec<f32>> {
+    pub fn next_batch(&mut self) -> anyhow::Result<Batch> {
         if self.left == 0 {
             let Self { dataset, grid, pixels, config, epoch, .. } = self;
-            self.loader = Some(Loader::start(dataset.clone(), *grid, *pixels, *config, *epoch, 0)?);
+            let (target, shape) = (self.target.clone(), *grid);
+            let target = move |patches: &[f32]| target.apply(patches, &shape);
+            let at = (*epoch, 0);
+            self.loader = Some(Loader::start_towards(target, dataset.clone(), *grid, *pixels, *config, at)?);
             self.left = self.dataset.len() / self.config.batch_size;
             self.epoch += 1;
         }
         self.left -= 1;
         match &mut self.loader {
-            Some(loader) => Ok(loader.next_batch()?.patches),
+            Some(loader) => loader.next_batch(),
             None => anyhow::bail!("the loader has not started"),
         }
     }
@@ -93,14 +106,15 @@ pub fn augment(
     grid: PatchGrid,
     pixels: PixelStats,
     config: LoaderConfig,
+    target: &Arc<FittedTarget>,
 ) -> anyhow::Result<Vec<f64>> {
-    let mut feed = Feed::new(dataset.clone(), grid, pixels, LoaderConfig { prefetch: 0, ..config });
+    let mut feed = Feed::new(dataset.clone(), grid, pixels, LoaderConfig { prefetch: 0, ..config }, target);
     // The first round brings the images into memory, and starts the loader.
     let batches = (dataset.len() / config.batch_size).clamp(1, REPEATS + 1);
     for _ in 0..batches {
         feed.next_batch()?;
     }
-    let mut feed = Feed::new(dataset.clone(), grid, pixels, LoaderConfig { prefetch: 0, ..config });
+    let mut feed = Feed::new(dataset.clone(), grid, pixels, LoaderConfig { prefetch: 0, ..config }, target);
     let (begun, mut seconds) = (Instant::now(), Vec::new());
     while seconds.len() < REPEATS && (seconds.is_empty() || begun.elapsed() < LONGEST) {
         let since = Instant::now();

@@ -31,7 +31,7 @@ pub fn matrix_peak(device: &Device, precision: Precision) -> anyhow::Result<f64>
         for round in 0..=ROUNDS {
             let begun = Instant::now();
             let product = a.clone().matmul(b.clone());
-            super::stepper::sync(&device)?;
+            super::step::sync(&device)?;
             let seconds = begun.elapsed().as_secs_f64();
             drop(product);
             if round > 0 {

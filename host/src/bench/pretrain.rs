@@ -5,13 +5,17 @@ use super::{
     memory::{self, Since},
     parts::{self, Feed},
     peak,
-    stepper::{StepParts, Stepper, read_loss, sync},
+    step::{StepParts, Stepper, read_loss, sync},
     timing::{Rounds, Speed, time_steps},
 };
 use crate::{
-    data::{dataset::Dataset, loader::LoaderConfig},
+    data::{
+        dataset::Dataset,
+        loader::{Batch, LoaderConfig},
+    },
     device::precision::Precision,
-    train::config::Preset,
+    objective::target::FittedTarget,
+    preset::Preset,
 };
 use anyhow::Context as _;
 use burn::tensor::Device;
@@ -21,6 +25,7 @@ use common::{
 };
 use serde::Serialize;
 use std::{
+    collections::VecDeque,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -30,6 +35,8 @@ use std::{
 const WARM_UP: usize = 3;
 /// Different batches that the bare steps take in turn.
 const BATCHES: usize = 4;
+/// Generated images that a target other than pixels takes its components from.
+const TARGET_IMAGES: usize = 256;
 /// Small, so that the bare steps, which learn from noise, stay finite however many they are.
 const LR: f64 = 1e-5;
 
@@ -151,13 +158,23 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let rng = &mut generator(train.seed, 0);
     let mut noise = || (0..batch_size * grid.image_len()).map(|_| 4.0 * uniform(rng) - 2.0).collect::<Vec<f32>>();
     let batches: Vec<Vec<f32>> = (0..BATCHES).map(|_| noise()).collect();
+    let sample = Dataset::synthetic(train.seed, TARGET_IMAGES, model.image_height, model.image_width);
+    let target = Arc::new(FittedTarget::fit(train.target, &sample, &grid, setup.pixels, train.seed)?);
     let mut turn = batches.iter().cycle();
-    let mut next = || turn.next().cloned().context("no batch");
+    // As many as a step takes, copied before the clock starts.
+    let mut next = || -> anyhow::Result<VecDeque<Batch>> {
+        let batch = |_| {
+            let patches = turn.next().context("no batch")?.clone();
+            Ok(Batch { target: target.apply(&patches, &grid), patches, indices: Vec::new() })
+        };
+        (0..train.accumulate).map(batch).collect()
+    };
+    let take = |batches: &mut VecDeque<Batch>| batches.pop_front().context("no batch");
     let mut loss = 0.0;
-    let bare = time_steps(rounds(setup, WARM_UP), batch_size, &mut |clock| {
-        let patches = next()?;
+    let bare = time_steps(rounds(setup, WARM_UP), train.images_a_step(), &mut |clock| {
+        let mut batches = next()?;
         clock.start();
-        let step = stepper.step(patches, LR)?;
+        let step = stepper.step(&mut || take(&mut batches), LR)?;
         sync(&setup.device)?;
         clock.stop();
         loss = read_loss(step)?;
@@ -168,7 +185,8 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     stage("parts of a step");
     let (begun, mut laps) = (Instant::now(), Vec::new());
     while laps.len() < setup.rounds || begun.elapsed() < setup.seconds {
-        laps.push(stepper.step_in_parts(next()?, LR)?);
+        let mut batches = next()?;
+        laps.push(stepper.step_in_parts(&mut || take(&mut batches), LR)?);
     }
 
     stage("matrix peak");
@@ -178,7 +196,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     // The batches made ahead must be used up before a steady state is measured, and never run out while it is.
     let warm_up = WARM_UP + config.prefetch + 1;
     let timed = (setup.seconds.as_secs_f64() / (bare.ms.median / 1e3)).ceil() as usize;
-    let wanted = warm_up + timed.max(setup.rounds) + config.prefetch + 1;
+    let wanted = (warm_up + timed.max(setup.rounds)) * train.accumulate + config.prefetch + 1;
     let open = || -> anyhow::Result<Dataset> {
         match &setup.data {
             Some(folder) => Dataset::folder(folder, model.channels),
@@ -200,20 +218,20 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
         parts::prepare(&dataset);
     }
     stage("steps with loading");
-    let mut feed = Feed::new(dataset.clone(), grid, setup.pixels, config);
-    let with_loading = time_steps(rounds(setup, warm_up), batch_size, &mut |clock| {
+    let mut feed = Feed::new(dataset.clone(), grid, setup.pixels, config, &target);
+    let with_loading = time_steps(rounds(setup, warm_up), train.images_a_step(), &mut |clock| {
         clock.start();
-        let step = stepper.step(feed.next_batch()?, LR)?;
+        let step = stepper.step(&mut || feed.next_batch(), LR)?;
         sync(&setup.device)?;
         clock.stop();
         read_loss(step).map(drop)
     })?;
     drop(feed);
     stage("augmentation");
-    let augment = parts::augment(&dataset, grid, setup.pixels, config)?;
+    let augment = parts::augment(&dataset, grid, setup.pixels, config, &target)?;
 
     let visible = mask::len_keep(grid.patches(), train.mask_ratio);
-    let gflop_per_step = flops::step(model, visible)? as f64 * batch_size as f64 / 1e9;
+    let gflop_per_step = flops::step(model, visible)? as f64 * train.images_a_step() as f64 / 1e9;
     let achieved = gflop_per_step / (bare.ms.median / 1e3);
     let part = |pick: fn(&StepParts) -> f64| median_ms(&laps.iter().map(pick).collect::<Vec<_>>());
     Ok(Report {

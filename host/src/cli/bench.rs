@@ -1,22 +1,19 @@
 //! `host bench`.
 
-use super::{
-    bench_encode, bench_finetune, check,
-    pretrain::{check_mask_ratio, pixel_stats},
-};
+use super::{bench_encode, bench_finetune, check, told};
 use crate::{
     bench::{
-        exchange,
         pretrain::{self, Report, Setup},
-        threads,
+        replay, threads,
     },
     device::{
         self, DeviceChoice,
         precision::{Precision, PrecisionChoice},
     },
-    train::config::Preset,
+    preset::{Preset, validate::mask_ratio},
 };
 use clap::Subcommand;
+use common::normalize::PixelStats;
 use console::misuse;
 use indicatif::ProgressBar;
 use std::{
@@ -108,7 +105,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     spinner.enable_steady_tick(Duration::from_millis(500));
     let stage = |what: &str| spinner.set_message(what.to_owned());
     if let Some(folder) = &args.exchange {
-        let losses = exchange::write(&setup, args.steps, folder, &stage)?;
+        let losses = replay::write(&setup, args.steps, folder, &stage)?;
         spinner.finish_and_clear();
         if args.json {
             console::say!("{}", serde_json::json!({ "exchange": folder, "losses": losses }));
@@ -166,7 +163,8 @@ fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
         }
     }
     let seconds = duration(args.seconds)?;
-    check_mask_ratio(train.mask_ratio, preset.model.grid().map_err(|e| misuse(e.to_string()))?.patches())?;
+    mask_ratio(train.mask_ratio, preset.model.grid().map_err(|e| misuse(e.to_string()))?.patches())
+        .map_err(told::recipe)?;
     if args.data.is_none() && preset.model.channels != 3 {
         return Err(misuse("the embedded generator makes RGB images: use --data for other channels"));
     }
@@ -180,7 +178,7 @@ fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
     };
     Ok(Setup {
         name,
-        pixels: pixel_stats(preset.model.channels),
+        pixels: PixelStats::usual(preset.model.channels),
         preset,
         device: chosen.device,
         device_description: chosen.description,

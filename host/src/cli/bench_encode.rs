@@ -8,9 +8,9 @@ use crate::{
         },
         threads,
     },
-    checkpoint::{NamedTensor, Tensors, encoder_hash},
     export::{self, form::Form},
-    train::config::Preset,
+    preset::Preset,
+    tensors::{NamedTensor, Tensors, encoder_hash},
 };
 use common::{
     model::{EncoderSpec, ModelHash},

@@ -1,10 +1,9 @@
 //! `host explore`.
 
-use super::pretrain::open_data;
 use crate::{
     data::dataset::Dataset,
     explore::{api::Explorer, images::Images, look::Explored, server::Server},
-    train::run_folder::{RunConfig, RunFolder},
+    run::{RunConfig, RunFolder},
 };
 use anyhow::Context as _;
 use common::model::Pooling;
@@ -81,7 +80,7 @@ fn gallery(args: &Args, config: &RunConfig) -> anyhow::Result<Option<Dataset>> {
         imaging::find(folder).map_err(|error| misuse(error.to_string()))?;
         return Dataset::folder(folder, config.model.channels).map(Some);
     }
-    match open_data(config) {
+    match config.open_data() {
         Ok(dataset) => Ok(Some(dataset)),
         Err(error) => {
             console::note!("warning: the run's own images cannot be shown ({error:#}); name others with --images");

@@ -1,14 +1,13 @@
 //! `host export`.
 
 use crate::{
-    checkpoint::{atomic, export::Exported},
     export::{self, form::Form},
-    train::{
-        finetune::{
-            self,
-            folder::{FinetuneFolder, Finetuned},
-        },
-        run_folder::{self, RunFolder},
+    files,
+    formats::export::Exported,
+    run::{
+        RunFolder,
+        finetune::{FILE, FinetuneFolder, Finetuned},
+        load_encoder,
     },
 };
 use anyhow::Context as _;
@@ -89,14 +88,14 @@ fn model_folder(args: Args) -> anyhow::Result<()> {
         let out = args.out.display();
         return Err(misuse(format!("{out} is there and no model folder: name another --out, or a new folder in it")));
     }
-    let (spec, tensors, own) = match args.run.join(finetune::folder::FILE).exists() {
+    let (spec, tensors, own) = match args.run.join(FILE).exists() {
         true => {
             let (folder, config) = FinetuneFolder::open(&args.run)?;
             let Finetuned { spec, encoder, head } = folder.finetuned(&config)?;
             (spec, encoder, Some(head))
         }
         false => {
-            let (spec, tensors) = run_folder::load_encoder(&args.run)?;
+            let (spec, tensors) = load_encoder(&args.run)?;
             (spec, tensors, None)
         }
     };
@@ -112,7 +111,7 @@ fn model_folder(args: Args) -> anyhow::Result<()> {
     }
     if let Some(head) = head {
         let path = args.out.join(FILE_NAME);
-        atomic::write_file(&path, &head.to_bytes()?).with_context(|| format!("cannot write {}", path.display()))?;
+        files::write_file(&path, &head.to_bytes()?).with_context(|| format!("cannot write {}", path.display()))?;
         console::say!("head     {} ({} classes)", path.display(), head.description().classes.len());
     }
     let host = called("host");

@@ -1,20 +1,23 @@
 //! `host features`.
 
-use super::images::{bar, prepared};
 use crate::{
-    checkpoint::atomic,
-    evaluate::features::{Choice, pooled, with_board, with_burn},
+    evaluate::{
+        features::{Choice, pooled, with_board, with_burn},
+        images::prepared,
+    },
+    files,
     link::sink::names_path,
     model::BurnEncoder,
-    train::run_folder::load_encoder,
+    progress::bar,
+    run::load_encoder,
 };
 use anyhow::Context as _;
 use common::model::Pooling;
 use console::misuse;
 use edge::{
     model_folder::Precision,
-    options::{Pool, RuntimeArgs},
-    runtime::{self, ImageEncoder},
+    options::{Pool, Runtime as BoardRuntime, RuntimeArgs},
+    runtime::ImageEncoder,
     select::Select,
 };
 use ndarray::Array2;
@@ -89,8 +92,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Runtime::Tract | Runtime::Native => {
             let folder = edge::options::open_model(&args.model)?;
             let runtime = match args.runtime {
-                Runtime::Native => options::Runtime::Native,
-                _ => options::Runtime::Tract,
+                Runtime::Native => BoardRuntime::Native,
+                _ => BoardRuntime::Tract,
             };
             let runtime = RuntimeArgs { runtime: Some(runtime), precision: args.precision, ..RuntimeArgs::default() };
             let file = runtime.open(&folder)?;
@@ -110,8 +113,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Array2::from_shape_vec((rows, dim), values)?.write_npy(&mut bytes)?;
     let cannot = || format!("cannot write {}", args.out.display());
     let text: String = names.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
-    atomic::write_file(&names_path(&args.out), text.as_bytes()).with_context(cannot)?;
-    atomic::write_file(&args.out, &bytes).with_context(cannot)?;
+    files::write_file(&names_path(&args.out), text.as_bytes()).with_context(cannot)?;
+    files::write_file(&args.out, &bytes).with_context(cannot)?;
     console::say!("{rows} features of {dim} values: {}", args.out.display());
     Ok(())
 }

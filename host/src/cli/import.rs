@@ -1,17 +1,14 @@
 //! `host import`.
 
 use crate::{
-    checkpoint::{
+    device::precision::Precision,
+    formats::{
         import::{Imported, import},
         infer::Given,
         source,
     },
-    device::precision::Precision,
-    train::{
-        config::Preset,
-        policy::CheckpointPolicy,
-        run_folder::{DataSource, FORMAT, Origin, Position, RunConfig, RunFolder},
-    },
+    preset::Preset,
+    run::{DataSource, FORMAT, Origin, RunConfig, RunFolder, TrainState, policy::CheckpointPolicy},
 };
 use anyhow::Context as _;
 use clap::ArgAction;
@@ -80,7 +77,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         imported: Some(Origin { file: file.clone(), names: names.into(), decoder }),
     };
     let run = RunFolder::create(&args.out, &run_config)?;
-    run.training().save(&tensors, &Default::default(), Position::default(), 1)?;
+    run.training().save(&tensors, &Default::default(), TrainState::default(), 1)?;
     let encoder = run.load_encoder(&run_config)?.0;
 
     let parts = if decoder { "encoder and decoder" } else { "encoder only" };

@@ -13,13 +13,13 @@ pub mod explore;
 pub mod export;
 pub mod features;
 pub mod flash;
-pub mod images;
 pub mod import;
 pub mod listen;
 pub mod pretrain;
 pub mod reconstruct;
 pub mod report;
 mod saving;
+mod told;
 pub mod verify;
 
 /// Masked autoencoders: pre-train on unlabelled images, look at what was learned, export, read from boards.

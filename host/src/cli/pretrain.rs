@@ -1,33 +1,32 @@
 //! `host pretrain`.
 
-use super::saving::SavingArgs;
+use super::{
+    saving::SavingArgs,
+    told::{self, open_preset},
+};
 use crate::{
     clock,
-    data::{augment::Augment, dataset::Dataset},
+    data::augment::Augment,
     device::{self, DeviceChoice, precision::PrecisionChoice},
-    pictures, report,
+    objective::target::Target,
+    pictures,
+    preset::Preset,
+    report::{self, recorder::Recorder},
+    run::{DataSource, FORMAT, RunConfig, RunFolder, policy::CheckpointPolicy},
     train::{
-        config::{Preset, TrainConfig},
-        policy::CheckpointPolicy,
-        run_folder::{DataSource, FORMAT, RunConfig, RunFolder},
-        target::Target,
-        trainer::{Outcome, Trainer},
+        engine::{Outcome, Task as _},
+        pretraining::Pretraining,
     },
 };
-use anyhow::Context as _;
 use clap::ArgAction;
 use common::{
     mask::{self, MaskKind},
     normalize::PixelStats,
 };
-use console::{called, misuse};
+use console::{called, misuse, stop_on_ctrl_c};
 use std::{
-    fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Instant,
 };
 
@@ -170,14 +169,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         None => {
             let (name, mut preset) = preset(&args, chosen.cuda)?;
             let init = init_config(&args, &mut preset)?;
-            let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name(&name)));
+            let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(clock::named(&name)));
             let data = args.data.clone().map_or(DataSource::Synthetic, DataSource::Folder);
             let config = RunConfig {
                 format: FORMAT,
                 host_version: env!("CARGO_PKG_VERSION").into(),
                 device: chosen.description.clone(),
                 data,
-                pixels: init.map_or_else(|| pixel_stats(preset.model.channels), |init| init.pixels),
+                pixels: init.map_or_else(|| PixelStats::usual(preset.model.channels), |init| init.pixels),
                 model: preset.model,
                 train: preset.train,
                 checkpoints: CheckpointPolicy::default(),
@@ -188,19 +187,21 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     };
     config.checkpoints = args.saving.apply(config.checkpoints)?;
-    check(&config.train, config.model.grid().map_err(|e| misuse(e.to_string()))?.patches())?;
-    let dataset = Arc::new(open_data(&config)?);
+    let patches = config.model.grid().map_err(|e| misuse(e.to_string()))?.patches();
+    config.train.validate(patches).map_err(told::recipe)?;
+    let dataset = Arc::new(config.open_data()?);
     console::say!("data     {}", dataset.describe());
-    check_images(&config.train, dataset.len())?;
+    config.train.validate_images(dataset.len()).map_err(told::recipe)?;
     let run = if resumed { RunFolder::reopen(&path, &config)? } else { RunFolder::create(&path, &config)? };
-    let mut trainer = Trainer::new(run.clone(), config.clone(), dataset.clone(), &chosen.device, resumed)?;
+    let mut engine = Pretraining::open(&run, &config, dataset.clone(), &chosen.device, resumed)?;
     if let Some(init) = &args.init {
-        trainer.start_from(&RunFolder::open(init)?.0.load()?.model)?;
+        engine.task.start_from(&RunFolder::open(init)?.0.load()?.model)?;
     }
-    describe(&config, &trainer, &path)?;
+    describe(&config, &engine.task, &path)?;
     let stop = stop_on_ctrl_c()?;
     let begun = Instant::now();
-    let outcome = trainer.run(&stop)?;
+    let mut recorder = Recorder::of(&run, &config, &dataset, &engine);
+    let outcome = engine.run(recorder.as_mut().map(|recorder| recorder as _), &stop)?;
     let shown = path.display();
     match outcome {
         Outcome::Stopped(checkpoint) => {
@@ -221,67 +222,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Refuses fewer images than one step takes.
-///
-/// # Errors
-/// As misuse.
-pub(super) fn check_images(train: &TrainConfig, count: usize) -> anyhow::Result<()> {
-    let (batch, parts) = (train.batch_size, train.accumulate);
-    if count >= train.images_a_step() {
-        return Ok(());
-    }
-    Err(misuse(match parts {
-        1 => format!("{count} images are fewer than one batch of {batch}: use --batch-size {count}"),
-        _ if count < parts => format!("{count} images are fewer than --accumulate {parts}: use a smaller one"),
-        _ => format!(
-            "{count} images are fewer than one step of {parts} batches of {batch}: use --batch-size {}",
-            count / parts
-        ),
-    }))
-}
-
-/// The images of a run.
-///
-/// # Errors
-/// If the folder is missing, empty or damaged.
-pub fn open_data(config: &RunConfig) -> anyhow::Result<Dataset> {
-    let model = &config.model;
-    match &config.data {
-        DataSource::Folder(folder) => Dataset::folder(folder, model.channels),
-        DataSource::Synthetic if model.channels == 3 => {
-            let train = &config.train;
-            Ok(Dataset::synthetic(train.seed, train.synthetic_images, model.image_height, model.image_width))
-        }
-        DataSource::Synthetic => {
-            Err(misuse("the embedded generator makes RGB images: use --data for other channels"))
-        }
-    }
-}
-
-/// The paper's recipe normalises RGB with ImageNet's statistics; other images are brought to about -1..1.
-pub fn pixel_stats(channels: usize) -> PixelStats {
-    if channels == 3 { PixelStats::IMAGENET } else { PixelStats { mean: [0.5; 4], std: [0.25; 4] } }
-}
-
-/// The preset of `--config` or `--preset`, or the usual one of the device, and its name.
-///
-/// # Errors
-/// As misuse, if there is none.
-pub(super) fn open_preset(config: Option<&Path>, name: Option<&str>, cuda: bool) -> anyhow::Result<(String, Preset)> {
-    match config {
-        Some(file) => {
-            let text =
-                fs::read_to_string(file).map_err(|e| misuse(format!("cannot read {}: {e}", file.display())))?;
-            let name = file.file_stem().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
-            Ok((name, Preset::parse(&text, &file.display().to_string()).map_err(|e| misuse(e.to_string()))?))
-        }
-        None => {
-            let name = name.unwrap_or(if cuda { "tiny-32" } else { "pico-32" });
-            Ok((name.to_owned(), Preset::named(name).map_err(|e| misuse(e.to_string()))?))
-        }
-    }
 }
 
 fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
@@ -324,55 +264,14 @@ fn set<T>(value: &mut T, given: Option<T>) {
     }
 }
 
-/// Refuses impossible numbers.
-///
-/// # Errors
-/// As misuse.
-pub(super) fn check(train: &TrainConfig, patches: usize) -> anyhow::Result<()> {
-    check_mask_ratio(train.mask_ratio, patches)?;
-    if train.epochs == 0 || train.batch_size == 0 || train.accumulate == 0 {
-        return Err(misuse("--epochs, --batch-size and --accumulate must be at least 1"));
-    }
-    if train.batch_size.checked_mul(train.accumulate).is_none() {
-        return Err(misuse("--batch-size times --accumulate is too large a number"));
-    }
-    if !(train.blr.is_finite() && train.blr > 0.0) {
-        return Err(misuse("--blr must be a positive number"));
-    }
-    if [train.seam.weight, train.seam.gradient].iter().any(|value| !(value.is_finite() && *value >= 0.0)) {
-        return Err(misuse("--seam-weight and --seam-gradient must be 0 or more"));
-    }
-    if !(train.warmup_epochs.is_finite() && train.warmup_epochs >= 0.0) {
-        return Err(misuse("--warmup-epochs must be 0 or more"));
-    }
-    Ok(())
-}
-
-/// Refuses ratios that keep or remove nothing.
-///
-/// # Errors
-/// As misuse.
-pub fn check_mask_ratio(ratio: f64, patches: usize) -> anyhow::Result<()> {
-    if !(ratio > 0.0 && ratio < 1.0) {
-        return Err(misuse(format!("--mask-ratio {ratio} is not between 0 and 1")));
-    }
-    match mask::len_keep(patches, ratio) {
-        0 => Err(misuse(format!("--mask-ratio {ratio} keeps none of {patches} patches: use a smaller one"))),
-        kept if kept == patches => {
-            Err(misuse(format!("--mask-ratio {ratio} removes none of {patches} patches: use a larger one")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn describe(config: &RunConfig, trainer: &Trainer, path: &Path) -> anyhow::Result<()> {
+fn describe(config: &RunConfig, task: &Pretraining, path: &Path) -> anyhow::Result<()> {
     let (model, train) = (&config.model, &config.train);
     let grid = model.grid()?;
     let kept = mask::len_keep(grid.patches(), train.mask_ratio);
     let count = |encoder: bool| -> anyhow::Result<f64> {
-        let tensors = trainer.tensors()?;
+        let (tensors, _) = task.tensors()?;
         let trained = tensors.iter().filter(|(name, _)| !name.ends_with("pos_embed"));
-        let wanted = trained.filter(|(name, _)| crate::checkpoint::is_encoder(name) == encoder);
+        let wanted = trained.filter(|(name, _)| crate::tensors::is_encoder(name) == encoder);
         Ok(wanted.map(|(_, tensor)| tensor.data.len()).sum::<usize>() as f64 / 1e6)
     };
     console::say!(
@@ -390,42 +289,10 @@ fn describe(config: &RunConfig, trainer: &Trainer, path: &Path) -> anyhow::Resul
     console::say!(
         "train    {} epochs of {} steps, {} images a step{}; Ctrl-C saves",
         train.epochs,
-        trainer.steps_an_epoch(),
+        task.steps_an_epoch(),
         train.images_a_step(),
         if train.accumulate > 1 { format!(" ({} batches)", train.accumulate) } else { String::new() }
     );
     console::say!("run      {}", path.display());
     Ok(())
-}
-
-/// The first Ctrl-C asks the training to save and stop; the second ends the program at once.
-pub(super) fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-        console::note!("\nsaving and stopping; press Ctrl-C again to stop at once");
-    })
-    .context("cannot watch for Ctrl-C")?;
-    Ok(stop)
-}
-
-/// A folder name that sorts by time.
-pub(super) fn new_name(preset: &str) -> String {
-    format!("{preset}-{}", clock::stamp())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ratios_that_keep_or_remove_nothing_are_misuse() {
-        for ratio in [0.0, 1.0, -0.5, 1.5, f64::NAN, 1e-18, 0.999] {
-            assert!(check_mask_ratio(ratio, 64).is_err(), "{ratio}");
-        }
-        assert!(check_mask_ratio(0.75, 64).is_ok());
-    }
 }

@@ -1,7 +1,8 @@
 //! `host reconstruct`.
 
-use super::pretrain::{MaskArg, check_mask_ratio, open_data};
-use crate::{pictures, train::run_folder::RunFolder};
+use super::{pretrain::MaskArg, told};
+use crate::preset::validate::mask_ratio;
+use crate::{pictures, run::RunFolder};
 use common::mask::MaskKind;
 use console::misuse;
 use std::{path::PathBuf, sync::Arc};
@@ -35,8 +36,8 @@ pub struct Args {
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let (run, config) = RunFolder::open(&args.run)?;
-    let mask_ratio = args.mask_ratio.unwrap_or(config.train.mask_ratio);
-    check_mask_ratio(mask_ratio, config.model.grid()?.patches())?;
+    let ratio = args.mask_ratio.unwrap_or(config.train.mask_ratio);
+    mask_ratio(ratio, config.model.grid()?.patches()).map_err(told::recipe)?;
     if args.limit == 0 {
         return Err(misuse("--limit must be at least 1"));
     }
@@ -44,7 +45,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Err(misuse(format!("--out {}: the name must end in .png", args.out.display())));
     }
     let images = if args.images.is_empty() {
-        pictures::samples(&open_data(&config)?, args.limit)
+        pictures::samples(&config.open_data()?, args.limit)
     } else {
         let mut files = Vec::new();
         for path in &args.images {
@@ -62,7 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         anyhow::ensure!(!images.is_empty(), "none of the {count} images can be decoded; are they damaged?");
         images
     };
-    pictures::reconstruct(&run, &config, &images, args.mask.map(MaskKind::from), mask_ratio, &args.out)?;
+    pictures::reconstruct(&run, &config, &images, args.mask.map(MaskKind::from), ratio, &args.out)?;
     console::say!("{} images reconstructed: {}", images.len(), args.out.display());
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `host report`.
 
-use crate::{report, train::run_folder::RunFolder};
+use crate::{report, run::RunFolder};
 use std::path::PathBuf;
 
 /// Options of `host report`.

@@ -1,6 +1,6 @@
 //! The options of trainings about checkpoints, which may be changed when one is continued.
 
-use crate::train::policy::CheckpointPolicy;
+use crate::run::policy::CheckpointPolicy;
 
 /// When to save, and what to keep.
 #[derive(Debug, Clone, Copy, clap::Args)]

@@ -1,17 +1,18 @@
 //! `host verify`.
 
-use super::evaluate::sets::Sets;
-use super::images::{bar, prepared};
 use crate::{
-    checkpoint::Tensors,
     evaluate::{
+        backend::Encoder,
         features::Choice,
-        forms::Encoder,
+        images::prepared,
         knn::{Labelled, Vote, predict},
-        linear::accuracy,
+        sets::Sets,
         verify,
     },
-    train::run_folder::load_encoder,
+    model::classifier::accuracy,
+    progress::bar,
+    run::load_encoder,
+    tensors::Tensors,
 };
 use common::model::EncoderSpec;
 use edge::{model_folder::ModelFolder, select::Select};

@@ -1,11 +1,11 @@
 //! Labelled batches for fine-tuning and its evaluation, prepared ahead on a thread of their own.
 
 use super::{
-    ahead::{Broken, prepare, shuffled},
     augment::{flip, random_crop_of},
     dataset::Dataset,
     erasing::erase,
     mixup::{Mixing, targets},
+    prefetch::{Broken, prepare, shuffled},
     rand_augment::rand_augment,
     random::{below, chance},
 };

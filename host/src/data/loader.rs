@@ -1,9 +1,9 @@
 //! Batches of augmented, normalised patches, prepared ahead on a thread of their own.
 
 use super::{
-    ahead::{Broken, prepare, shuffled},
     augment::Augment,
     dataset::Dataset,
+    prefetch::{Broken, prepare, shuffled},
 };
 use anyhow::{Context as _, bail};
 use common::{mask::generator, normalize::PixelStats, patch::PatchGrid};

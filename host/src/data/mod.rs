@@ -1,6 +1,5 @@
 //! Images for training and evaluation: folders, the embedded generator, augmentation, batches.
 
-pub mod ahead;
 pub mod augment;
 pub mod dataset;
 pub mod erasing;
@@ -8,6 +7,7 @@ pub mod geometry;
 pub mod labelled;
 pub mod loader;
 pub mod mixup;
+pub mod prefetch;
 pub mod rand_augment;
 pub mod random;
 pub mod synthetic;

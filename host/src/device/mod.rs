@@ -1,7 +1,7 @@
 //! Choosing the device at run time: CUDA where it is built in and present, else the CPU.
 
+pub mod cuda;
 pub mod precision;
-pub mod probe;
 
 use burn::tensor::Device;
 use clap::ValueEnum;
@@ -54,14 +54,14 @@ fn cpu(why: &str) -> Chosen {
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<Chosen, String> {
     // burn panics where the driver, NVRTC or the headers are missing: look before it does.
-    probe::cuda_status().ready()?;
+    cuda::cuda_status().ready()?;
     let device = Device::cuda(0);
     Ok(Chosen { device, description: "CUDA device 0".into(), cuda: true })
 }
 
 #[cfg(not(feature = "cuda"))]
 fn cuda() -> Result<Chosen, String> {
-    Err(match probe::driver_present() {
+    Err(match cuda::driver_present() {
         true => "an NVIDIA driver is here, but this program was built without CUDA: use `cargo cuda pretrain`".into(),
         false => "no NVIDIA driver found".into(),
     })

@@ -1,7 +1,7 @@
 //! Writing a trained head to its file, which `edge` reads.
 
 use super::linear::LinearHead;
-use crate::checkpoint::atomic;
+use crate::files;
 use anyhow::Context as _;
 use console::misuse;
 use edge::head_file::{FILE_NAME, HeadDescription, HeadFile};
@@ -31,5 +31,5 @@ pub fn file_at(path: &Path) -> anyhow::Result<PathBuf> {
 pub fn save(path: &Path, description: HeadDescription, head: &LinearHead) -> anyhow::Result<()> {
     let (weights, bias) = (head.weights.iter().copied().collect(), head.bias.to_vec());
     let file = HeadFile::new(description, weights, bias).map_err(anyhow::Error::msg).context("unusable head")?;
-    atomic::write_file(path, &file.to_bytes()?).with_context(|| format!("cannot write {}", path.display()))
+    files::write_file(path, &file.to_bytes()?).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -65,7 +65,7 @@ fn norm(values: impl Iterator<Item = f32>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::safetensors;
+    use crate::tensors::safetensors;
     use std::path::Path;
 
     #[test]

@@ -1,12 +1,13 @@
 //! What the features are worth.
 
+pub mod backend;
 pub mod confusion;
 pub mod features;
-pub mod forms;
 pub mod head;
+pub mod images;
 pub mod knn;
 pub mod lars;
 pub mod linear;
-pub mod record;
 pub mod seam;
+pub mod sets;
 pub mod verify;

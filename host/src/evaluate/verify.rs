@@ -1,7 +1,7 @@
 //! Every exported form in its runtime against the float encoder in burn.
 
-use super::{features::Choice, forms::Encoder};
-use crate::{checkpoint::Tensors, model::encode::Features};
+use super::{backend::Encoder, features::Choice};
+use crate::{model::encode::Features, tensors::Tensors};
 use common::model::EncoderSpec;
 use edge::model_folder::ModelFolder;
 use serde::Serialize;

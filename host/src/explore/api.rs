@@ -211,7 +211,7 @@ impl Explorer {
             "dim": model.dim, "depth": model.depth, "heads": model.heads,
             "decoder_dim": model.decoder_dim, "decoder_depth": model.decoder_depth, "decoder_heads": model.decoder_heads,
             "norm_pix_loss": model.norm_pix_loss, "target": config.train.target.to_string(),
-            "parameters": crate::checkpoint::official::parameters(model, true)
+            "parameters": crate::formats::official::parameters(model, true)
                 .iter().map(|(_, shape)| shape.iter().product::<usize>()).sum::<usize>(),
             "epochs": self.explored.epochs, "pooling": self.explored.pooling,
             "mask": config.train.mask, "mask_ratio": config.train.mask_ratio,

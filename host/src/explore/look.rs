@@ -1,12 +1,10 @@
 //! The trained model of a run, and what it makes of one image under one mask.
 
 use crate::{
-    model::{Mae, MaskBatch},
+    model::MaskBatch,
+    objective::{Learner, target::FittedTarget},
     pictures::fill,
-    train::{
-        run_folder::{RunConfig, RunFolder},
-        target::FittedTarget,
-    },
+    run::{RunConfig, RunFolder},
 };
 use anyhow::Context as _;
 use burn::tensor::{Tensor, TensorData};
@@ -28,7 +26,7 @@ pub struct Explored {
     pub pooling: Pooling,
     /// Epochs that the checkpoint was trained.
     pub epochs: usize,
-    model: Mae,
+    model: Learner,
     target: FittedTarget,
 }
 
@@ -55,7 +53,7 @@ impl Explored {
         let (model, target) = fill::with_tensors(run, &config, &checkpoint.model)?;
         let spec = config.model.encoder_spec(config.pixels, Default::default());
         let (pooling, grid) = (spec.pooling_for(pooling), config.model.grid()?);
-        Ok(Self { config, grid, pooling, epochs: checkpoint.position.epoch, model, target })
+        Ok(Self { config, grid, pooling, epochs: checkpoint.state.epoch, model, target })
     }
 
     /// The mask that `host reconstruct` draws for its first image; `None` unless `ratio` lies in 0..1 and keeps a patch.
@@ -87,11 +85,12 @@ impl Explored {
         let (grid, config) = (&self.grid, &self.config);
         let patches = fill::patchify(std::slice::from_ref(&view.to_vec()), grid, config)?;
         let shape = [1, grid.patches(), grid.patch_dim()];
-        let input = Tensor::from_data(TensorData::new(patches.clone(), shape), &self.model.mask_token.val().device());
-        let reading = self.model.read(input, masks, block).context("there is no such block")?;
+        let input =
+            Tensor::from_data(TensorData::new(patches.clone(), shape), &self.model.mae.mask_token.val().device());
+        let reading = self.model.mae.read(input, masks, block).context("there is no such block")?;
         let pred = reading.pred.try_into_vec_as::<f32>().map_err(|e| anyhow::anyhow!("{e}"))?;
         let attention = reading.attention.try_into_vec_as::<f32>().map_err(|e| anyhow::anyhow!("{e}"))?;
-        let features = self.model.encoder.features(reading.tokens, 1, self.pooling)?;
+        let features = self.model.mae.encoder.features(reading.tokens, 1, self.pooling)?;
         let features = features.into_iter().next().context("the encoder gave nothing")?;
         let all = vec![1; grid.patches()];
         Ok(Look {
@@ -110,15 +109,15 @@ impl Explored {
         let grid = &self.grid;
         let patches = fill::patchify(views, grid, &self.config)?;
         let shape = [views.len(), grid.patches(), grid.patch_dim()];
-        let input = Tensor::from_data(TensorData::new(patches, shape), &self.model.mask_token.val().device());
+        let input = Tensor::from_data(TensorData::new(patches, shape), &self.model.mae.mask_token.val().device());
         let masks = MaskBatch::draw(MaskKind::Grid, grid, grid.patches(), 0, 0, views.len());
-        let (visible, positions) = crate::model::mae::keep_visible(input, &masks);
-        let tokens = self.model.encoder.forward_blocks(visible, positions, views.len());
-        let features = self.model.encoder.features(tokens, views.len(), self.pooling)?;
+        let (visible, positions) = crate::model::mae::random_masking(input, &masks);
+        let tokens = self.model.mae.encoder.forward_blocks(visible, positions, views.len());
+        let features = self.model.mae.encoder.features(tokens, views.len(), self.pooling)?;
         Ok(features.into_iter().map(|f| crate::evaluate::features::pooled(f, self.pooling)).collect())
     }
 
-    /// As [`Mae::forward_loss`], patch by patch, against what the run predicts.
+    /// As [`Mae::forward_loss`](crate::model::Mae::forward_loss), patch by patch, against what the run predicts.
     fn errors(&self, patches: &[f32], pred: &[f32]) -> Vec<f32> {
         let mut aim = self.target.apply(patches, &self.grid).unwrap_or_else(|| patches.to_vec());
         let values = self.grid.patch_dim();
@@ -137,7 +136,11 @@ impl Explored {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{data::synthetic, model::weights, train::run_folder::Position};
+    use crate::{
+        data::synthetic,
+        model::{Mae, weights},
+        run::TrainState,
+    };
 
     /// A run with random weights of a tiny model, `[16, 24, 3]` in patches of 4.
     pub(in crate::explore) fn tiny_run(folder: &std::path::Path, norm_pix_loss: bool) -> (RunFolder, RunConfig) {
@@ -154,8 +157,8 @@ pub(super) mod tests {
         let grid = config.model.grid().expect("grid");
         let model = Mae::new(&config.model, 5, &burn::tensor::Device::flex()).expect("a model");
         let tensors = weights::to_tensors(&model, &grid).expect("tensors");
-        let position = Position { epoch: 4, ..Position::default() };
-        run.training().save(&tensors, &Default::default(), position, 1).expect("a checkpoint");
+        let state = TrainState { epoch: 4, ..TrainState::default() };
+        run.training().save(&tensors, &Default::default(), state, 1).expect("a checkpoint");
         (run, config)
     }
 
@@ -188,7 +191,7 @@ pub(super) mod tests {
             }
             let patches = fill::patchify(&[view()], &explored.grid, &explored.config).unwrap();
             let input = Tensor::from_data(TensorData::new(patches, [1, 24, 48]), &burn::tensor::Device::flex());
-            let loss = explored.model.forward(input, &masks).loss.into_scalar::<f32>();
+            let loss = explored.model.mae.forward(input, &masks).loss.into_scalar::<f32>();
             let errors = look.errors.iter().zip(&removed).filter(|(_, removed)| **removed == 1).map(|(e, _)| e);
             assert!((errors.sum::<f32>() / 12.0 - loss).abs() < 1e-5 * loss);
             assert_eq!(look.attention.len(), 2 * (1 + 12));

@@ -4,9 +4,12 @@ pub mod form;
 pub mod onnx;
 pub mod quantize;
 
-use crate::checkpoint::{
-    NamedTensor, Tensors, atomic,
-    misfit::{MisfitError, fitting},
+use crate::{
+    files,
+    tensors::{
+        NamedTensor, Tensors,
+        mismatch::{MismatchError, fitting},
+    },
 };
 use common::{
     model::{EncoderSpec, PositionKind},
@@ -26,7 +29,7 @@ use tract_onnx::pb::{ModelProto, TensorProto};
 pub enum ExportError {
     /// A parameter is missing or misshapen.
     #[error(transparent)]
-    Misfit(#[from] MisfitError),
+    Mismatch(#[from] MismatchError),
     /// A parameter is infinite or no number.
     #[error("the tensor `{0}` holds a value that is not finite: the training diverged")]
     NotFinite(String),
@@ -78,7 +81,7 @@ pub fn write(
         sha256: files.iter().filter_map(sum).collect(),
     };
     let text = toml::to_string(&description)?;
-    atomic::write_folder(out, |folder| -> io::Result<()> {
+    files::write_folder(out, |folder| -> io::Result<()> {
         fs::write(folder.join("model.toml"), &text)?;
         files.iter().try_for_each(|(form, bytes)| fs::write(folder.join(form.file_name()), bytes))
     })?;

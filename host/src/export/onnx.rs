@@ -4,7 +4,7 @@
 //! `tokens [1, V, D]`. Initializers carry the reference's parameter names; matrices are stored `[in, out]`.
 
 use super::{ExportError, parameter, quantize::quantize_columns};
-use crate::checkpoint::Tensors;
+use crate::tensors::Tensors;
 use common::{
     model::{EncoderSpec, Pooling, PositionKind},
     position::sincos_2d_table,

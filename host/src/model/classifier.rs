@@ -197,6 +197,24 @@ pub fn drop_path(depth: usize, batch: usize, rate: f64, seed: u64, step: u64) ->
     (0..depth).map(block).collect()
 }
 
+/// Place of the largest value; the lowest of equals.
+pub fn argmax(values: impl Iterator<Item = f32>) -> usize {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (place, value) in values.enumerate() {
+        if value > best.1 {
+            best = (place, value);
+        }
+    }
+    best.0
+}
+
+/// Share of places at which two lists of classes agree.
+#[must_use]
+pub fn accuracy(found: &[usize], expected: &[usize]) -> f64 {
+    let right = found.iter().zip(expected).filter(|(a, b)| a == b).count();
+    right as f64 / expected.len().max(1) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

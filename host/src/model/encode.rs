@@ -1,7 +1,7 @@
 //! The trained encoder as a function from visible patches to features, in burn.
 
 use super::{Encoder, MaeConfig, init::Init, weights};
-use crate::checkpoint::Tensors;
+use crate::tensors::Tensors;
 use anyhow::{Context as _, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{

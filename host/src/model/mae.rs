@@ -59,10 +59,9 @@ pub struct Mae {
     decoder_pos_embed: Option<Param<Tensor<3>>>,
     /// Fixed positions with a leading zero row for the class token, `[1 + L, E]`, where none is stored.
     decoder_sincos: Tensor<2>,
-    /// Stands for every removed patch already in the encoder, `[1, 1, D]`, in the variant of table 1c.
-    encoder_mask_token: Option<Param<Tensor<3>>>,
+    /// Whether each patch is normalised by its own mean and deviation before it is predicted.
     #[module(skip)]
-    norm_pix_loss: bool,
+    pub norm_pix_loss: bool,
 }
 
 /// What one pass yields.
@@ -110,6 +109,13 @@ impl Encoder {
         self.blocks.iter().fold(x, |x, block| block.forward(x, batch))
     }
 
+    /// Positions of all tokens, the class token first, `[1, 1 + L, D]`.
+    pub fn positions(&self) -> Tensor<3> {
+        let cls = || Tensor::zeros([1, self.sincos.dims()[1]], &self.sincos.device());
+        let fixed = || Tensor::cat(vec![cls(), self.sincos.clone()], 0).unsqueeze();
+        self.pos_embed.as_ref().map_or_else(fixed, Param::val)
+    }
+
     /// The first block's input: projected patches with their positions, behind the class token.
     pub fn embed(&self, visible: Tensor<2>, positions: Tensor<1, Int>, batch: usize) -> Tensor<2> {
         let (mut cls, mut patches) = (self.cls_token.val(), self.sincos.clone());
@@ -120,20 +126,6 @@ impl Encoder {
         }
         let x = self.patch_embed.proj.forward(visible) + patches.select(0, positions);
         prepend_cls(x, cls, batch)
-    }
-
-    /// The first block's input with a token for every patch, `mask_token` (`[1, 1, D]`) for removed ones:
-    /// `[B * (1 + L), D]`. `visible`: `[B * V, P]`.
-    fn embed_all(&self, visible: Tensor<2>, mask_token: Tensor<3>, masks: &MaskBatch) -> Tensor<2> {
-        let (batch, length, device) = (masks.batch(), masks.patches(), visible.device());
-        let x = prepend_cls(self.patch_embed.proj.forward(visible), self.cls_token.val(), batch);
-        let dim = x.dims()[1];
-        let x = Tensor::cat(vec![x, mask_token.reshape([1, dim])], 0).select(0, masks.restore_rows(&device));
-        let positions: Tensor<3> = match &self.pos_embed {
-            Some(table) => table.val(),
-            None => Tensor::cat(vec![Tensor::zeros([1, dim], &device), self.sincos.clone()], 0).unsqueeze(),
-        };
-        (x.reshape([batch, 1 + length, dim]) + positions).reshape([batch * (1 + length), dim])
     }
 }
 
@@ -154,18 +146,8 @@ impl Mae {
             decoder_pred: init.linear(dim, grid.patch_dim(), device),
             decoder_pos_embed: stored_table(config, &grid, dim, device),
             decoder_sincos: constant(table, [1 + grid.patches(), dim], device),
-            encoder_mask_token: None,
             norm_pix_loss: config.norm_pix_loss,
         })
-    }
-
-    /// The same model, with `yes` a variant that is worse and slower (table 1c): mask tokens pass through the encoder, too,
-    /// instead of joining in the decoder. The encoder that is kept has the same parameters.
-    #[must_use]
-    pub fn with_mask_tokens_in_encoder(mut self, yes: bool, seed: u64) -> Self {
-        let (dim, device) = (self.encoder.cls_token.val().dims()[2], self.encoder.cls_token.val().device());
-        self.encoder_mask_token = yes.then(|| Init::beside(seed).token(dim, &device));
-        self
     }
 
     /// The same model with other operations.
@@ -186,90 +168,46 @@ impl Mae {
         MaeOutput { loss, pred }
     }
 
-    /// Random masking and encoding (§3, "MAE encoder"). `patches`: `[B, L, P]`. Returns `[B * (1 + V), D]`; with mask
-    /// tokens in the encoder all tokens in their places, `[B * (1 + L), D]`.
+    /// Random masking and encoding (§3, "MAE encoder"). `patches`: `[B, L, P]`. Returns `[B * (1 + V), D]`.
     ///
     /// The reference projects every patch and then drops the removed ones; to drop them first is the same and
     /// saves their projection.
     pub fn forward_encoder(&self, patches: Tensor<3>, masks: &MaskBatch) -> Tensor<2> {
-        let (visible, positions) = keep_visible(patches, masks);
-        if let Some(token) = &self.encoder_mask_token {
-            let x = self.encoder.embed_all(visible, token.val(), masks);
-            let blocks = &self.encoder.blocks;
-            return self.encoder.norm.forward(blocks.iter().fold(x, |x, block| block.forward(x, masks.batch())));
-        }
+        let (visible, positions) = random_masking(patches, masks);
         self.encoder.forward(visible, positions, masks.batch())
     }
 
     /// Decoding (§3, "MAE decoder"): mask tokens join, all tokens return to their places. `latent`:
     /// `[B * (1 + V), D]`. Returns the prediction of every patch, `[B, L, P]`.
     pub fn forward_decoder(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<3> {
-        let (batch, length) = (masks.batch(), masks.patches());
-        let x = self.decoder_pred.forward(self.decoder_norm.forward(self.decoder_tokens(latent, masks)));
-        let values = x.dims()[1];
+        let x = self.unshuffle(self.decoder_embed.forward(latent), masks);
+        let x = self.predict(self.decode(x, masks.batch()));
+        let (batch, length, values) = (masks.batch(), masks.patches(), x.dims()[1]);
         x.reshape([batch, 1 + length, values]).narrow(1, 1, length)
     }
 
-    /// The decoder up to its last block, `[B * (1 + L), E]`.
-    fn decoder_tokens(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
-        let (batch, length) = (masks.batch(), masks.patches());
-        let device = latent.device();
-        let mut x = self.decoder_embed.forward(latent);
-        let dim = x.dims()[1];
-        if self.encoder_mask_token.is_none() {
-            // One more row, the mask token; then every place names the row that belongs there, class tokens first.
-            x = Tensor::cat(vec![x, self.mask_token.val().reshape([1, dim])], 0);
-            x = x.select(0, masks.restore_rows(&device));
-        }
+    /// Puts mask tokens where patches were removed, and every token in its place: `[B * (1 + V), E]` to
+    /// `[B * (1 + L), E]`, class tokens first.
+    pub fn unshuffle(&self, x: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
+        let ([_, dim], device) = (x.dims(), x.device());
+        // One more row, the mask token; then every place names the row that belongs there.
+        Tensor::cat(vec![x, self.mask_token.val().reshape([1, dim])], 0).select(0, masks.restore_rows(&device))
+    }
+
+    /// Positions and the decoder's blocks. `x`: `[B * (1 + L), E]`.
+    pub fn decode(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
+        let [rows, dim] = x.dims();
         let positions = match &self.decoder_pos_embed {
             Some(table) => table.val(),
             None => self.decoder_sincos.clone().unsqueeze::<3>(),
         };
-        let x = x.reshape([batch, 1 + length, dim]) + positions;
-        let x = x.reshape([batch * (1 + length), dim]);
+        let x = (x.reshape([batch, rows / batch, dim]) + positions).reshape([rows, dim]);
         self.decoder_blocks.iter().fold(x, |x, block| block.forward(x, batch))
     }
 
-    /// The loss of [`Self::forward`] alone, `[1]`, for training: nothing is predicted for visible patches, which the
-    /// loss leaves out. `patches`: `[B, L, P]`.
-    pub fn loss(&self, patches: Tensor<3>, masks: &MaskBatch) -> Tensor<1> {
-        self.loss_towards(patches.clone(), patches, masks)
-    }
-
-    /// As [`Self::loss`], predicting `target` instead of the pixels. `patches`, `target`: `[B, L, P]`.
-    pub fn loss_towards(&self, patches: Tensor<3>, target: Tensor<3>, masks: &MaskBatch) -> Tensor<1> {
-        let latent = self.forward_encoder(patches, masks);
-        self.removed_loss(target, self.predict_removed(latent, masks), masks)
-    }
-
-    /// As [`Self::forward_decoder`], for removed patches alone, `[B * (L - V), P]`.
-    pub fn predict_removed(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
-        let rows = masks.removed_rows(1, &latent.device());
-        let x = self.decoder_tokens(latent, masks).select(0, rows);
+    /// Patches of decoded tokens, `[N, E]` to `[N, P]`.
+    pub fn predict(&self, x: Tensor<2>) -> Tensor<2> {
         self.decoder_pred.forward(self.decoder_norm.forward(x))
-    }
-
-    /// As [`Self::forward_loss`]. `patches`: what is predicted, `[B, L, P]`; `pred`: that of removed patches, `[B * (L - V), P]`.
-    pub fn removed_loss(&self, patches: Tensor<3>, pred: Tensor<2>, masks: &MaskBatch) -> Tensor<1> {
-        self.removed_error(patches, pred, masks).0.powi_scalar(2).mean()
-    }
-
-    /// Prediction minus target of the removed patches, `[B * (L - V), P]`, and with `norm_pix_loss` its unit in each
-    /// patch, `[B * (L - V), 1]`: the patch's deviation. `patches`, `pred`: as for [`Self::removed_loss`].
-    pub fn removed_error(
-        &self,
-        patches: Tensor<3>,
-        pred: Tensor<2>,
-        masks: &MaskBatch,
-    ) -> (Tensor<2>, Option<Tensor<2>>) {
-        let [batch, length, values] = patches.dims();
-        let rows = masks.removed_rows(0, &patches.device());
-        let target = patches.reshape([batch * length, values]).select(0, rows);
-        if !self.norm_pix_loss {
-            return (pred - target, None);
-        }
-        let (normalized, deviation) = normalize_patches(target.unsqueeze());
-        (pred - normalized.squeeze_dim(0), Some(deviation.squeeze_dim(0)))
     }
 
     /// Mean squared error on removed patches (§3, "Reconstruction target"), `[1]`: the mean over each patch
@@ -284,7 +222,7 @@ impl Mae {
 }
 
 /// The visible patches, `[B * V, P]`, and their numbers, `[B * V]`. `patches`: `[B, L, P]`.
-pub fn keep_visible(patches: Tensor<3>, masks: &MaskBatch) -> (Tensor<2>, Tensor<1, Int>) {
+pub fn random_masking(patches: Tensor<3>, masks: &MaskBatch) -> (Tensor<2>, Tensor<1, Int>) {
     let [batch, length, values] = patches.dims();
     let device = patches.device();
     let visible = patches.reshape([batch * length, values]).select(0, masks.keep_rows(&device));
@@ -299,7 +237,7 @@ pub fn normalize_patches(patches: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
 }
 
 /// Puts the class token in front of each image's tokens: `[B * V, D]` to `[B * (1 + V), D]`.
-fn prepend_cls(x: Tensor<2>, cls_token: Tensor<3>, batch: usize) -> Tensor<2> {
+pub fn prepend_cls(x: Tensor<2>, cls_token: Tensor<3>, batch: usize) -> Tensor<2> {
     let [rows, dim] = x.dims();
     let visible = rows / batch;
     let cls = cls_token.expand([batch, 1, dim]);
@@ -315,6 +253,3 @@ fn stored_table(config: &MaeConfig, grid: &PatchGrid, dim: usize, device: &Devic
 fn constant<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), device)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! One pass with what a person wants to see of it: the prediction, the tokens, and where the class token looked.
 
-use super::{Mae, MaskBatch, mae::keep_visible};
+use super::{Mae, MaskBatch, mae::random_masking};
 use burn::tensor::Tensor;
 
 /// What one pass showed.
@@ -19,7 +19,7 @@ impl Mae {
     /// no such block. `patches`: normalised pixels, `[B, L, P]`.
     pub fn read(&self, patches: Tensor<3>, masks: &MaskBatch, block: usize) -> Option<Reading> {
         let (batch, encoder) = (masks.batch(), &self.encoder);
-        let (visible, positions) = keep_visible(patches, masks);
+        let (visible, positions) = random_masking(patches, masks);
         let (mut x, mut attention) = (encoder.embed(visible, positions, batch), None);
         for (number, layer) in encoder.blocks.iter().enumerate() {
             if number == block {
@@ -92,7 +92,7 @@ mod tests {
         let patches = Tensor::from_data(TensorData::new(pixels, [2, grid.patches(), grid.patch_dim()]), &device);
         let expected = values(model.forward(patches.clone(), &masks).pred);
         assert!(model.read(patches.clone(), &masks, config.depth).is_none());
-        let (visible, positions) = keep_visible(patches.clone(), &masks);
+        let (visible, positions) = random_masking(patches.clone(), &masks);
         let mut x = model.encoder.embed(visible, positions, 2);
         for (number, block) in model.encoder.blocks.iter().enumerate() {
             let reading = model.read(patches.clone(), &masks, number).expect("a block");

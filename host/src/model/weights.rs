@@ -1,8 +1,8 @@
 //! Parameters of a module as named tensors in the reference's layouts, and back.
 
-use crate::checkpoint::{
+use crate::tensors::{
     NamedTensor, Tensors,
-    misfit::{MisfitError, fitting},
+    mismatch::{MismatchError, fitting},
 };
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
@@ -15,7 +15,7 @@ use common::patch::PatchGrid;
 pub enum WeightsError {
     /// A parameter is missing or misshapen.
     #[error(transparent)]
-    Misfit(#[from] MisfitError),
+    Mismatch(#[from] MismatchError),
     /// The backend could not give the values back.
     #[error("cannot read the tensor `{name}` from the device: {reason}")]
     Read {
@@ -26,10 +26,10 @@ pub enum WeightsError {
     },
 }
 
-/// A parameter's name in the reference: its path, without the `encoder` of this crate's grouping.
+/// A parameter's name in the reference: its path, without the `mae` and the `encoder` of this crate's grouping.
 pub fn official_name(path: &[String]) -> String {
-    let path = path.strip_prefix(&["encoder".to_owned()]).unwrap_or(path);
-    path.join(".")
+    let path = path.strip_prefix(&["mae".to_owned()]).unwrap_or(path);
+    path.strip_prefix(&["encoder".to_owned()]).unwrap_or(path).join(".")
 }
 
 /// How a parameter is stored by the reference.

@@ -1,12 +1,10 @@
 //! Images with their removed patches predicted.
 
 use crate::{
-    checkpoint::Tensors,
-    model::{Mae, MaskBatch, weights},
-    train::{
-        run_folder::{RunConfig, RunFolder},
-        target::FittedTarget,
-    },
+    model::{MaskBatch, weights},
+    objective::{Learner, target::FittedTarget},
+    run::{RunConfig, RunFolder},
+    tensors::Tensors,
 };
 use anyhow::Context as _;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -16,7 +14,7 @@ use common::{normalize::PatchStats, patch::PatchGrid};
 ///
 /// # Errors
 /// If the run has no checkpoint, or a damaged one.
-pub fn load(run: &RunFolder, config: &RunConfig) -> anyhow::Result<(Mae, FittedTarget)> {
+pub fn load(run: &RunFolder, config: &RunConfig) -> anyhow::Result<(Learner, FittedTarget)> {
     with_tensors(run, config, &run.load()?.model)
 }
 
@@ -24,10 +22,13 @@ pub fn load(run: &RunFolder, config: &RunConfig) -> anyhow::Result<(Mae, FittedT
 ///
 /// # Errors
 /// If a parameter is missing, or what was predicted cannot be read.
-pub fn with_tensors(run: &RunFolder, config: &RunConfig, tensors: &Tensors) -> anyhow::Result<(Mae, FittedTarget)> {
+pub fn with_tensors(
+    run: &RunFolder,
+    config: &RunConfig,
+    tensors: &Tensors,
+) -> anyhow::Result<(Learner, FittedTarget)> {
     let (device, grid) = (Device::flex(), config.model.grid()?);
-    let model = Mae::new(&config.model, 0, &device)?;
-    let model = model.with_mask_tokens_in_encoder(config.train.encoder_mask_tokens, 0);
+    let model = Learner::new(&config.model, config.train.encoder_mask_tokens, 0, &device)?;
     let model = weights::load_tensors(model, tensors, &grid).map_err(|error| config.explain(error))?;
     Ok((model, FittedTarget::load(config.train.target, run.path(), &grid)?))
 }
@@ -38,16 +39,16 @@ pub fn with_tensors(run: &RunFolder, config: &RunConfig, tensors: &Tensors) -> a
 /// # Errors
 /// If the device cannot give the prediction back.
 pub fn fill(
-    model: &Mae,
+    model: &Learner,
     (config, target): (&RunConfig, &FittedTarget),
     views: &[Vec<u8>],
     masks: &MaskBatch,
 ) -> anyhow::Result<Vec<Vec<u8>>> {
-    let (grid, device) = (config.model.grid()?, model.mask_token.val().device());
+    let (grid, device) = (config.model.grid()?, model.mae.mask_token.val().device());
     let patches = patchify(views, &grid, config)?;
     let shape = [views.len(), grid.patches(), grid.patch_dim()];
     let input = Tensor::<3>::from_data(TensorData::new(patches.clone(), shape), &device);
-    let pred = model.forward(input, masks).pred.try_into_vec_as::<f32>();
+    let pred = model.predict(model.encode(input, masks), masks).try_into_vec_as::<f32>();
     let pred = pred.map_err(|e| anyhow::anyhow!("{e}")).context("reading the prediction")?;
     let images = views.iter().zip(patches.chunks_exact(grid.image_len()));
     let parts = images.zip(pred.chunks_exact(grid.image_len()).zip(masks.masks()));

@@ -10,7 +10,7 @@ pub mod side_by_side;
 use crate::{
     data::dataset::Dataset,
     model::MaskBatch,
-    train::run_folder::{RunConfig, RunFolder},
+    run::{RunConfig, RunFolder},
 };
 use anyhow::Context as _;
 use canvas::{Canvas, Column, Tile};
@@ -67,7 +67,7 @@ pub fn reconstruct(
         columns.push(Column::new("reconstruction", filled.iter().map(|view| tile(view, &grid)).collect()));
     }
     let png = Canvas::compose(&columns).to_png()?;
-    crate::checkpoint::atomic::write_file(out, &png).with_context(|| format!("cannot write {}", out.display()))
+    crate::files::write_file(out, &png).with_context(|| format!("cannot write {}", out.display()))
 }
 
 fn whole(image: &Pixels, grid: &PatchGrid) -> anyhow::Result<Vec<u8>> {

@@ -2,10 +2,11 @@
 
 use super::{fill::fill, hide, samples, whole};
 use crate::{
-    checkpoint::atomic,
     data::dataset::Dataset,
-    model::{Mae, MaskBatch},
-    train::{run_folder::RunConfig, target::FittedTarget},
+    files,
+    model::MaskBatch,
+    objective::{Learner, target::FittedTarget},
+    run::RunConfig,
 };
 use anyhow::Context as _;
 use burn::module::Module as _;
@@ -90,7 +91,7 @@ impl Strip {
     /// # Errors
     /// Those of the file system.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        atomic::write_file(path, &self.to_png()?).with_context(|| format!("cannot write {}", path.display()))
+        files::write_file(path, &self.to_png()?).with_context(|| format!("cannot write {}", path.display()))
     }
 
     fn of(views: &[Vec<u8>], grid: &PatchGrid) -> anyhow::Result<Self> {
@@ -170,7 +171,7 @@ impl FixedImages {
     ///
     /// # Errors
     /// If the device cannot give the prediction back.
-    pub fn reconstruction(&self, config: &RunConfig, model: &Mae) -> anyhow::Result<Strip> {
+    pub fn reconstruction(&self, config: &RunConfig, model: &Learner) -> anyhow::Result<Strip> {
         let model = model.valid();
         let shown = fill(&model, (config, &self.target), &self.views, &self.masks)?;
         Strip::of(&shown, &self.grid)

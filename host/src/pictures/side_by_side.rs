@@ -4,7 +4,7 @@ use super::{
     canvas::{Canvas, Column},
     fill, hide, tile, whole,
 };
-use crate::{checkpoint::atomic, model::MaskBatch, train::run_folder::RunFolder};
+use crate::{files, model::MaskBatch, run::RunFolder};
 use anyhow::Context as _;
 use common::mask;
 use imaging::Pixels;
@@ -53,5 +53,5 @@ pub fn draw(shown: &[Shown], images: &[Arc<Pixels>], out: &Path) -> anyhow::Resu
         before = Some(masks);
     }
     let png = Canvas::compose(&columns).to_png()?;
-    atomic::write_file(out, &png).with_context(|| format!("cannot write {}", out.display()))
+    files::write_file(out, &png).with_context(|| format!("cannot write {}", out.display()))
 }

@@ -5,17 +5,18 @@
 
 pub mod chart;
 pub mod evaluations;
+pub mod events;
+pub mod history;
 pub mod html;
+pub mod record;
+pub mod recorder;
 
+use self::history::{Epoch, Point};
 use crate::{
-    checkpoint::atomic,
-    clock,
+    clock, files,
     pictures::over_time::{self, ORIGINALS, VISIBLE},
-    train::{
-        history::{self, Epoch, Point},
-        run_folder::{DataSource, RunConfig, RunFolder},
-        schedule::Schedule,
-    },
+    run::{DataSource, RunConfig, RunFolder},
+    train::schedule::Schedule,
 };
 use anyhow::Context as _;
 use chart::Chart;
@@ -41,7 +42,7 @@ const STYLE: &str = include_str!("style.css");
 pub fn write(run: &RunFolder, config: &RunConfig) -> anyhow::Result<PathBuf> {
     let path = run.path().join(FILE);
     let page = page(run.path(), config).with_context(|| format!("making {}", path.display()))?;
-    atomic::write_file(&path, page.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    files::write_file(&path, page.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 

@@ -1,19 +1,9 @@
-//! Pre-training: recipe, schedule, optimizer, loop and run folder.
+//! Training: the one loop ([`engine`]), the tasks that it trains ([`pretraining`] and [`finetune`]), and what they share.
 
-pub mod components;
-pub mod config;
-pub mod events;
+pub mod engine;
 pub mod finetune;
-pub mod folder;
-pub mod history;
 mod meter;
 pub mod optimizer;
-pub mod policy;
-pub mod position;
+pub mod pretraining;
 pub mod progress;
-pub mod recorder;
-pub mod run_folder;
 pub mod schedule;
-pub mod seam;
-pub mod target;
-pub mod trainer;

@@ -4,11 +4,11 @@
 //! every process, and restores it on a default device that may not exist.
 
 use crate::{
-    checkpoint::{NamedTensor, Tensors},
     model::{
         ops::{self, Ops},
         weights::official_name,
     },
+    tensors::{NamedTensor, Tensors},
 };
 use burn::{
     module::{Module, ModuleMapper, Param, ParamId},

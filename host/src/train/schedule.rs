@@ -1,5 +1,7 @@
 //! The learning rate: linear warm-up, then half a cosine (MAE appendix A.1), set at every iteration.
 
+use crate::{preset::TrainConfig, run::recipe::Recipe};
+
 /// Learning rate as a function of the fractional epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
@@ -14,6 +16,28 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// The schedule of a pre-training.
+    #[must_use]
+    pub fn of(train: &TrainConfig) -> Self {
+        Self {
+            lr: Self::scaled_lr(train.blr, train.images_a_step()),
+            min_lr: train.min_lr,
+            warmup_epochs: train.warmup_epochs,
+            epochs: train.epochs as f64,
+        }
+    }
+
+    /// The schedule of a fine-tuning.
+    #[must_use]
+    pub fn of_finetuning(recipe: &Recipe) -> Self {
+        Self {
+            lr: Self::scaled_lr(recipe.blr, recipe.batch_size),
+            min_lr: recipe.min_lr,
+            warmup_epochs: recipe.warmup_epochs,
+            epochs: recipe.epochs as f64,
+        }
+    }
+
     /// The peak by the linear scaling rule: `blr * batch_size / 256` (Goyal et al. 2017).
     #[must_use]
     pub fn scaled_lr(blr: f64, batch_size: usize) -> f64 {

@@ -2,8 +2,8 @@
 
 use super::Setup;
 use crate::{
-    checkpoint::{NamedTensor, Tensors, safetensors},
     model::{Mae, MaeConfig, MaskBatch, layers::NORM_EPS, weights},
+    tensors::{NamedTensor, Tensors, safetensors},
 };
 use anyhow::{Context as _, ensure};
 use burn::tensor::{Device, Tensor, TensorData};

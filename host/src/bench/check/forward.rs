@@ -5,7 +5,10 @@ use super::{
     files::{device, values},
     largest_difference,
 };
-use crate::model::{BurnEncoder, mae::normalize_patches};
+use crate::{
+    model::{BurnEncoder, mae::normalize_patches},
+    objective::loss_as_trained,
+};
 use anyhow::{Context as _, ensure};
 use common::normalize::PixelStats;
 
@@ -36,7 +39,7 @@ pub fn check(parity: &Parity, setup: &Setup) -> anyhow::Result<Vec<Check>> {
         let whole = values(model.forward_loss(patches.clone(), pred.clone(), &masks))?;
         checks.push(Check::new(name, largest_difference(&whole, expected)?, bounds.loss));
         // What training computes: the prediction of removed patches alone.
-        let removed = values(model.loss(patches.clone(), &masks))?;
+        let removed = values(loss_as_trained(&model, patches.clone(), &masks))?;
         let name = format!("{name}, as trained");
         checks.push(Check::new(name, largest_difference(&removed, expected)?, bounds.loss));
     }

@@ -5,7 +5,7 @@ use super::{
     files::{device, tensor},
     relative_difference,
 };
-use crate::model::weights;
+use crate::{model::weights, objective::loss_as_trained};
 use anyhow::{Context as _, ensure};
 
 /// All gradients, each as a share of the parameter's largest, both through the whole loss and through that of training,
@@ -22,7 +22,7 @@ pub fn check(parity: &Parity, setup: &Setup) -> anyhow::Result<Vec<Check>> {
     let mut checks = Vec::new();
     for (name, loss) in [
         ("gradients (relative)", model.forward(patches.clone(), &masks).loss),
-        ("gradients, as trained (relative)", model.loss(patches.clone(), &masks)),
+        ("gradients, as trained (relative)", loss_as_trained(&model, patches.clone(), &masks)),
     ] {
         let found = weights::gradients_to_tensors(&model, &loss.backward(), parity.grid())?;
         let missing = wanted.iter().find(|name| !found.contains_key(**name));

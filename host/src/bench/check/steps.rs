@@ -5,8 +5,9 @@ use super::{
     files::{device, tensor},
 };
 use crate::{
-    checkpoint::{NamedTensor, Tensors},
     model::{ops::Ops, weights},
+    objective::loss_as_trained,
+    tensors::{NamedTensor, Tensors},
     train::optimizer::{AdamWHyper, Optimizer},
 };
 use ::safetensors::{Dtype, SafeTensors};
@@ -36,7 +37,7 @@ pub fn check(parity: &Parity, setup: &Setup) -> anyhow::Result<Vec<Check>> {
     let mut optimizer = Optimizer::new(hyper).with_ops(ops);
     let mut worst_loss = Worst::default();
     for (step, expected) in (1..).zip(&losses) {
-        let loss = model.loss(parity.patches(&device)?, &masks);
+        let loss = loss_as_trained(&model, parity.patches(&device)?, &masks);
         let gradients = loss.backward();
         model = optimizer.step(model, gradients, LR);
         let loss: f32 = loss.inner().try_into_scalar().map_err(|e| anyhow::anyhow!("{e}")).context("the loss")?;

@@ -1,9 +1,10 @@
 //! Which encoders are evaluated on which patches: the options that every way on frozen features shares.
 
 use crate::{
-    cli::{features::Runtime, images::bar},
-    evaluate::{features::Choice, forms::Encoder},
-    train::run_folder::load_encoder,
+    cli::features::Runtime,
+    evaluate::{backend::Encoder, features::Choice},
+    progress::bar,
+    run::load_encoder,
 };
 use common::model::{EncoderSpec, Pooling};
 use console::misuse;

@@ -3,18 +3,22 @@
 use super::{
     options::Options,
     output::{finish, percent, write_confusion},
-    recipe::{Part, RecipeArgs, Switch},
-    tuning::{Run, RunningArgs, configure},
+    recipe::{RecipeArgs, Switch},
+    tuned::{RunningArgs, confusion, row},
 };
 use crate::{
-    cli::pretrain::{new_name, stop_on_ctrl_c},
-    device,
+    clock, device,
+    run::{
+        finetune::{FILE, FinetuneFolder},
+        policy::CheckpointPolicy,
+        recipe::Part,
+    },
     train::{
-        finetune::folder::{FILE, FinetuneFolder},
-        trainer::Outcome,
+        engine::Outcome,
+        finetune::tuning::{Run, configure},
     },
 };
-use console::called;
+use console::{called, stop_on_ctrl_c};
 use std::{
     path::{Path, PathBuf},
     time::Instant,
@@ -49,11 +53,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let picture = options.confusion()?;
     let (chosen, json) = (device::choose(running.device)?, options.json);
     let run = match &args.resume {
-        Some(path) => Run::resume(path, options, &running.saving)?,
+        Some(path) => Run::resume(path, options.changes(), |policy| running.saving.apply(policy))?,
         None => {
             let part = Part { blocks: None, positions: args.train_positions == Switch::On };
-            let (config, images, encoder) = configure(options, recipe, &running.saving, &chosen, part)?;
-            let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name("finetune")));
+            let (config, images, encoder) = {
+                let checkpoints = running.saving.apply(CheckpointPolicy::default())?;
+                configure(options.folders()?, |spec| recipe.recipe(spec, part), checkpoints, &chosen)?
+            };
+            let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(clock::named("finetune")));
             Run { folder: FinetuneFolder::create(&path, &config)?, config, images, encoder }
         }
     };
@@ -65,11 +72,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let (folder, config) = (run.folder.clone(), run.config.clone());
     let (train, test) = (run.images.train.len(), run.images.test.len());
     let found = run.train(&chosen, &stop, true)?;
-    let confusion = found.confusion(&config.classes);
+    let confusion = confusion(&found, &config.classes);
     if let (Some(path), Some(confusion), Some(last)) = (&picture, &confusion, &found.last) {
         write_confusion(path, &format!("{} after fine-tuning", percent(last.test_accuracy)), confusion)?;
     }
-    let rows: Vec<_> = found.row("all parameters").into_iter().collect();
+    let rows: Vec<_> = row(&found, "all parameters").into_iter().collect();
     let finished = found.outcome == Outcome::Finished;
     let result = serde_json::json!({
         "rows": rows, "finished": finished, "run": folder.path(), "recipe": config.recipe, "train_images": train,

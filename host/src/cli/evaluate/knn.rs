@@ -2,18 +2,18 @@
 
 use super::{
     encoders::{EncodeArgs, Encoders},
-    options::{Folders, Options},
+    options::Options,
     output::{finish, percent, write_confusion},
-    sets::Sets,
 };
 use crate::{
     evaluate::{
+        backend::Encoder,
         confusion::Confusion,
-        forms::Encoder,
         knn::{Labelled, Vote, predict},
-        linear::accuracy,
+        sets::Sets,
     },
-    model::{Mae, MaeConfig, weights},
+    model::{Mae, MaeConfig, classifier::accuracy, weights},
+    train::finetune::tuning::Folders,
 };
 use anyhow::Context as _;
 use burn::tensor::Device;

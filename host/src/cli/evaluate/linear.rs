@@ -2,19 +2,21 @@
 
 use super::{
     encoders::{EncodeArgs, Encoders},
-    options::{Folders, Options},
+    options::Options,
     output::{finish, percent, write_confusion},
-    sets::Sets,
     views::augmented,
 };
 use crate::{
-    cli::images::bar,
     evaluate::{
+        backend::Encoder,
         confusion::Confusion,
-        forms::Encoder,
         head,
-        linear::{LinearHead, Method, Recipe, TrainingSet, accuracy, train},
+        linear::{LinearHead, Method, Recipe, TrainingSet, train},
+        sets::Sets,
     },
+    model::classifier::accuracy,
+    progress::bar,
+    train::finetune::tuning::Folders,
 };
 use anyhow::Context as _;
 use console::misuse;

@@ -9,8 +9,7 @@ pub mod output;
 mod partial;
 pub(super) mod recipe;
 mod seam;
-pub mod sets;
-pub(super) mod tuning;
+mod tuned;
 mod views;
 
 use clap::Arg;

@@ -1,5 +1,6 @@
 //! The options that every way of evaluating has.
 
+use crate::train::finetune::tuning::{Changes, Folders};
 use console::misuse;
 use std::path::PathBuf;
 
@@ -23,17 +24,6 @@ pub struct Options {
     pub json: bool,
 }
 
-/// Where model and images lie.
-#[derive(Debug, Clone)]
-pub struct Folders {
-    /// The run or model folder.
-    pub model: PathBuf,
-    /// Training images.
-    pub train: PathBuf,
-    /// Test images.
-    pub test: PathBuf,
-}
-
 impl Options {
     /// The three folders, which are needed unless something begun is continued.
     ///
@@ -50,11 +40,10 @@ impl Options {
         })
     }
 
-    /// Puts the image folders that were given in the place of `train` and `test`.
-    pub fn replace(&self, train: &mut PathBuf, test: &mut PathBuf) {
-        for (place, given) in [(train, &self.train), (test, &self.test)] {
-            given.iter().for_each(|given| place.clone_from(given));
-        }
+    /// The image folders that were given, for something begun that is continued.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes { train: self.train.clone(), test: self.test.clone() }
     }
 
     /// Where the confusion picture goes, if one is wanted.

@@ -1,10 +1,7 @@
 //! What every way of evaluating prints and writes at its end.
 
 use super::options::Options;
-use crate::{
-    checkpoint::atomic,
-    evaluate::{confusion::Confusion, record},
-};
+use crate::{evaluate::confusion::Confusion, files, report::record};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -21,7 +18,7 @@ pub fn percent(share: f64) -> String {
 /// Those of the file system.
 pub fn write_confusion(path: &Path, title: &str, confusion: &Confusion) -> anyhow::Result<()> {
     let png = confusion.draw(title).to_png()?;
-    atomic::write_file(path, &png).with_context(|| format!("cannot write {}", path.display()))
+    files::write_file(path, &png).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Completes the result with what all kinds have, prints it if it is asked for, and keeps it if it is `whole` and `model`

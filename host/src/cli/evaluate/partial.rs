@@ -3,21 +3,23 @@
 use super::{
     options::Options,
     output::{finish, percent, write_confusion},
-    recipe::{Part, RecipeArgs, check},
-    tuning::{Found, Run, RunningArgs, configure},
+    recipe::RecipeArgs,
+    tuned::{RunningArgs, confusion, row},
 };
 use crate::{
-    cli::pretrain::{new_name, stop_on_ctrl_c},
-    device,
+    cli::told,
+    clock, device,
+    run::{
+        finetune::{FILE, FinetuneFolder},
+        policy::CheckpointPolicy,
+        recipe::{FinetuneConfig, Part, Recipe},
+    },
     train::{
-        finetune::{
-            config::{FinetuneConfig, Recipe},
-            folder::{FILE, FinetuneFolder},
-        },
-        trainer::Outcome,
+        engine::Outcome,
+        finetune::tuning::{Found, Run, configure},
     },
 };
-use console::misuse;
+use console::{misuse, stop_on_ctrl_c};
 use std::path::{Path, PathBuf};
 
 /// Last blocks to train, unless told (figure 9 of the paper).
@@ -49,10 +51,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let Args { options, running, recipe, .. } = &args;
     let picture = options.confusion()?;
     let (chosen, json) = (device::choose(running.device)?, options.json);
-    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(new_name("partial")));
+    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(clock::named("partial")));
     // What is impossible is said before the first of many trainings, not between them.
-    let part = |blocks| Part { blocks: Some(blocks), positions: false };
-    let (config, images, _) = configure(options, recipe, &running.saving, &chosen, part(0.0))?;
+    let configure_for = |blocks| {
+        let part = Part { blocks: Some(blocks), positions: false };
+        let checkpoints = running.saving.apply(CheckpointPolicy::default())?;
+        configure(options.folders()?, |spec| recipe.recipe(spec, part), checkpoints, &chosen)
+    };
+    let (config, images, _) = configure_for(0.0)?;
     let (train, test) = (images.train.len(), images.test.len());
     let depth = f64::from(config.encoder.depth);
     let usual = || DEFAULT.into_iter().filter(|blocks| *blocks <= depth).collect();
@@ -60,7 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     for blocks in &all {
         let config =
             FinetuneConfig { recipe: Recipe { blocks: Some(*blocks), ..config.recipe.clone() }, ..config.clone() };
-        check(&config.recipe, &config.encoder)?;
+        config.recipe.validate(&config.encoder).map_err(told::finetune)?;
         begun(&run_path(&out, *blocks), &config)?;
     }
     if !json {
@@ -69,7 +75,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let stop = stop_on_ctrl_c()?;
     let (mut done, mut finished): (Vec<(f64, Found)>, _) = (Vec::new(), true);
     for blocks in all {
-        let (mut config, images, encoder) = configure(options, recipe, &running.saving, &chosen, part(blocks))?;
+        let (mut config, images, encoder) = configure_for(blocks)?;
         let path = run_path(&out, blocks);
         let folder = match begun(&path, &config)? {
             Some(known) => {
@@ -91,18 +97,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         done.push((blocks, found));
     }
-    let confusion = done.first().and_then(|(_, found)| found.confusion(&config.classes));
+    let confusion = done.first().and_then(|(_, found)| confusion(found, &config.classes));
     if let (Some(path), Some(confusion), Some((blocks, Found { last: Some(last), .. }))) =
         (&picture, &confusion, done.first())
     {
         write_confusion(path, &format!("{}, trained: {}", percent(last.test_accuracy), name(*blocks)), confusion)?;
     }
-    let row = |(blocks, found): &(f64, Found)| {
-        let mut row = found.row(&name(*blocks))?;
+    let line = |(blocks, found): &(f64, Found)| {
+        let mut row = row(found, &name(*blocks))?;
         row["blocks"] = (*blocks).into();
         Some(row)
     };
-    let rows: Vec<_> = done.iter().filter_map(row).collect();
+    let rows: Vec<_> = done.iter().filter_map(line).collect();
     if !json {
         console::say!("{:>6}  {:>8}  {:>8}", "blocks", "last", "best");
         for (blocks, found) in &done {

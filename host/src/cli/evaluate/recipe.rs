@@ -1,11 +1,12 @@
 //! The recipe that `host evaluate finetune` and `partial` share, as options.
 
-use crate::{data::labelled::CropKind, model::classifier::HeadPool, train::finetune::config::Recipe};
+use crate::{
+    cli::told,
+    data::labelled::CropKind,
+    model::classifier::HeadPool,
+    run::recipe::{Part, Recipe},
+};
 use common::model::EncoderSpec;
-use console::misuse;
-
-/// Images up to this side are moved rather than cropped.
-const SMALL: u32 = 64;
 
 /// `on` or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -14,15 +15,6 @@ pub enum Switch {
     On,
     /// Not done.
     Off,
-}
-
-/// Which parameters are trained.
-#[derive(Debug, Clone, Copy)]
-pub struct Part {
-    /// How many last blocks; all parameters without it.
-    pub blocks: Option<f64>,
-    /// Whether the table of positions is among all parameters.
-    pub positions: bool,
 }
 
 /// `--pool`.
@@ -105,13 +97,13 @@ impl RecipeArgs {
     /// # Errors
     /// As misuse, if a number is impossible.
     pub fn recipe(&self, spec: &EncoderSpec, part: Part) -> anyhow::Result<Recipe> {
-        let small = spec.image_height.max(spec.image_width) <= SMALL;
+        let paper = Recipe::paper(spec, part);
         let recipe = Recipe {
             epochs: self.epochs,
             batch_size: self.batch_size,
             blr: self.blr,
             min_lr: self.min_lr,
-            warmup_epochs: self.warmup_epochs.unwrap_or_else(|| (self.epochs as f64 / 10.0).min(5.0)),
+            warmup_epochs: self.warmup_epochs.unwrap_or_else(|| Recipe::usual_warmup(self.epochs)),
             weight_decay: self.weight_decay,
             layer_decay: self.layer_decay,
             drop_path: self.drop_path,
@@ -120,67 +112,42 @@ impl RecipeArgs {
             cutmix: self.cutmix,
             rand_augment: self.rand_augment == Switch::On,
             random_erasing: self.random_erasing,
-            crop: self.crop.unwrap_or(if small { CropKind::Padded } else { CropKind::Resized }),
+            crop: self.crop.unwrap_or(paper.crop),
             pool: match self.pool {
                 PoolArg::Cls => HeadPool::Cls,
                 PoolArg::Mean => HeadPool::Mean,
             },
             keep: self.keep,
-            blocks: part.blocks,
-            train_positions: part.positions,
             from_scratch: self.from_scratch,
             limit: self.limit,
             test_limit: self.test_limit,
             seed: self.seed,
+            ..paper
         };
-        check(&recipe, spec)?;
+        recipe.validate(spec).map_err(told::finetune)?;
         Ok(recipe)
     }
 }
 
-/// Refuses impossible numbers.
-///
-/// # Errors
-/// As misuse.
-pub fn check(recipe: &Recipe, spec: &EncoderSpec) -> anyhow::Result<()> {
-    edge::options::check_keep(recipe.keep)?;
-    if recipe.epochs == 0 || recipe.batch_size == 0 {
-        return Err(misuse("--epochs and --batch-size must be at least 1"));
-    }
-    if recipe.limit == Some(0) || recipe.test_limit == Some(0) {
-        return Err(misuse("--limit and --test-limit must be at least 1"));
-    }
-    if !(recipe.blr.is_finite() && recipe.blr > 0.0) {
-        return Err(misuse("--blr must be a positive number"));
-    }
-    for (name, value) in [
-        ("min-lr", recipe.min_lr),
-        ("warmup-epochs", recipe.warmup_epochs),
-        ("weight-decay", recipe.weight_decay),
-        ("mixup", recipe.mixup),
-        ("cutmix", recipe.cutmix),
-    ] {
-        if !(value.is_finite() && value >= 0.0) {
-            return Err(misuse(format!("--{name} must be 0 or more")));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preset::Preset;
+    use clap::Parser as _;
+    use common::normalize::PixelStats;
+
+    #[test]
+    fn the_options_default_to_the_papers_recipe() -> anyhow::Result<()> {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            recipe: RecipeArgs,
         }
-    }
-    if !(recipe.layer_decay > 0.0 && recipe.layer_decay <= 1.0) {
-        return Err(misuse("--layer-decay must be above 0 and at most 1, which is off"));
-    }
-    if !(0.0..=1.0).contains(&recipe.random_erasing) {
-        return Err(misuse("--random-erasing must be between 0, which is off, and 1"));
-    }
-    for (name, value) in [("drop-path", recipe.drop_path), ("label-smoothing", recipe.label_smoothing)] {
-        if !(0.0..1.0).contains(&value) {
-            return Err(misuse(format!("--{name} must be 0, which is off, or less than 1")));
+        for name in ["pico-32", "base-224"] {
+            let spec = Preset::named(name)?.model.encoder_spec(PixelStats::IMAGENET, Default::default());
+            let part = Part { blocks: None, positions: true };
+            assert_eq!(Line::parse_from(["finetune"]).recipe.recipe(&spec, part)?, Recipe::paper(&spec, part));
         }
+        Ok(())
     }
-    let depth = spec.depth as usize;
-    if recipe.trained(depth).is_none() {
-        let blocks = recipe.blocks.unwrap_or_default();
-        return Err(misuse(format!(
-            "--blocks {blocks}: use 0, 0.5 or a whole number up to {depth}, the model's blocks"
-        )));
-    }
-    Ok(())
 }

@@ -2,14 +2,12 @@
 
 use super::output;
 use crate::{
-    cli::{
-        images::prepared,
-        pretrain::{MaskArg, check_mask_ratio},
-    },
-    evaluate::seam::SeamSums,
+    cli::{pretrain::MaskArg, told},
+    evaluate::{images::prepared, seam::SeamSums},
     model::MaskBatch,
     pictures::fill,
-    train::run_folder::RunFolder,
+    preset::validate::mask_ratio,
+    run::RunFolder,
 };
 use common::{
     mask::{self, MaskKind},
@@ -56,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let (run, config) = RunFolder::open(&args.model)?;
     let grid = config.model.grid()?;
     let ratio = args.mask_ratio.unwrap_or(config.train.mask_ratio);
-    check_mask_ratio(ratio, grid.patches())?;
+    mask_ratio(ratio, grid.patches()).map_err(told::recipe)?;
     if args.limit == 0 {
         return Err(misuse("--limit must be at least 1"));
     }
@@ -64,7 +62,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let spec = config.model.encoder_spec(config.pixels, ModelHash::default());
     let images = prepared(&args.test, &spec, Some(args.limit))?.images;
     let (kept, kind) = (mask::len_keep(grid.patches(), ratio), MaskKind::from(args.mask));
-    let (mut sums, bar) = (SeamSums::default(), crate::cli::images::bar(images.len(), "reconstructing"));
+    let (mut sums, bar) = (SeamSums::default(), crate::progress::bar(images.len(), "reconstructing"));
     for (batch, views) in images.chunks(BATCH).enumerate() {
         let masks = MaskBatch::draw(kind, &grid, kept, args.seed, (batch * BATCH) as u64, views.len());
         let filled = fill::fill(&model, (&config, &target), views, &masks)?;

@@ -18,7 +18,7 @@ pub fn augmented(
     (seed, view): (u64, u64),
 ) -> anyhow::Result<Vec<Vec<u8>>> {
     let (height, width) = (spec.image_height as usize, spec.image_width as usize);
-    let bar = crate::cli::images::bar(names.len(), "augmenting");
+    let bar = crate::progress::bar(names.len(), "augmenting");
     let one = |(index, name): (usize, &String)| -> anyhow::Result<Vec<u8>> {
         let image = imaging::open(&folder.join(name)).context("an image changed during the evaluation")?;
         let pixels = imaging::pixels(image, spec.channels as usize);

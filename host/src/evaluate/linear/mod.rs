@@ -3,6 +3,7 @@
 pub mod descent;
 pub mod ridge;
 
+use crate::model::classifier::argmax;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use serde::Serialize;
 
@@ -111,24 +112,6 @@ impl LinearHead {
     }
 }
 
-/// Place of the largest value; the lowest of equals.
-pub fn argmax(values: impl Iterator<Item = f32>) -> usize {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (place, value) in values.enumerate() {
-        if value > best.1 {
-            best = (place, value);
-        }
-    }
-    best.0
-}
-
-/// Share of places at which two lists of classes agree.
-#[must_use]
-pub fn accuracy(found: &[usize], expected: &[usize]) -> f64 {
-    let right = found.iter().zip(expected).filter(|(a, b)| a == b).count();
-    right as f64 / expected.len().max(1) as f64
-}
-
 /// How a classifier was trained, for the user.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Recipe {
@@ -190,6 +173,7 @@ pub fn train(set: &TrainingSet, recipe: &Recipe, tick: impl FnMut(usize)) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::classifier::accuracy;
     use common::mask::{generator, uniform};
 
     /// Clusters around the corners of a cube, scaled and shifted differently along each axis.

@@ -1,6 +1,7 @@
 //! Ridge regression of one-hot targets in closed form; its penalty is chosen on a tenth of the training images.
 
-use super::{LinearHead, TrainingSet, accuracy, descent::shuffled};
+use super::{LinearHead, TrainingSet, descent::shuffled};
+use crate::model::classifier::accuracy;
 use common::mask::generator;
 use ndarray::{Array1, Array2, Axis};
 

@@ -1,0 +1,148 @@
+//! A model of this program as other programs' checkpoints.
+
+use super::{huggingface, official, pth, timm};
+use crate::{
+    files,
+    model::MaeConfig,
+    tensors::{NamedTensor, Tensors, safetensors},
+};
+use anyhow::{Context as _, ensure};
+use common::{model::PositionKind, normalize::PixelStats, position::sincos_2d_table};
+use console::misuse;
+use serde_json::{Map, Value as Json};
+use std::{collections::HashMap, fs, io, path::Path};
+
+/// A model with everything that a checkpoint tells.
+#[derive(Debug)]
+pub struct Exported<'a> {
+    /// The geometry.
+    pub config: &'a MaeConfig,
+    /// Normalisation of pixels.
+    pub pixels: &'a PixelStats,
+    /// Share of patches that were removed in training.
+    pub mask_ratio: f64,
+    /// The parameters, without fixed position tables.
+    pub tensors: &'a Tensors,
+}
+
+impl Exported<'_> {
+    /// Whether there is a decoder.
+    fn decoder(&self) -> bool {
+        self.tensors.keys().any(|name| !crate::tensors::is_encoder(name) && name != "pos_embed")
+    }
+
+    /// All parameters in the reference's order, fixed position tables included; checked.
+    fn complete(&self, decoder: bool) -> anyhow::Result<(Vec<String>, Tensors)> {
+        let grid = self.config.grid()?;
+        let names = official::parameters(self.config, decoder);
+        let mut tensors = Tensors::new();
+        for (name, shape) in &names {
+            let fixed = self.config.position == PositionKind::SinCos2d && name.ends_with("pos_embed");
+            let tensor = match self.tensors.get(name) {
+                Some(tensor) if !fixed => tensor.clone(),
+                _ if fixed => {
+                    let dim = shape.last().copied().unwrap_or_default();
+                    NamedTensor { shape: shape.clone(), data: sincos_2d_table(&grid, dim, true) }
+                }
+                _ => anyhow::bail!("the tensor `{name}` is missing in the run"),
+            };
+            tensors.insert(name.clone(), tensor);
+        }
+        official::check(&tensors, self.config, decoder)?;
+        Ok((names.into_iter().map(|(name, _)| name).collect(), tensors))
+    }
+
+    /// What shapes cannot tell, for `host import`.
+    fn arguments(&self, decoder: bool) -> Map<String, Json> {
+        let config = self.config;
+        let mut arguments = Map::new();
+        let mut set = |name: &str, value: Json| drop(arguments.insert(name.into(), value));
+        set("image_height", config.image_height.into());
+        set("image_width", config.image_width.into());
+        set("num_heads", config.heads.into());
+        if decoder {
+            set("decoder_num_heads", config.decoder_heads.into());
+        }
+        set("norm_pix_loss", config.norm_pix_loss.into());
+        set("mask_ratio", self.mask_ratio.into());
+        arguments
+    }
+
+    /// Writes one file with the reference's names: `.pth` as `torch.save` does, or `.safetensors`.
+    ///
+    /// # Errors
+    /// If the name ends otherwise, a parameter is missing, or the file cannot be written.
+    pub fn official(&self, out: &Path) -> anyhow::Result<()> {
+        let extension = out.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        if !["pth", "pt", "bin", "safetensors"].contains(&extension.as_str()) || out.is_dir() {
+            let out = out.display();
+            return Err(misuse(format!("--out {out}: give a file that ends in .pth or .safetensors")));
+        }
+        let decoder = self.decoder();
+        let ((order, tensors), arguments) = (self.complete(decoder)?, self.arguments(decoder));
+        if extension == "safetensors" {
+            let mut metadata = pytorch();
+            metadata.insert("mae".into(), Json::Object(arguments).to_string());
+            return Ok(safetensors::write(out, &tensors, metadata)?);
+        }
+        let bytes = pth::write(&order, &tensors, &arguments)?;
+        files::write_file(out, &bytes).with_context(|| format!("cannot write {}", out.display()))
+    }
+
+    /// Writes a folder that `ViTMAEForPreTraining.from_pretrained` reads (`ViTMAEModel`, if there is no decoder).
+    ///
+    /// # Errors
+    /// If images are not square, a parameter is missing, or the folder cannot be written.
+    pub fn huggingface(&self, out: &Path) -> anyhow::Result<()> {
+        let (height, width) = (self.config.image_height, self.config.image_width);
+        ensure!(height == width, "ViTMAE needs square images; this model's are {height}x{width}");
+        let decoder = self.decoder();
+        let mut tensors = huggingface::from_official(&self.complete(decoder)?.1);
+        if !decoder {
+            // As `ViTMAEModel` names them.
+            let bare = |name: String| name.strip_prefix("vit.").map(str::to_owned).unwrap_or(name);
+            tensors = tensors.into_iter().map(|(name, tensor)| (bare(name), tensor)).collect();
+        }
+        let config = huggingface::config_json(self.config, self.mask_ratio, decoder);
+        let preprocessor = huggingface::preprocessor_json(self.config, self.pixels);
+        folder(out, &tensors, &[("config.json", config), ("preprocessor_config.json", preprocessor)])
+    }
+
+    /// Writes a folder that `timm.create_model("local-dir:FOLDER", pretrained=True)` reads: the encoder.
+    ///
+    /// # Errors
+    /// If a parameter is missing, or the folder cannot be written.
+    pub fn timm(&self, out: &Path) -> anyhow::Result<()> {
+        let tensors = self.complete(false)?.1;
+        folder(out, &tensors, &[("config.json", timm::config_json(self.config, self.pixels))])
+    }
+}
+
+/// Metadata without which PyTorch's readers refuse a file.
+fn pytorch() -> HashMap<String, String> {
+    HashMap::from([("format".to_owned(), "pt".to_owned())])
+}
+
+/// Files that an exported folder may hold.
+const FOLDER: [&str; 3] = ["config.json", "model.safetensors", "preprocessor_config.json"];
+
+/// Writes a folder, whole or not at all; only a folder that was exported before is replaced.
+fn folder(out: &Path, tensors: &Tensors, texts: &[(&str, Json)]) -> anyhow::Result<()> {
+    let ours = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| FOLDER.iter().any(|name| entry.file_name().to_str() == Some(name)))
+    };
+    if out.exists() && !fs::read_dir(out).is_ok_and(|mut entries| entries.all(ours)) {
+        let out = out.display();
+        return Err(misuse(format!(
+            "{out} is there and no exported folder: name another --out, or a new folder in it"
+        )));
+    }
+    files::write_folder(out, |folder| -> anyhow::Result<()> {
+        safetensors::write(&folder.join("model.safetensors"), tensors, pytorch())?;
+        for (name, json) in texts {
+            fs::write(folder.join(name), format!("{json:#}\n"))?;
+        }
+        Ok(())
+    })
+    .with_context(|| format!("cannot write {}", out.display()))
+}

@@ -1,0 +1,109 @@
+//! The names and shapes of the reference implementation's parameters, which are also timm's for the encoder.
+
+use super::import::ImportError;
+use crate::{
+    model::MaeConfig,
+    tensors::{Tensors, mismatch::fitting},
+};
+
+/// Prefixes that wrappers put in front of every name: data-parallel training, compiled models, Lightning.
+const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
+/// What classifiers have besides the encoder.
+const HEADS: [&str; 6] = ["head.", "head_dist.", "fc_norm.", "classifier.", "pooler.", "vit.pooler."];
+
+/// Every parameter of a model in the reference's order, with its shape; `decoder` adds the decoder's.
+#[must_use]
+pub fn parameters(config: &MaeConfig, decoder: bool) -> Vec<(String, Vec<usize>)> {
+    let tokens = 1 + config.image_height / config.patch_size * (config.image_width / config.patch_size);
+    let (d, e, p, channels) = (config.dim, config.decoder_dim, config.patch_size, config.channels);
+    let mut all = vec![("cls_token".to_owned(), vec![1, 1, d]), ("pos_embed".into(), vec![1, tokens, d])];
+    if decoder {
+        all.push(("mask_token".into(), vec![1, 1, e]));
+        all.push(("decoder_pos_embed".into(), vec![1, tokens, e]));
+    }
+    linear(&mut all, "patch_embed.proj", &[d, channels, p, p]);
+    blocks(&mut all, "blocks", config.depth, d, config.mlp_ratio);
+    linear(&mut all, "norm", &[d]);
+    if decoder {
+        linear(&mut all, "decoder_embed", &[e, d]);
+        blocks(&mut all, "decoder_blocks", config.decoder_depth, e, config.mlp_ratio);
+        linear(&mut all, "decoder_norm", &[e]);
+        linear(&mut all, "decoder_pred", &[p * p * channels, e]);
+    }
+    all
+}
+
+/// A weight and its bias.
+fn linear(all: &mut Vec<(String, Vec<usize>)>, name: &str, shape: &[usize]) {
+    all.push((format!("{name}.weight"), shape.to_vec()));
+    all.push((format!("{name}.bias"), shape[..1].to_vec()));
+}
+
+fn blocks(all: &mut Vec<(String, Vec<usize>)>, name: &str, depth: usize, dim: usize, mlp_ratio: f64) {
+    let hidden = (dim as f64 * mlp_ratio) as usize;
+    for block in 0..depth {
+        let layers: [(&str, &[usize]); 6] = [
+            ("norm1", &[dim]),
+            ("attn.qkv", &[3 * dim, dim]),
+            ("attn.proj", &[dim, dim]),
+            ("norm2", &[dim]),
+            ("mlp.fc1", &[hidden, dim]),
+            ("mlp.fc2", &[dim, hidden]),
+        ];
+        layers.iter().for_each(|(layer, shape)| linear(all, &format!("{name}.{block}.{layer}"), shape));
+    }
+}
+
+/// Takes wrappers' prefixes off.
+#[must_use]
+pub fn unwrapped(mut tensors: Tensors) -> Tensors {
+    while let Some(prefix) = WRAPPERS.iter().find(|prefix| tensors.keys().all(|name| name.starts_with(*prefix))) {
+        if tensors.is_empty() {
+            break;
+        }
+        tensors = tensors.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect();
+    }
+    tensors
+}
+
+/// What is done with tensors that an encoder does not have.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Left out: a classifier's.
+    pub left_out: Vec<String>,
+    /// Whether the classifier's norm after pooling has become the encoder's last norm, because there is no other.
+    pub norm_from_fc_norm: bool,
+}
+
+/// Leaves a classifier's tensors out.
+pub fn without_head(tensors: &mut Tensors) -> Changes {
+    let mut changes = Changes::default();
+    if !tensors.contains_key("norm.weight") && tensors.contains_key("fc_norm.weight") {
+        for part in ["weight", "bias"] {
+            if let Some(tensor) = tensors.remove(&format!("fc_norm.{part}")) {
+                tensors.insert(format!("norm.{part}"), tensor);
+            }
+        }
+        changes.norm_from_fc_norm = true;
+    }
+    let heads = tensors.keys().filter(|name| HEADS.iter().any(|head| name.starts_with(head)));
+    changes.left_out = heads.cloned().collect();
+    changes.left_out.iter().for_each(|name| drop(tensors.remove(name)));
+    changes
+}
+
+/// Checks that `tensors` are exactly the parameters of a model.
+///
+/// # Errors
+/// Names the first that is missing or has another shape, or else one that has no place in the model.
+pub fn check(tensors: &Tensors, config: &MaeConfig, decoder: bool) -> Result<(), ImportError> {
+    let parameters = parameters(config, decoder);
+    for (name, expected) in &parameters {
+        fitting(tensors, name, expected)?;
+    }
+    let known: std::collections::BTreeSet<&String> = parameters.iter().map(|(name, _)| name).collect();
+    match tensors.keys().find(|name| !known.contains(name)) {
+        Some(name) => Err(ImportError::Unknown(name.clone())),
+        None => Ok(()),
+    }
+}

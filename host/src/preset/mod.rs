@@ -1,0 +1,172 @@
+//! The recipe of a training, and the presets.
+
+pub mod validate;
+
+use crate::{
+    data::augment::Augment,
+    model::MaeConfig,
+    objective::{seam::SeamConfig, target::Target},
+};
+use common::mask::MaskKind;
+use serde::{Deserialize, Serialize};
+
+/// The recipe (MAE appendix A.1, table 8).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the data.
+    pub epochs: usize,
+    /// Images a batch; an optimizer step takes `accumulate` of them.
+    pub batch_size: usize,
+    /// Batches whose gradients are averaged for one optimizer step (`accum_iter` elsewhere).
+    #[serde(default = "TrainConfig::default_accumulate")]
+    pub accumulate: usize,
+    /// Base learning rate, for a batch of 256.
+    #[serde(default = "TrainConfig::default_blr")]
+    pub blr: f64,
+    /// Learning rate at the end.
+    #[serde(default)]
+    pub min_lr: f64,
+    /// Epochs of linear warm-up.
+    pub warmup_epochs: f64,
+    /// Decoupled weight decay.
+    #[serde(default = "TrainConfig::default_weight_decay")]
+    pub weight_decay: f64,
+    /// Sampling strategy of the masks.
+    #[serde(default = "TrainConfig::default_mask")]
+    pub mask: MaskKind,
+    /// Share of patches that are removed.
+    #[serde(default = "TrainConfig::default_mask_ratio")]
+    pub mask_ratio: f64,
+    /// What the decoder predicts.
+    #[serde(default)]
+    pub target: Target,
+    /// Images that the embedded generator makes when there is no folder.
+    #[serde(default = "TrainConfig::default_synthetic_images")]
+    pub synthetic_images: usize,
+    /// Every random choice comes from this.
+    #[serde(default)]
+    pub seed: u64,
+    /// How training views are cut out and coloured.
+    #[serde(default, skip_serializing_if = "Augment::is_default")]
+    pub augment: Augment,
+    /// Whether mask tokens pass through the encoder, too: the variant of the paper's table 1c.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encoder_mask_tokens: bool,
+    /// Additions to the loss at the borders of patches.
+    #[serde(default, skip_serializing_if = "SeamConfig::is_off")]
+    pub seam: SeamConfig,
+}
+
+impl TrainConfig {
+    /// Images of one optimizer step: the effective batch.
+    #[must_use]
+    pub fn images_a_step(&self) -> usize {
+        self.batch_size * self.accumulate
+    }
+    fn default_accumulate() -> usize {
+        1
+    }
+    fn default_blr() -> f64 {
+        1.5e-4
+    }
+    fn default_weight_decay() -> f64 {
+        0.05
+    }
+    fn default_mask() -> MaskKind {
+        MaskKind::Random
+    }
+    fn default_mask_ratio() -> f64 {
+        0.75
+    }
+    fn default_synthetic_images() -> usize {
+        20_000
+    }
+}
+
+/// A model and a recipe that suit each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// For whom it is, one line.
+    pub description: String,
+    /// Geometry.
+    pub model: MaeConfig,
+    /// Recipe.
+    pub train: TrainConfig,
+}
+
+/// The presets of `models/`, compiled in: name and text.
+pub const PRESETS: [(&str, &str); 8] = [
+    ("pico-32", include_str!("../../../models/pico-32.toml")),
+    ("tiny-32", include_str!("../../../models/tiny-32.toml")),
+    ("tiny-96", include_str!("../../../models/tiny-96.toml")),
+    ("tiny-224", include_str!("../../../models/tiny-224.toml")),
+    ("small-224", include_str!("../../../models/small-224.toml")),
+    ("base-224", include_str!("../../../models/base-224.toml")),
+    ("large-224", include_str!("../../../models/large-224.toml")),
+    ("huge-224", include_str!("../../../models/huge-224.toml")),
+];
+
+/// Why a preset cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PresetError {
+    /// No preset has this name.
+    #[error("there is no preset `{0}`; there are {names}", names = PRESETS.map(|(name, _)| name).join(", "))]
+    Unknown(String),
+    /// The text is not a preset.
+    #[error("{origin} is not a usable preset: {reason}")]
+    Invalid {
+        /// File or preset name.
+        origin: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Preset {
+    /// A preset of `models/` by name.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn named(name: &str) -> Result<Self, PresetError> {
+        let text = PRESETS.iter().find(|(preset, _)| *preset == name).map(|(_, text)| text);
+        Self::parse(text.ok_or_else(|| PresetError::Unknown(name.into()))?, name)
+    }
+
+    /// A preset from the text of a TOML file; `origin` is named in errors.
+    ///
+    /// # Errors
+    /// If the text is no preset, or describes an impossible model.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, PresetError> {
+        let invalid = |reason: String| PresetError::Invalid { origin: origin.into(), reason };
+        let preset: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            invalid(format!("line {line}: {}", error.message()))
+        })?;
+        preset.model.validate().map_err(|error| invalid(error.to_string()))?;
+        Ok(preset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_usable_and_has_the_published_size() {
+        for (name, _) in PRESETS {
+            let preset = Preset::named(name).expect(name);
+            assert!(!preset.description.is_empty());
+        }
+        // Table 8 and appendix A.2 of the paper: the widths of ViT-B, -L and -H, and its decoder.
+        for (name, dim, depth, heads, patch) in
+            [("base-224", 768, 12, 12, 16), ("large-224", 1024, 24, 16, 16), ("huge-224", 1280, 32, 16, 14)]
+        {
+            let model = Preset::named(name).expect(name).model;
+            assert_eq!((model.dim, model.depth, model.heads, model.patch_size), (dim, depth, heads, patch));
+            assert_eq!((model.decoder_dim, model.decoder_depth, model.decoder_heads), (512, 8, 16));
+        }
+        assert!(matches!(Preset::named("nano"), Err(PresetError::Unknown(_))));
+    }
+}

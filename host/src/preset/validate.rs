@@ -1,0 +1,119 @@
+//! Which recipes are possible.
+
+use super::TrainConfig;
+use common::mask::len_keep;
+
+/// Why a recipe is impossible. Fields have their names in `run.toml`; the command line tells its own instead.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RecipeError {
+    /// The share of removed patches.
+    #[error("mask_ratio {0} is not between 0 and 1")]
+    MaskRatio(f64),
+    /// No patch would be visible.
+    #[error("mask_ratio {ratio} keeps none of {patches} patches: use a smaller one")]
+    NothingKept {
+        /// The share.
+        ratio: f64,
+        /// Patches of an image.
+        patches: usize,
+    },
+    /// No patch would be predicted.
+    #[error("mask_ratio {ratio} removes none of {patches} patches: use a larger one")]
+    NothingRemoved {
+        /// The share.
+        ratio: f64,
+        /// Patches of an image.
+        patches: usize,
+    },
+    /// One of these is 0.
+    #[error("epochs, batch_size and accumulate must be at least 1")]
+    Zero,
+    /// The effective batch has no number.
+    #[error("batch_size times accumulate is too large a number")]
+    TooLarge,
+    /// The base learning rate.
+    #[error("blr must be a positive number")]
+    Rate,
+    /// The additions at the borders of patches.
+    #[error("seam.weight and seam.gradient must be 0 or more")]
+    Seam,
+    /// The warm-up.
+    #[error("warmup_epochs must be 0 or more")]
+    WarmUp,
+    /// One optimizer step takes more images than there are.
+    #[error("{images} images are fewer than the {parts} batches of {batch} of one optimizer step")]
+    FewImages {
+        /// Images that are there.
+        images: usize,
+        /// Images a batch.
+        batch: usize,
+        /// Batches a step.
+        parts: usize,
+    },
+}
+
+/// Refuses ratios that keep or remove none of `patches`.
+///
+/// # Errors
+/// The first three of [`RecipeError`].
+pub fn mask_ratio(ratio: f64, patches: usize) -> Result<(), RecipeError> {
+    if !(ratio > 0.0 && ratio < 1.0) {
+        return Err(RecipeError::MaskRatio(ratio));
+    }
+    match len_keep(patches, ratio) {
+        0 => Err(RecipeError::NothingKept { ratio, patches }),
+        kept if kept == patches => Err(RecipeError::NothingRemoved { ratio, patches }),
+        _ => Ok(()),
+    }
+}
+
+impl TrainConfig {
+    /// Refuses what is impossible for images of `patches` patches.
+    ///
+    /// # Errors
+    /// Names the first number that is.
+    pub fn validate(&self, patches: usize) -> Result<(), RecipeError> {
+        mask_ratio(self.mask_ratio, patches)?;
+        let not_negative = |value: f64| value.is_finite() && value >= 0.0;
+        if self.epochs == 0 || self.batch_size == 0 || self.accumulate == 0 {
+            return Err(RecipeError::Zero);
+        }
+        if self.batch_size.checked_mul(self.accumulate).is_none() {
+            return Err(RecipeError::TooLarge);
+        }
+        if !(self.blr.is_finite() && self.blr > 0.0) {
+            return Err(RecipeError::Rate);
+        }
+        if ![self.seam.weight, self.seam.gradient].into_iter().all(not_negative) {
+            return Err(RecipeError::Seam);
+        }
+        if !not_negative(self.warmup_epochs) {
+            return Err(RecipeError::WarmUp);
+        }
+        Ok(())
+    }
+
+    /// Refuses fewer `images` than one optimizer step takes.
+    ///
+    /// # Errors
+    /// [`RecipeError::FewImages`].
+    pub fn validate_images(&self, images: usize) -> Result<(), RecipeError> {
+        if images >= self.images_a_step() {
+            return Ok(());
+        }
+        Err(RecipeError::FewImages { images, batch: self.batch_size, parts: self.accumulate })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_that_keep_or_remove_nothing_are_refused() {
+        for ratio in [0.0, 1.0, -0.5, 1.5, f64::NAN, 1e-18, 0.999] {
+            assert!(mask_ratio(ratio, 64).is_err(), "{ratio}");
+        }
+        assert!(mask_ratio(0.75, 64).is_ok());
+    }
+}

@@ -1,0 +1,157 @@
+//! `steps.csv`: loss and learning rate along a training, finer than the epochs of `metrics.csv`.
+
+use crate::files;
+use anyhow::Context as _;
+use std::{
+    fs,
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+};
+
+const FILE: &str = "steps.csv";
+const HEADER: &str = "step,epoch,loss,lr,images_per_second,seconds";
+
+/// A line of `steps.csv`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// Optimizer steps done.
+    pub step: usize,
+    /// Epochs done, with their fraction.
+    pub epoch: f64,
+    /// Mean loss since the line before.
+    pub loss: f64,
+    /// Learning rate of the next step.
+    pub lr: f64,
+    /// Images a second of late.
+    pub images_per_second: f64,
+    /// Time trained, interruptions left out, seconds.
+    pub seconds: f64,
+}
+
+impl Point {
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split(',');
+        let step = fields.next()?.parse().ok()?;
+        let mut number = || fields.next()?.parse().ok().filter(|value: &f64| value.is_finite());
+        let (epoch, loss, lr) = (number()?, number()?, number()?);
+        Some(Self { step, epoch, loss, lr, images_per_second: number()?, seconds: number()? })
+    }
+
+    fn line(&self) -> String {
+        let Self { step, epoch, loss, lr, images_per_second, seconds } = self;
+        format!("{step},{epoch:.4},{loss:.6},{lr:.6e},{images_per_second:.1},{seconds:.1}\n")
+    }
+}
+
+/// The points of the run in the folder `run`; none if it has no `steps.csv`. Damaged lines are left out.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn read(run: &Path) -> anyhow::Result<Vec<Point>> {
+    Ok(read_text(&run.join(FILE))?.lines().filter_map(Point::parse).collect())
+}
+
+/// A line of `metrics.csv`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Epoch {
+    /// Whole epochs done.
+    pub epoch: usize,
+    /// Optimizer steps done.
+    pub step: usize,
+    /// Mean loss of the epoch.
+    pub loss: f64,
+    /// Learning rate at its end.
+    pub lr: f64,
+    /// Images a second over the epoch.
+    pub images_per_second: f64,
+}
+
+/// The lines of `metrics.csv` in the folder `run`; none if there is none. Damaged lines are left out.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn read_epochs(run: &Path) -> anyhow::Result<Vec<Epoch>> {
+    let parse = |line: &str| -> Option<Epoch> {
+        let mut fields = line.split(',');
+        let (epoch, step) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let mut number = || fields.next()?.parse().ok().filter(|value: &f64| value.is_finite());
+        Some(Epoch { epoch, step, loss: number()?, lr: number()?, images_per_second: number()? })
+    };
+    Ok(read_text(&run.join("metrics.csv"))?.lines().filter_map(parse).collect())
+}
+
+fn read_text(path: &Path) -> anyhow::Result<String> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// `steps.csv` of a training under way.
+#[derive(Debug)]
+pub struct StepsFile {
+    path: PathBuf,
+}
+
+impl StepsFile {
+    /// Opens the file of the run in the folder `run` and drops what it says about steps after `step`, which are done
+    /// again. Returns with it the seconds trained up to there.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn start(run: &Path, step: usize) -> anyhow::Result<(Self, f64)> {
+        let path = run.join(FILE);
+        let points: Vec<Point> = read(run)?.into_iter().filter(|point| point.step <= step).collect();
+        let lines: String = points.iter().map(Point::line).collect();
+        let written = files::write_file(&path, format!("{HEADER}\n{lines}").as_bytes());
+        written.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok((Self { path }, points.last().map_or(0.0, |point| point.seconds)))
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn push(&self, point: &Point) -> anyhow::Result<()> {
+        let file = fs::File::options().append(true).create(true).open(&self.path);
+        let written = file.and_then(|mut file| file.write_all(point.line().as_bytes()));
+        written.with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn point(step: usize) -> Point {
+        Point { step, epoch: step as f64 / 8.0, loss: 0.5, lr: 1e-3, images_per_second: 100.0, seconds: step as f64 }
+    }
+
+    #[test]
+    fn a_resumed_run_forgets_what_it_does_again_and_a_torn_line() -> anyhow::Result<()> {
+        let root = tempfile::tempdir()?;
+        let (file, seconds) = StepsFile::start(root.path(), 0)?;
+        assert_eq!(seconds, 0.0);
+        for step in [2, 4, 6] {
+            file.push(&point(step))?;
+        }
+        fs::write(&file.path, fs::read_to_string(&file.path)? + "8,1.0")?;
+        let (_, seconds) = StepsFile::start(root.path(), 4)?;
+        assert_eq!(seconds, 4.0);
+        assert_eq!(read(root.path())?, [point(2), point(4)]);
+        assert!(fs::read_to_string(root.path().join(FILE))?.starts_with(HEADER));
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let root = tempfile::tempdir()?;
+            fs::write(root.path().join(FILE), &bytes)?;
+            fs::write(root.path().join("metrics.csv"), &bytes)?;
+            prop_assert!(read(root.path()).is_ok() && read_epochs(root.path()).is_ok());
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Named tensors in safetensors files.
+
+use super::number::Kind;
+use super::{NamedTensor, Tensors};
+use crate::files;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Why a file of tensors cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorFileError {
+    /// The file system refused.
+    #[error("cannot access {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Not a safetensors file, or a truncated one.
+    #[error("{path} is not a whole safetensors file: {source}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: safetensors::SafeTensorError,
+    },
+    /// A tensor of numbers that are not read.
+    #[error("{path}: the tensor `{name}` has type {dtype:?}; f32, f64, f16, bf16 and i64 are read")]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its type.
+        dtype: Dtype,
+    },
+}
+
+/// Free text beside the tensors.
+pub type Metadata = HashMap<String, String>;
+
+/// Reads all tensors; f64, f16, bf16 and i64 become f32.
+///
+/// # Errors
+/// If the file cannot be read, is truncated or foreign, or holds other types.
+pub fn read(path: &Path) -> Result<(Tensors, Metadata), TensorFileError> {
+    let io_error = |source| TensorFileError::Io { path: path.into(), source };
+    let format = |source| TensorFileError::Format { path: path.into(), source };
+    let bytes = fs::read(path).map_err(io_error)?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
+    let metadata = header.metadata().clone().unwrap_or_default();
+    let file = SafeTensors::deserialize(&bytes).map_err(format)?;
+    let mut tensors = Tensors::new();
+    for (name, view) in file.tensors() {
+        let data = match view.dtype() {
+            Dtype::F32 => Kind::F32.to_f32(view.data()),
+            Dtype::F64 => Kind::F64.to_f32(view.data()),
+            Dtype::F16 => Kind::F16.to_f32(view.data()),
+            Dtype::BF16 => Kind::Bf16.to_f32(view.data()),
+            Dtype::I64 => Kind::I64.to_f32(view.data()),
+            dtype => return Err(TensorFileError::Dtype { path: path.into(), name, dtype }),
+        };
+        tensors.insert(name, NamedTensor { shape: view.shape().to_vec(), data });
+    }
+    Ok((tensors, metadata))
+}
+
+/// Writes all tensors as f32, atomically.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write(path: &Path, tensors: &Tensors, metadata: Metadata) -> Result<(), TensorFileError> {
+    let bytes: Vec<(&String, Vec<u8>, &NamedTensor)> = tensors
+        .iter()
+        .map(|(name, tensor)| (name, tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect(), tensor))
+        .collect();
+    let format = |source| TensorFileError::Format { path: path.into(), source };
+    let views = bytes
+        .iter()
+        .map(|(name, bytes, tensor)| Ok((name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(format)?;
+    // Of an empty map and no tensors safetensors 0.8 makes a header that it cannot read.
+    let metadata = Some(metadata).filter(|metadata| !metadata.is_empty());
+    let file = safetensors::serialize(views, metadata).map_err(format)?;
+    files::write_file(path, &file).map_err(|source| TensorFileError::Io { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_tensors_are_written_and_read_too() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("empty.safetensors");
+        write(&path, &Tensors::new(), Metadata::new()).expect("written");
+        assert_eq!(read(&path).expect("read"), (Tensors::new(), Metadata::new()));
+    }
+}

@@ -1,0 +1,271 @@
+//! The task of pre-training: masks, an objective, a step of the optimizer.
+
+use super::{
+    engine::{Engine, Task},
+    optimizer::{AdamWHyper, Optimizer},
+    progress::Moment,
+    schedule::Schedule,
+};
+use crate::{
+    data::{
+        dataset::Dataset,
+        loader::{Batch, Loader, LoaderConfig},
+    },
+    model::{MaskBatch, ops::Ops, weights},
+    objective::{Learner, Objective, target::FittedTarget},
+    preset::Preset,
+    run::{RunConfig, RunFolder, TrainState},
+    tensors::Tensors,
+};
+use anyhow::{Context as _, bail};
+use burn::{
+    optim::{GradientsAccumulator, GradientsParams},
+    tensor::{Device, Tensor, TensorData},
+};
+use common::{mask, normalize::PixelStats, patch::PatchGrid};
+use std::sync::Arc;
+
+/// Why there is no model.
+const MODEL_LOST: &str = "the model was lost in a step that failed";
+
+/// The parts of a step, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Drawing the masks and uploading the patches.
+    Masks,
+    /// Encoder, patch projection included.
+    Encoder,
+    /// Decoder, prediction included.
+    Decoder,
+    /// Target and loss.
+    Loss,
+    /// All gradients.
+    Backward,
+    /// AdamW.
+    Optimizer,
+}
+
+/// A model in pre-training.
+pub struct Pretraining {
+    preset: Preset,
+    grid: PatchGrid,
+    device: Device,
+    /// There but while the optimizer has it, which updates it in place only if nothing else holds it.
+    learner: Option<Learner>,
+    optimizer: Optimizer,
+    objective: Objective,
+    images: Option<Images>,
+}
+
+/// Where the batches come from.
+struct Images {
+    dataset: Arc<Dataset>,
+    pixels: PixelStats,
+    target: Arc<FittedTarget>,
+    /// Of the epoch under way.
+    loader: Option<Loader>,
+}
+
+impl Pretraining {
+    /// A freshly initialised model without images: for [`Self::step_on`]. `ops`: of the model and of the optimizer.
+    ///
+    /// # Errors
+    /// If the model is impossible.
+    pub fn new(preset: &Preset, device: &Device, ops: (Ops, Ops)) -> anyhow::Result<Self> {
+        let (device, grid, train) = (device.clone().autodiff(), preset.model.grid()?, &preset.train);
+        let learner = Learner::new(&preset.model, train.encoder_mask_tokens, train.seed, &device)?.with_ops(ops.0);
+        let hyper = AdamWHyper { beta1: 0.9, beta2: 0.95, weight_decay: train.weight_decay as f32 };
+        Ok(Self {
+            objective: Objective::new(preset.model.norm_pix_loss, train.seam, grid),
+            optimizer: Optimizer::new(hyper).with_ops(ops.1),
+            learner: Some(learner),
+            preset: preset.clone(),
+            grid,
+            device,
+            images: None,
+        })
+    }
+
+    /// The training of a run from the start, or from its newest checkpoint with `resume`.
+    ///
+    /// # Errors
+    /// If the model is impossible, no patch would be kept or removed, there are fewer images than one optimizer step
+    /// takes, or all checkpoints are damaged.
+    pub fn open(
+        run: &RunFolder,
+        config: &RunConfig,
+        dataset: Arc<Dataset>,
+        device: &Device,
+        resume: bool,
+    ) -> anyhow::Result<Engine<Self>> {
+        let threads = (*device == Device::flex()).then(rayon::current_num_threads);
+        let (folder, train, grid) = (run.training(), &config.train, config.model.grid()?);
+        if dataset.len() < train.images_a_step() {
+            bail!("{} images are fewer than the {} of one optimizer step", dataset.len(), train.images_a_step());
+        }
+        let mut task = Self::new(&config.preset(), device, (config.precision.ops(), Ops::default()))?;
+        let mut state = TrainState::default();
+        if resume && folder.has_checkpoint()? {
+            let checkpoint = run.load()?;
+            let learner = weights::load_tensors(task.take()?, &checkpoint.model, &grid);
+            task.learner = Some(learner.map_err(|error| config.explain(error))?);
+            task.optimizer.load_tensors(&checkpoint.optimizer, &task.device)?;
+            state = checkpoint.state;
+            folder.set_aside_after(state.step)?;
+            state.warn_of_change(dataset.len(), threads);
+        } else if resume {
+            console::note!("warning: the run has no checkpoint yet: it begins anew");
+        }
+        let target = match resume && state.step > 0 {
+            true => FittedTarget::load(train.target, run.path(), &grid)?,
+            false => FittedTarget::fit(train.target, &dataset, &grid, config.pixels, train.seed)?,
+        };
+        target.save(run.path())?;
+        if resume {
+            folder.forget_metrics_after(state.epoch)?;
+        }
+        (state.images, state.threads) = (Some(dataset.len()), threads);
+        task.images = Some(Images { dataset, pixels: config.pixels, target: Arc::new(target), loader: None });
+        let plan = (Schedule::of(train), train.epochs);
+        Ok(Engine::new(task, folder.clone(), config.checkpoints, plan, state))
+    }
+
+    /// Takes up the weights of another run. Of an encoder alone the decoder stays as it is.
+    ///
+    /// # Errors
+    /// Names the first parameter that is missing or has another shape.
+    pub fn start_from(&mut self, tensors: &Tensors) -> anyhow::Result<()> {
+        let (mut learner, grid) = (self.learner()?.clone(), &self.grid);
+        if tensors.contains_key("decoder_embed.weight") {
+            learner = weights::load_tensors(learner, tensors, grid)?;
+        } else {
+            learner.mae.encoder = weights::load_tensors(learner.mae.encoder, tensors, grid)?;
+        }
+        self.learner = Some(learner);
+        Ok(())
+    }
+
+    /// What is trained, as it is now.
+    ///
+    /// # Errors
+    /// If it was lost in a step that failed.
+    pub fn learner(&self) -> anyhow::Result<&Learner> {
+        self.learner.as_ref().context(MODEL_LOST)
+    }
+
+    fn take(&mut self) -> anyhow::Result<Learner> {
+        self.learner.take().context(MODEL_LOST)
+    }
+
+    /// The masks of batch `part` of optimizer step number `step`, counted from 0.
+    #[must_use]
+    pub fn masks(&self, step: usize, part: usize) -> MaskBatch {
+        let train = &self.preset.train;
+        let kept = mask::len_keep(self.grid.patches(), train.mask_ratio);
+        let sample = ((step * train.accumulate + part) * train.batch_size) as u64;
+        MaskBatch::draw(train.mask, &self.grid, kept, train.seed, sample, train.batch_size)
+    }
+
+    /// Optimizer step number `step` on `accumulate` batches of `next`. `lap` is told the end of each part, which the
+    /// device may not have reached. Returns the mean of the batches' losses, still on the device, `[1]`.
+    ///
+    /// Every image loses as many patches, so the mean of the batches' losses, and of their gradients, is that of one
+    /// batch of all their images.
+    ///
+    /// # Errors
+    /// Those of `next` and `lap`, or if the model was lost in a step that failed.
+    pub fn step_on(
+        &mut self,
+        step: usize,
+        lr: f64,
+        next: &mut dyn FnMut() -> anyhow::Result<Batch>,
+        lap: &mut dyn FnMut(Part) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Tensor<1>> {
+        let accumulate = self.preset.train.accumulate;
+        let (mut gradients, mut mean) = (GradientsAccumulator::new(), None);
+        for part in 0..accumulate {
+            let Batch { patches, target, .. } = next()?;
+            let masks = self.masks(step, part);
+            let shape = [masks.batch(), self.grid.patches(), self.grid.patch_dim()];
+            let upload = |values| Tensor::<3>::from_data(TensorData::new(values, shape), &self.device);
+            let patches = upload(patches);
+            let target = target.map_or_else(|| patches.clone(), upload);
+            lap(Part::Masks)?;
+            let learner = self.learner()?;
+            let latent = learner.encode(patches, &masks);
+            lap(Part::Encoder)?;
+            let pred = learner.predict_removed(latent, &masks);
+            lap(Part::Decoder)?;
+            let loss = self.objective.loss(pred, target, &masks).div_scalar(accumulate as f64);
+            lap(Part::Loss)?;
+            gradients.accumulate(learner, GradientsParams::from_grads(loss.backward(), learner));
+            lap(Part::Backward)?;
+            let loss = loss.inner();
+            mean = Some(match mean {
+                Some(mean) => mean + loss,
+                None => loss,
+            });
+        }
+        let learner = self.take()?;
+        self.learner = Some(self.optimizer.step_by(learner, gradients.grads(), lr));
+        lap(Part::Optimizer)?;
+        mean.context("an optimizer step needs a batch")
+    }
+}
+
+impl Images {
+    /// The batches of the epoch that `at` is in, from its iteration on.
+    fn loader(&self, preset: &Preset, grid: PatchGrid, at: &TrainState) -> anyhow::Result<Loader> {
+        let (train, target) = (&preset.train, self.target.clone());
+        let config = LoaderConfig {
+            seed: train.seed,
+            batch_size: train.batch_size,
+            augment: train.augment,
+            ..LoaderConfig::default()
+        };
+        let target = move |patches: &[f32]| target.apply(patches, &grid);
+        let from = (at.epoch, at.iteration * train.accumulate);
+        Loader::start_towards(target, self.dataset.clone(), grid, self.pixels, config, from)
+    }
+}
+
+impl Task for Pretraining {
+    fn steps_an_epoch(&self) -> usize {
+        self.images.as_ref().map_or(0, |images| images.dataset.len() / self.images_a_step())
+    }
+
+    fn images_a_step(&self) -> usize {
+        self.preset.train.images_a_step()
+    }
+
+    fn begin_epoch(&mut self, at: &TrainState) -> anyhow::Result<()> {
+        if let Some(images) = &mut self.images {
+            images.loader = Some(images.loader(&self.preset, self.grid, at)?);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, at: &TrainState, lr: f64) -> anyhow::Result<Tensor<1>> {
+        let loader = self.images.as_mut().and_then(|images| images.loader.take());
+        let mut loader = loader.context("the epoch has not begun")?;
+        let loss = self.step_on(at.step, lr, &mut || loader.next_batch(), &mut |_| Ok(()));
+        if let Some(images) = &mut self.images {
+            images.loader = Some(loader);
+        }
+        loss
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let loader = self.images.as_ref().and_then(|images| images.loader.as_ref());
+        loader.map(Loader::warnings).unwrap_or_default()
+    }
+
+    fn end_epoch(&mut self, at: &TrainState, moment: &Moment, _: &dyn Fn(&str)) -> anyhow::Result<String> {
+        let (Moment { epoch, loss, lr, images_per_second, .. }, step) = (moment, at.step);
+        Ok(format!("{epoch},{step},{loss:.6},{lr:.6e},{images_per_second:.1}"))
+    }
+
+    fn tensors(&self) -> anyhow::Result<(Tensors, Tensors)> {
+        Ok((weights::to_tensors(self.learner()?, &self.grid)?, self.optimizer.to_tensors()?))
+    }
+}
