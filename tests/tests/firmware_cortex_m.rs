@@ -7,7 +7,6 @@ use common::{
     wire::{LogLevel, MAX_FRAME, Message},
 };
 use edge::{
-    image_source,
     native::{Encoder, Kernels, Model, Patches},
     select::{Select, choose},
 };
