@@ -26,5 +26,6 @@ pub mod preset;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod stream;
 pub mod tensors;
 pub mod train;

@@ -9,6 +9,7 @@ use super::{
     rand_augment::rand_augment,
     random::{below, chance},
 };
+use crate::stream::Stream;
 use anyhow::{Context as _, bail};
 use common::{mask::generator, normalize::PixelStats, patch::PatchGrid};
 use imaging::{Crop, Pixels, resize};
@@ -20,8 +21,6 @@ use std::sync::{Arc, mpsc::Receiver};
 const SCALE: (f64, f64) = (0.08, 1.0);
 /// Batches prepared ahead.
 const PREFETCH: usize = 3;
-/// Streams of random numbers: order, augmentation, mixing.
-const SEEDS: [u64; 3] = [0x0f17_0bde, 0x0f17_a063, 0x0f17_313a];
 
 /// How a training view is cut out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -141,7 +140,7 @@ impl LabelledLoader {
         if set.len() < config.batch_size || config.batch_size == 0 {
             bail!("{} images are fewer than one batch of {}", set.len(), config.batch_size);
         }
-        let mut order = shuffled(set.len(), config.seed ^ SEEDS[0], epoch);
+        let mut order = shuffled(set.len(), Stream::LabelledOrder.seed(config.seed), epoch);
         order.truncate(set.len() / config.batch_size * config.batch_size);
         let order = order.into_iter().map(|place| place as usize).collect();
         Self::start(set, config, Some((augmentation, epoch)), order, iteration)
@@ -214,7 +213,7 @@ impl Maker {
         let mix = self.training.as_ref().and_then(|(augmentation, epoch)| {
             smoothing = augmentation.smoothing;
             let stream = epoch * (self.set.len() / self.config.batch_size) + number;
-            let rng = &mut generator(self.config.seed ^ SEEDS[2], stream as u64);
+            let rng = &mut generator(Stream::Mixing.seed(self.config.seed), stream as u64);
             augmentation.mixing.draw(grid.height(), grid.width(), rng)
         });
         if let Some(mix) = &mix {
@@ -238,7 +237,7 @@ impl Maker {
         let (count, (height, width)) = (self.set.len(), (self.config.grid.height(), self.config.grid.width()));
         for place in (place..count).chain(0..place) {
             let Some(image) = self.image(place) else { continue };
-            let rng = &mut generator(self.config.seed ^ SEEDS[1], (epoch * count + place) as u64);
+            let rng = &mut generator(Stream::LabelledView.seed(self.config.seed), (epoch * count + place) as u64);
             let channels = image.channels;
             let mut data = match augmentation.crop {
                 CropKind::Resized => {

@@ -5,6 +5,7 @@ use super::{
     dataset::Dataset,
     prefetch::{Broken, prepare, shuffled},
 };
+use crate::stream::Stream;
 use anyhow::{Context as _, bail};
 use common::{mask::generator, normalize::PixelStats, patch::PatchGrid};
 use std::sync::{Arc, mpsc::Receiver};
@@ -119,7 +120,7 @@ struct Maker {
 impl Maker {
     /// The order of the images in this epoch.
     fn order(&self) -> Vec<u32> {
-        shuffled(self.dataset.len(), self.config.seed ^ 0x0bde_5bde, self.epoch)
+        shuffled(self.dataset.len(), Stream::Order.seed(self.config.seed), self.epoch)
     }
 
     fn batch(&self, ids: &[u32]) -> anyhow::Result<Batch> {
@@ -142,7 +143,7 @@ impl Maker {
             match self.dataset.image(index) {
                 Ok(image) => {
                     let stream = (self.epoch * count + index) as u64;
-                    let rng = &mut generator(self.config.seed ^ 0xa06e_0e47, stream);
+                    let rng = &mut generator(Stream::View.seed(self.config.seed), stream);
                     return Ok((index, self.config.augment.view(&image, height, width, rng)?));
                 }
                 Err(error) => self.broken.add(&error),

@@ -5,6 +5,7 @@
 //! one large leaf whose pattern is the image's class. Image `i` is a function of `(seed, i)` alone.
 
 use super::texture::{Color, PATTERNS, Pattern, Texture, color};
+use crate::stream::Stream;
 use common::mask::{generator, uniform};
 use imaging::Pixels;
 use rand_chacha::ChaCha8Rng;
@@ -62,7 +63,7 @@ impl Leaf {
 /// Image `index` of the generator: RGB, `size x size`; its class is `index % 10`.
 #[must_use]
 pub fn image(seed: u64, index: usize, height: usize, width: usize) -> Pixels {
-    let rng = &mut generator(seed ^ 0x5eed_1eaf, index as u64);
+    let rng = &mut generator(Stream::Synthetic.seed(seed), index as u64);
     let (pattern, _) = PATTERNS[index % PATTERNS.len()];
     let between = |low: f32, high: f32, rng: &mut ChaCha8Rng| low + (high - low) * uniform(rng);
     let front = {

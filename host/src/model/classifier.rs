@@ -6,6 +6,7 @@ use super::{
     layers::{Block, BranchFactors, LayerNorm, Linear},
     ops::Ops,
 };
+use crate::stream::Stream;
 use burn::{
     module::Module,
     tensor::{Device, Int, Tensor},
@@ -183,7 +184,7 @@ impl Trained {
 /// 0 in the first block to `rate` in the last, and else scaled up so that its mean stays.
 #[must_use]
 pub fn drop_path(depth: usize, batch: usize, rate: f64, seed: u64, step: u64) -> Vec<Option<BranchFactors>> {
-    let rng = &mut mask::generator(seed ^ 0xd20b_0a75, step);
+    let rng = &mut mask::generator(Stream::DropPath.seed(seed), step);
     let last = depth.saturating_sub(1).max(1) as f64;
     let block = |index: usize| {
         let dropped = rate * index as f64 / last;

@@ -5,6 +5,7 @@
 //! A target is the pixels minus a rest, so a picture can be drawn from a prediction and the original's rest.
 
 use super::components::main_components;
+use crate::stream::Stream;
 use crate::{
     data::dataset::Dataset,
     tensors::{NamedTensor, Tensors, safetensors},
@@ -266,7 +267,7 @@ fn blur(image: &[f32], out: &mut [f32], (height, width, channels): (usize, usize
 
 /// Patches of some of the images, `[N, P]`, normalised.
 fn sample_patches(dataset: &Dataset, grid: &PatchGrid, pixels: PixelStats, seed: u64) -> anyhow::Result<Vec<f32>> {
-    let rng = &mut generator(seed ^ 0x7a46_e700, 0);
+    let rng = &mut generator(Stream::TargetSample.seed(seed), 0);
     let mut below = |count: usize| (uniform(rng) * count as f32) as usize % count.max(1);
     let (mut image, mut patch, mut sample) = (vec![0.0; grid.image_len()], vec![0.0; grid.patch_dim()], Vec::new());
     for _ in 0..FIT_IMAGES {

@@ -1,6 +1,7 @@
 //! The probe by gradient descent: BatchNorm without scale and shift, softmax cross-entropy, LARS or AdamW.
 
 use super::{LinearHead, Method, Recipe, TrainingSet};
+use crate::stream::Stream;
 use crate::{
     evaluate::lars::{Lars, LarsConfig},
     train::schedule::Schedule,
@@ -36,7 +37,7 @@ pub(super) fn train(set: &TrainingSet, recipe: &Recipe, mut tick: impl FnMut(usi
         epochs: recipe.epochs as f64,
     };
     for epoch in 0..recipe.epochs {
-        let mut rng = generator(recipe.seed ^ 0x11ea_12ed, epoch as u64);
+        let mut rng = generator(Stream::LinearProbe.seed(recipe.seed), epoch as u64);
         let order = shuffled(images, &mut rng);
         for (iteration, ids) in order.chunks_exact(batch).enumerate() {
             let lr = schedule.at(epoch as f64 + iteration as f64 / iterations as f64) as f32;
@@ -63,7 +64,7 @@ pub(super) fn shuffled(count: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
 
 /// N(0, [`INIT`]^2), `[K, D]`.
 fn normal(classes: usize, dim: usize, seed: u64) -> Array2<f32> {
-    let mut rng = generator(seed ^ 0x11ea_12ed, u64::MAX);
+    let mut rng = generator(Stream::LinearProbe.seed(seed), u64::MAX);
     Array2::from_shape_simple_fn((classes, dim), || {
         // Box and Muller; 1 - u is never 0.
         let (radius, angle) = (1.0 - uniform(&mut rng), uniform(&mut rng) * std::f32::consts::TAU);

@@ -2,6 +2,7 @@
 
 use super::{LinearHead, TrainingSet, descent::shuffled};
 use crate::model::classifier::accuracy;
+use crate::stream::Stream;
 use common::mask::generator;
 use ndarray::{Array1, Array2, Axis};
 
@@ -17,7 +18,7 @@ const CHUNK: usize = 4096;
 pub(super) fn train(set: &TrainingSet, seed: u64) -> LinearHead {
     let (mean, std) = statistics(&set.rows);
     let images = set.images();
-    let order = shuffled(images, &mut generator(seed ^ 0x0b1d_6e00, 0));
+    let order = shuffled(images, &mut generator(Stream::RidgeSplit.seed(seed), 0));
     let (held, kept) = order.split_at((images / 10).max(1));
     let some = Moments::of(set, kept, (&mean, &std));
     let held_rows: Vec<usize> = held.iter().map(|id| *id as usize).collect();

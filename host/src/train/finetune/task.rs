@@ -1,6 +1,7 @@
 //! The task of fine-tuning: a classifier on labelled images, tested after every epoch.
 
 use super::groups::finetuning_groups;
+use crate::stream::Stream;
 use crate::{
     data::labelled::{Labelled, LabelledBatch, LabelledConfig, LabelledLoader},
     model::{
@@ -33,9 +34,6 @@ use common::{
     position::sincos_2d_table,
 };
 use edge::select::{Select, choose};
-
-/// Stream of the training's random patches.
-const PATCHES: u64 = 0x0f17_9a7c;
 
 /// What a classifier says about test images.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -230,7 +228,7 @@ impl Task for Finetuning {
         let kept: Vec<u32> = if recipe.keep < 1.0 {
             let len_keep = mask::len_visible(length, recipe.keep);
             let draw = |image| {
-                let rng = &mut mask::generator(recipe.seed ^ PATCHES, first + image);
+                let rng = &mut mask::generator(Stream::LabelledPatches.seed(recipe.seed), first + image);
                 Mask::draw(MaskKind::Random, &self.grid, len_keep, rng).ids_keep
             };
             (0..count as u64).flat_map(draw).collect()
