@@ -1,6 +1,7 @@
 //! Initial weights (MAE appendix A.1 and the reference): drawn on the host, so that they are the same everywhere.
 
 use super::{
+    MaeConfig,
     layers::{Attention, Block, LayerNorm, Linear, Mlp},
     ops::Ops,
 };
@@ -8,7 +9,7 @@ use burn::{
     module::Param,
     tensor::{Device, Tensor, TensorData},
 };
-use common::mask;
+use common::{mask, model::PositionKind, patch::PatchGrid, position::sincos_2d_table};
 use rand_chacha::ChaCha8Rng;
 
 /// Draws initial weights from a seeded, portable generator.
@@ -85,4 +86,20 @@ impl Init {
 
 fn zeros(dim: usize, device: &Device) -> Param<Tensor<1>> {
     Param::from_tensor(Tensor::zeros([dim], device))
+}
+
+/// The stored table, `[1, 1 + L, dim]`, if the model has one; until it is loaded it is the fixed one.
+pub(super) fn stored_table(
+    config: &MaeConfig,
+    grid: &PatchGrid,
+    dim: usize,
+    device: &Device,
+) -> Option<Param<Tensor<3>>> {
+    let table = || constant(sincos_2d_table(grid, dim, true), [1, 1 + grid.patches(), dim], device);
+    (config.position == PositionKind::Stored).then(|| Param::from_tensor(table()).set_require_grad(false))
+}
+
+/// A tensor that is no parameter.
+pub(super) fn constant<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape), device)
 }

@@ -192,3 +192,11 @@ fn times_factors(x: Tensor<2>, factors: &[f32]) -> Tensor<2> {
     let factors = Tensor::<3>::from_data(TensorData::new(factors.to_vec(), [batch, 1, 1]), &x.device());
     (x.reshape([batch, rows / batch, dim]) * factors).reshape([rows, dim])
 }
+
+/// Puts the class token in front of each image's tokens: `[B * V, D]` to `[B * (1 + V), D]`.
+pub fn prepend_cls(x: Tensor<2>, cls_token: Tensor<3>, batch: usize) -> Tensor<2> {
+    let [rows, dim] = x.dims();
+    let visible = rows / batch;
+    let cls = cls_token.expand([batch, 1, dim]);
+    Tensor::cat(vec![cls, x.reshape([batch, visible, dim])], 1).reshape([batch * (1 + visible), dim])
+}

@@ -3,17 +3,16 @@
 //! `B` images, `L` patches each, `V` of them visible, `P` values a patch, `D` and `E` the widths of encoder and
 //! decoder. Tokens travel flat, `[B * N, D]`, because one large matrix product beats `B` small ones.
 
-use super::{MaeConfig, MaskBatch, init::Init, layers::*, ops::Ops};
+use super::{
+    MaeConfig, MaskBatch,
+    init::{self, Init},
+    layers::*,
+};
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Int, Tensor, TensorData},
+    tensor::{Device, Int, Tensor},
 };
-use common::{
-    model::PositionKind,
-    normalize::NORM_PIX_EPS,
-    patch::{PatchError, PatchGrid},
-    position::sincos_2d_table,
-};
+use common::{normalize::NORM_PIX_EPS, patch::PatchError, position::sincos_2d_table};
 
 /// The encoder: a ViT that sees only the visible patches.
 #[derive(Module, Debug)]
@@ -82,12 +81,12 @@ impl Encoder {
         let grid = config.grid()?;
         let (dim, table) = (config.dim, sincos_2d_table(&grid, config.dim, false));
         Ok(Self {
-            pos_embed: stored_table(config, &grid, dim, device),
+            pos_embed: init::stored_table(config, &grid, dim, device),
             patch_embed: PatchEmbed { proj: init.patch_projection(grid.patch_dim(), dim, device) },
             cls_token: init.token(dim, device),
             blocks: init.blocks(config.depth, dim, config.heads, config.mlp_ratio, device),
             norm: LayerNorm::new(dim, device),
-            sincos: constant(table, [grid.patches(), dim], device),
+            sincos: init::constant(table, [grid.patches(), dim], device),
         })
     }
 
@@ -144,20 +143,10 @@ impl Mae {
             decoder_blocks: init.blocks(config.decoder_depth, dim, config.decoder_heads, config.mlp_ratio, device),
             decoder_norm: LayerNorm::new(dim, device),
             decoder_pred: init.linear(dim, grid.patch_dim(), device),
-            decoder_pos_embed: stored_table(config, &grid, dim, device),
-            decoder_sincos: constant(table, [1 + grid.patches(), dim], device),
+            decoder_pos_embed: init::stored_table(config, &grid, dim, device),
+            decoder_sincos: init::constant(table, [1 + grid.patches(), dim], device),
             norm_pix_loss: config.norm_pix_loss,
         })
-    }
-
-    /// The same model with other operations.
-    #[must_use]
-    pub fn with_ops(mut self, ops: Ops) -> Self {
-        let blocks = self.encoder.blocks.iter_mut().chain(&mut self.decoder_blocks);
-        blocks.for_each(|block| block.set_ops(ops));
-        (self.encoder.norm.ops, self.decoder_norm.ops) = (ops, ops);
-        (self.encoder.patch_embed.proj.ops, self.decoder_embed.ops, self.decoder_pred.ops) = (ops, ops, ops);
-        self
     }
 
     /// One pass over a batch. `patches`: normalised pixels, `[B, L, P]`.
@@ -234,22 +223,4 @@ pub fn normalize_patches(patches: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
     let (var, mean) = patches.clone().var_mean(2);
     let deviation = (var + NORM_PIX_EPS).sqrt();
     ((patches - mean) / deviation.clone(), deviation)
-}
-
-/// Puts the class token in front of each image's tokens: `[B * V, D]` to `[B * (1 + V), D]`.
-pub fn prepend_cls(x: Tensor<2>, cls_token: Tensor<3>, batch: usize) -> Tensor<2> {
-    let [rows, dim] = x.dims();
-    let visible = rows / batch;
-    let cls = cls_token.expand([batch, 1, dim]);
-    Tensor::cat(vec![cls, x.reshape([batch, visible, dim])], 1).reshape([batch * (1 + visible), dim])
-}
-
-/// The stored table, `[1, 1 + L, dim]`, if the model has one; until it is loaded it is the fixed one.
-fn stored_table(config: &MaeConfig, grid: &PatchGrid, dim: usize, device: &Device) -> Option<Param<Tensor<3>>> {
-    let table = || constant(sincos_2d_table(grid, dim, true), [1, 1 + grid.patches(), dim], device);
-    (config.position == PositionKind::Stored).then(|| Param::from_tensor(table()).set_require_grad(false))
-}
-
-fn constant<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values, shape), device)
 }

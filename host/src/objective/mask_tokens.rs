@@ -2,12 +2,7 @@
 //! worse and slower variant of the paper's table 1c: mask tokens pass through the encoder, too, instead of joining in
 //! the decoder. The encoder that is kept has the same parameters.
 
-use crate::model::{
-    Mae, MaeConfig, MaskBatch,
-    init::Init,
-    mae::{prepend_cls, random_masking},
-    ops::Ops,
-};
+use crate::model::{Mae, MaeConfig, MaskBatch, init::Init, layers::prepend_cls, mae::random_masking, ops::Ops};
 use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor},

@@ -17,6 +17,7 @@ pub use gelu::gelu;
 pub use norm::layer_norm;
 pub use product::product;
 
+use super::Mae;
 use burn::{
     backend::{Autodiff, Flex, autodiff::ops::NodeGuard, flex::FlexTensor},
     tensor::{DType, Tensor, TensorData},
@@ -83,4 +84,16 @@ fn elements(tensor: &FlexTensor) -> &[f32] {
 /// A new tensor.
 fn fresh(values: Vec<f32>, shape: impl Into<burn::tensor::Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.into()))
+}
+
+impl Mae {
+    /// The same model with other operations.
+    #[must_use]
+    pub fn with_ops(mut self, ops: Ops) -> Self {
+        let blocks = self.encoder.blocks.iter_mut().chain(&mut self.decoder_blocks);
+        blocks.for_each(|block| block.set_ops(ops));
+        (self.encoder.norm.ops, self.decoder_norm.ops) = (ops, ops);
+        (self.encoder.patch_embed.proj.ops, self.decoder_embed.ops, self.decoder_pred.ops) = (ops, ops, ops);
+        self
+    }
 }
