@@ -1,7 +1,7 @@
 //! Multi-head self-attention of one image, from queries, keys and values to the output, with its backward pass.
 //!
-//! The probabilities are not kept for the backward pass: they are `H N N` numbers an image, more than all else that is
-//! kept, and two small products bring them back.
+//! The probabilities are not kept for the backward pass: they are `H N N` numbers an image, more than all else that
+//! is kept, and two small products bring them back.
 
 use crate::{
     math::exp,

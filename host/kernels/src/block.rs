@@ -1,15 +1,21 @@
 //! A pre-norm transformer block: `y = x + attention(norm(x))`, `z = y + mlp(norm(y))`, forward and backward.
 //!
-//! A batch is split into *lanes* of whole images, one a thread; a lane works through its images in chunks. Gradients of
-//! parameters are summed chunk by chunk in a lane and lane by lane at the end, so that a result depends on the number
-//! of lanes, but never on timing.
+//! A batch is split into *shards* of whole images, one a thread; a shard works through its images in chunks.
+//! Gradients of parameters are summed chunk by chunk in a shard and shard by shard at the end, so that a result
+//! depends on the number of shards, but never on timing.
+
+pub use crate::{
+    parameters::{PARAMETERS, Parameters},
+    plan::Plan,
+    saved::Saved,
+};
 
 use crate::{
     attention::{self, Shape},
-    gelu,
-    norm::{self, Statistics},
+    gelu, norm,
     pool::Buffer,
     product::{Init, Left, Panels, Right, product},
+    saved::{SavedPart, SavedRows, Widths, cut},
     vector,
 };
 use pulp::Arch;
@@ -36,109 +42,9 @@ pub struct Block {
     pub eps: f32,
 }
 
-/// How a block is computed.
-#[derive(Debug, Clone, Copy)]
-pub struct Plan {
-    /// Vector instructions.
-    pub arch: Arch,
-    /// Parts of the batch that are worked on side by side.
-    pub lanes: usize,
-}
-
-impl Plan {
-    /// The best instructions of this machine, one lane a thread of rayon's pool.
-    #[must_use]
-    pub fn detect() -> Self {
-        Self { arch: Arch::new(), lanes: rayon::current_num_threads().max(1) }
-    }
-}
-
-/// Number of parameters.
-pub const PARAMETERS: usize = 12;
-
-/// One value a parameter, by the names of the reference; weights are `[in, out]`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Parameters<T> {
-    /// `[D]`.
-    pub norm1_weight: T,
-    /// `[D]`.
-    pub norm1_bias: T,
-    /// `[D, 3D]`: queries, keys, values.
-    pub qkv_weight: T,
-    /// `[3D]`.
-    pub qkv_bias: T,
-    /// `[D, D]`.
-    pub proj_weight: T,
-    /// `[D]`.
-    pub proj_bias: T,
-    /// `[D]`.
-    pub norm2_weight: T,
-    /// `[D]`.
-    pub norm2_bias: T,
-    /// `[D, F]`.
-    pub fc1_weight: T,
-    /// `[F]`.
-    pub fc1_bias: T,
-    /// `[F, D]`.
-    pub fc2_weight: T,
-    /// `[D]`.
-    pub fc2_bias: T,
-}
-
-impl<T> Parameters<T> {
-    /// From an array in the order of the fields.
-    pub fn from_array(values: [T; PARAMETERS]) -> Self {
-        let [
-            norm1_weight,
-            norm1_bias,
-            qkv_weight,
-            qkv_bias,
-            proj_weight,
-            proj_bias,
-            norm2_weight,
-            norm2_bias,
-            fc1_weight,
-            fc1_bias,
-            fc2_weight,
-            fc2_bias,
-        ] = values;
-        Self {
-            norm1_weight,
-            norm1_bias,
-            qkv_weight,
-            qkv_bias,
-            proj_weight,
-            proj_bias,
-            norm2_weight,
-            norm2_bias,
-            fc1_weight,
-            fc1_bias,
-            fc2_weight,
-            fc2_bias,
-        }
-    }
-
-    /// As an array in the order of the fields.
-    pub fn into_array(self) -> [T; PARAMETERS] {
-        [
-            self.norm1_weight,
-            self.norm1_bias,
-            self.qkv_weight,
-            self.qkv_bias,
-            self.proj_weight,
-            self.proj_bias,
-            self.norm2_weight,
-            self.norm2_bias,
-            self.fc1_weight,
-            self.fc1_bias,
-            self.fc2_weight,
-            self.fc2_bias,
-        ]
-    }
-}
-
-/// Factors of the two branches of each image, for stochastic depth (Huang et al. 2016): `y = x + a attention(norm(x))`,
-/// `z = y + m mlp(norm(y))`. A dropped branch has 0, a kept one the inverse of the probability to be kept.
+/// Factors of the two branches of each image, for stochastic depth (Huang et al. 2016): `y = x + a
+/// attention(norm(x))`, `z = y + m mlp(norm(y))`. A dropped branch has 0, a kept one the inverse of the probability
+/// to be kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Branches<'a> {
     /// Of attention, `[B]`.
@@ -151,21 +57,6 @@ impl Branches<'_> {
     fn images(self, images: Range<usize>) -> Self {
         Self { attention: &self.attention[images.clone()], mlp: &self.mlp[images] }
     }
-}
-
-/// What the backward pass needs of the forward pass, beside its input.
-#[derive(Debug)]
-pub struct Saved {
-    /// Queries, keys, values, `[B N, 3D]`.
-    qkv: Buffer,
-    /// Output of attention before its projection, `[B N, D]`.
-    attended: Buffer,
-    /// After the first residual, `[B N, D]`.
-    middle: Buffer,
-    /// Before the GELU, `[B N, F]`.
-    hidden: Buffer,
-    norm1: Vec<Statistics>,
-    norm2: Vec<Statistics>,
 }
 
 /// Gradients of a block.
@@ -207,6 +98,10 @@ impl Block {
         self.batch * self.tokens
     }
 
+    fn widths(&self) -> Widths {
+        Widths { dim: self.dim, hidden: self.hidden }
+    }
+
     fn shape(&self) -> Shape {
         Shape { tokens: self.tokens, dim: self.dim, heads: self.heads }
     }
@@ -223,10 +118,10 @@ impl Block {
         }
     }
 
-    /// Images of each lane.
-    fn lanes(&self, plan: Plan) -> Vec<Range<usize>> {
-        let lanes = plan.lanes.clamp(1, self.batch.max(1));
-        (0..lanes).map(|lane| lane * self.batch / lanes..(lane + 1) * self.batch / lanes).collect()
+    /// Images of each shard.
+    fn shards(&self, plan: Plan) -> Vec<Range<usize>> {
+        let shards = plan.shards.clamp(1, self.batch.max(1));
+        (0..shards).map(|shard| shard * self.batch / shards..(shard + 1) * self.batch / shards).collect()
     }
 
     /// Images of a chunk.
@@ -249,26 +144,29 @@ impl Block {
         save: bool,
     ) -> (Vec<f32>, Option<Saved>) {
         self.check(x, parameters, branches);
-        let (size, lanes) = (self.tokens * self.dim, self.lanes(plan));
+        let (size, shards) = (self.tokens * self.dim, self.shards(plan));
         let weights = Forward::pack(plan.arch, self, parameters);
         let mut out = vec![0.0; x.len()];
-        let mut saved = save.then(|| Saved::take(self, self.rows()));
+        let mut saved = save.then(|| Saved::take(self.widths(), self.rows()));
         let mut whole = saved.as_mut().map(Saved::whole);
-        let part = |lane: &Range<usize>| whole.as_mut().map(|whole| whole.take(self, lane.len() * self.tokens));
-        let parts: Vec<_> = lanes.iter().map(part).collect();
-        let jobs: Vec<_> = split(&mut out, &lanes, size).into_iter().zip(parts).zip(lanes).collect();
+        let part =
+            |shard: &Range<usize>| whole.as_mut().map(|whole| whole.take(self.widths(), shard.len() * self.tokens));
+        let parts: Vec<_> = shards.iter().map(part).collect();
+        let jobs: Vec<_> = split(&mut out, &shards, size).into_iter().zip(parts).zip(shards).collect();
         jobs.into_par_iter().for_each(|((out, mut part), images)| {
             let x = &x[images.start * size..images.end * size];
             let branches = branches.map(|branches| branches.images(images.clone()));
             // Without `save`, every chunk writes over the state of the one before.
-            let mut own = part.is_none().then(|| Saved::take(self, self.chunk() * self.tokens));
+            let mut own = part.is_none().then(|| Saved::take(self.widths(), self.chunk() * self.tokens));
             let chunk = self.chunk() * size;
             for ((x, out), first) in x.chunks(chunk).zip(out.chunks_mut(chunk)).zip((0..).step_by(self.chunk())) {
                 let rows = x.len() / self.dim;
                 let branches = branches.map(|branches| branches.images(first..first + rows / self.tokens));
                 let state = match (&mut part, &mut own) {
-                    (Some(part), _) => part.take(self, rows),
-                    (None, own) => own.get_or_insert_with(|| Saved::take(self, rows)).whole().take(self, rows),
+                    (Some(part), _) => part.take(self.widths(), rows),
+                    (None, own) => {
+                        own.get_or_insert_with(|| Saved::take(self.widths(), rows)).whole().take(self.widths(), rows)
+                    }
                 };
                 self.forward_chunk(plan.arch, x, parameters, branches, &weights, state, out);
             }
@@ -320,8 +218,8 @@ impl Block {
         residual(&active, f, &weights.fc2, p.fc2_bias, middle, branches.map(|b| b.mlp), out);
     }
 
-    /// The gradients of parameters and input from `grad: [B N, D]`, that of the output. `x`, `branches` and `saved` are
-    /// the forward pass's.
+    /// The gradients of parameters and input from `grad: [B N, D]`, that of the output. `x`, `branches` and `saved`
+    /// are the forward pass's.
     ///
     /// # Panics
     /// If a slice has another length than the sizes say.
@@ -342,8 +240,8 @@ impl Block {
         );
         let weights = Backward::pack(plan.arch, self, parameters);
         let mut x_grad = vec![0.0; x.len()];
-        let lanes = self.lanes(plan);
-        let jobs: Vec<_> = lanes.iter().cloned().zip(split(&mut x_grad, &lanes, self.tokens * self.dim)).collect();
+        let shards = self.shards(plan);
+        let jobs: Vec<_> = shards.iter().cloned().zip(split(&mut x_grad, &shards, self.tokens * self.dim)).collect();
         let sums: Vec<Parameters<Vec<f32>>> = jobs
             .into_par_iter()
             .map(|(images, x_grad)| {
@@ -361,7 +259,7 @@ impl Block {
                         parameters,
                         branches.map(|branches| branches.images(chunk)),
                         &weights,
-                        saved.rows(self, rows),
+                        saved.rows(self.widths(), rows),
                         &mut sums,
                         x_grad,
                     );
@@ -497,82 +395,9 @@ impl Backward {
     }
 }
 
-/// The part of [`Saved`] that belongs to some rows, being written.
-struct SavedPart<'a> {
-    qkv: &'a mut [f32],
-    attended: &'a mut [f32],
-    middle: &'a mut [f32],
-    hidden: &'a mut [f32],
-    norm1: &'a mut [Statistics],
-    norm2: &'a mut [Statistics],
-}
-
-impl<'a> SavedPart<'a> {
-    /// Cuts the first `rows` rows off.
-    fn take(&mut self, block: &Block, rows: usize) -> SavedPart<'a> {
-        let (d, f) = (block.dim, block.hidden);
-        SavedPart {
-            qkv: cut(&mut self.qkv, rows * 3 * d),
-            attended: cut(&mut self.attended, rows * d),
-            middle: cut(&mut self.middle, rows * d),
-            hidden: cut(&mut self.hidden, rows * f),
-            norm1: cut(&mut self.norm1, rows),
-            norm2: cut(&mut self.norm2, rows),
-        }
-    }
-}
-
-/// As [`SavedPart`], being read.
-struct SavedRows<'a> {
-    qkv: &'a [f32],
-    middle: &'a [f32],
-    attended: &'a [f32],
-    hidden: &'a [f32],
-    norm1: &'a [Statistics],
-    norm2: &'a [Statistics],
-}
-
-impl Saved {
-    fn take(block: &Block, rows: usize) -> Self {
-        let (d, f) = (block.dim, block.hidden);
-        Self {
-            qkv: Buffer::take(rows * 3 * d),
-            attended: Buffer::take(rows * d),
-            middle: Buffer::take(rows * d),
-            hidden: Buffer::take(rows * f),
-            norm1: vec![[0.0; 2]; rows],
-            norm2: vec![[0.0; 2]; rows],
-        }
-    }
-
-    fn whole(&mut self) -> SavedPart<'_> {
-        let Self { qkv, attended, middle, hidden, norm1, norm2 } = self;
-        SavedPart { qkv, attended, middle, hidden, norm1, norm2 }
-    }
-
-    fn rows(&self, block: &Block, rows: Range<usize>) -> SavedRows<'_> {
-        let (d, f, Range { start, end }) = (block.dim, block.hidden, rows);
-        SavedRows {
-            qkv: &self.qkv[start * 3 * d..end * 3 * d],
-            attended: &self.attended[start * d..end * d],
-            middle: &self.middle[start * d..end * d],
-            hidden: &self.hidden[start * f..end * f],
-            norm1: &self.norm1[start..end],
-            norm2: &self.norm2[start..end],
-        }
-    }
-}
-
-/// Cuts the first `count` elements off.
-fn cut<'a, T>(data: &mut &'a mut [T], count: usize) -> &'a mut [T] {
-    let (part, rest) = std::mem::take(data).split_at_mut(count);
-    *data = rest;
-    part
-}
-
-/// Cuts `data`, `size` elements an image, into the parts of the lanes.
-fn split<'a, T>(mut data: &'a mut [T], lanes: &[Range<usize>], size: usize) -> Vec<&'a mut [T]> {
-    lanes.iter().map(|lane| cut(&mut data, lane.len() * size)).collect()
+/// Cuts `data`, `size` elements an image, into the parts of the shards.
+fn split<'a, T>(mut data: &'a mut [T], shards: &[Range<usize>], size: usize) -> Vec<&'a mut [T]> {
+    shards.iter().map(|shard| cut(&mut data, shard.len() * size)).collect()
 }
 
 /// `images` in chunks of `size`.

@@ -1,6 +1,6 @@
 //! LayerNorm over rows.
 
-use crate::{block::Plan, vector};
+use crate::{plan::Plan, vector};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -173,28 +173,28 @@ pub fn backward(
     arch.dispatch(Backward { grad, x, weight, statistics, x_grad, weight_grad, bias_grad });
 }
 
-/// [`forward`] on all lanes of `plan`. Returns the output, `[R, W]`, and the statistics, `[R]`.
+/// [`forward`] on all shards of `plan`. Returns the output, `[R, W]`, and the statistics, `[R]`.
 ///
 /// # Panics
 /// If the lengths disagree.
 #[must_use]
-pub fn forward_lanes(plan: Plan, x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> (Vec<f32>, Vec<Statistics>) {
+pub fn forward_shards(plan: Plan, x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> (Vec<f32>, Vec<Statistics>) {
     let (rows, width) = (x.len() / weight.len(), weight.len());
-    let lane = rows.div_ceil(plan.lanes.max(1)).max(1);
+    let shard = rows.div_ceil(plan.shards.max(1)).max(1);
     let (mut out, mut statistics) = (vec![0.0; x.len()], vec![[0.0; 2]; rows]);
-    let parts = x.par_chunks(lane * width).zip(out.par_chunks_mut(lane * width));
-    parts.zip(statistics.par_chunks_mut(lane)).for_each(|((x, out), statistics)| {
+    let parts = x.par_chunks(shard * width).zip(out.par_chunks_mut(shard * width));
+    parts.zip(statistics.par_chunks_mut(shard)).for_each(|((x, out), statistics)| {
         forward(plan.arch, x, weight, bias, eps, out, statistics);
     });
     (out, statistics)
 }
 
-/// [`backward`] on all lanes of `plan`. Returns the gradients of `x`, `weight` and `bias`.
+/// [`backward`] on all shards of `plan`. Returns the gradients of `x`, `weight` and `bias`.
 ///
 /// # Panics
 /// If the lengths disagree.
 #[must_use]
-pub fn backward_lanes(
+pub fn backward_shards(
     plan: Plan,
     grad: &[f32],
     x: &[f32],
@@ -202,10 +202,10 @@ pub fn backward_lanes(
     statistics: &[Statistics],
 ) -> [Vec<f32>; 3] {
     let width = weight.len();
-    let lane = statistics.len().div_ceil(plan.lanes.max(1)).max(1);
+    let shard = statistics.len().div_ceil(plan.shards.max(1)).max(1);
     let mut x_grad = vec![0.0; x.len()];
-    let inputs = grad.par_chunks(lane * width).zip(x.par_chunks(lane * width)).zip(statistics.par_chunks(lane));
-    let parts = inputs.zip(x_grad.par_chunks_mut(lane * width)).map(|(((grad, x), statistics), x_grad)| {
+    let inputs = grad.par_chunks(shard * width).zip(x.par_chunks(shard * width)).zip(statistics.par_chunks(shard));
+    let parts = inputs.zip(x_grad.par_chunks_mut(shard * width)).map(|(((grad, x), statistics), x_grad)| {
         let (mut weight_grad, mut bias_grad) = (vec![0.0; width], vec![0.0; width]);
         backward(plan.arch, grad, x, weight, statistics, x_grad, &mut weight_grad, &mut bias_grad);
         (weight_grad, bias_grad)

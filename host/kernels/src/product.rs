@@ -1,15 +1,15 @@
 //! Matrix products of a size that fits the second-level cache, on one thread.
 //!
 //! `C[M, N] = init + A[M, K] B[K, N]`. A tile of up to 8 rows by 3 vectors of `C` (4 rows where there are 16 vector
-//! registers) stays in registers over all of `K`; the columns of `B` that a tile needs, a *panel*, are read by all row
-//! tiles in turn and stay in the first-level cache. `A` is read where it lies, by rows or by columns; `B` may be packed
-//! beforehand ([`Panels`]) or read where it lies.
+//! registers) stays in registers over all of `K`; the columns of `B` that a tile needs, a *panel*, are read by all
+//! row tiles in turn and stay in the first-level cache. `A` is read where it lies, by rows or by columns; `B` may be
+//! packed beforehand ([`Panels`]) or read where it lies.
 
-use crate::pool::Buffer;
+pub use crate::panels::Panels;
+
+use crate::panels::{VECTORS, Width};
 use pulp::{Arch, Simd, WithSimd};
 
-/// Vectors side by side in a tile.
-const VECTORS: usize = 3;
 /// Most rows of a tile, with 32 registers: 24 sums, 3 vectors of B, one of A.
 const ROWS: usize = 8;
 
@@ -27,7 +27,7 @@ pub enum Left<'a> {
 pub enum Right<'a> {
     /// `B[k][n] = data[k * stride + n]`.
     Rows(&'a [f32], usize),
-    /// Packed.
+    /// Packed beforehand: faster where the matrix serves more than one tile of rows.
     Panels(&'a Panels),
 }
 
@@ -42,86 +42,6 @@ pub enum Init<'a> {
     Bias(&'a [f32]),
     /// A row vector `[N]` and a matrix `[M, N]` with the stride of `C`.
     BiasAnd(&'a [f32], &'a [f32]),
-}
-
-/// `B[K, N]` in panels: the columns of one panel of a row `k` lie side by side, then those of row `k + 1`.
-#[derive(Debug)]
-pub struct Panels {
-    data: Buffer,
-    depth: usize,
-    columns: usize,
-    width: usize,
-}
-
-struct Width;
-impl WithSimd for Width {
-    type Output = usize;
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        VECTORS * S::F32_LANES
-    }
-}
-
-impl Panels {
-    fn new(arch: Arch, depth: usize, columns: usize) -> Self {
-        let width = arch.dispatch(Width);
-        Self { data: Buffer::take(columns.div_ceil(width) * width * depth), depth, columns, width }
-    }
-
-    /// Packs `B[k][n] = data[k * stride + n]`.
-    ///
-    /// # Panics
-    /// If `data` is too short.
-    #[must_use]
-    pub fn pack(arch: Arch, data: &[f32], stride: usize, depth: usize, columns: usize) -> Self {
-        let mut panels = Self::new(arch, depth, columns);
-        let width = panels.width;
-        for (panel, first) in panels.data.chunks_exact_mut((depth * width).max(1)).zip((0..columns).step_by(width)) {
-            let filled = width.min(columns - first);
-            for (k, row) in panel.chunks_exact_mut(width).enumerate() {
-                row[..filled].copy_from_slice(&data[k * stride + first..][..filled]);
-                row[filled..].fill(0.0);
-            }
-        }
-        panels
-    }
-
-    /// Packs the transpose of a matrix stored by rows: `B[k][n] = data[n * stride + k]`.
-    ///
-    /// # Panics
-    /// If `data` is too short.
-    #[must_use]
-    pub fn pack_transposed(arch: Arch, data: &[f32], stride: usize, depth: usize, columns: usize) -> Self {
-        let mut panels = Self::new(arch, depth, columns);
-        let width = panels.width;
-        for (panel, first) in panels.data.chunks_exact_mut((depth * width).max(1)).zip((0..columns).step_by(width)) {
-            let filled = width.min(columns - first);
-            if filled < width {
-                panel.fill(0.0);
-            }
-            // Eight rows at a time, so that a line of the panel is written whole while it is near.
-            for base in (0..filled).step_by(8) {
-                let rows = base..filled.min(base + 8);
-                if rows.len() == 8 {
-                    let row = |i: usize| &data[(first + base + i) * stride..][..depth];
-                    let (a, b, c, d) = (row(0), row(1), row(2), row(3));
-                    let (e, f, g, h) = (row(4), row(5), row(6), row(7));
-                    for (k, line) in panel.chunks_exact_mut(width).enumerate() {
-                        let values = [a[k], b[k], c[k], d[k], e[k], f[k], g[k], h[k]];
-                        line[base..base + 8].copy_from_slice(&values);
-                    }
-                } else {
-                    for n in rows {
-                        let row = &data[(first + n) * stride..][..depth];
-                        for (line, value) in panel.chunks_exact_mut(width).zip(row) {
-                            line[n] = *value;
-                        }
-                    }
-                }
-            }
-        }
-        panels
-    }
 }
 
 /// `C = init + A B`. `c[m * stride + n]` for `m < rows`, `n < columns`; `depth` is `K`.
@@ -281,8 +201,9 @@ fn tile_of<S: Simd, const M: usize, const V: usize>(
     place: Place,
 ) {
     let sums = match a {
-        // SAFETY: `product` has checked that rows `place.row..place.row + M` of A and `V` vectors of every row of this
-        // panel lie inside their slices; unpacked panels end with a whole vector, packed ones are padded to their width.
+        // SAFETY: `product` has checked that rows `place.row..place.row + M` of A and `V` vectors of every row of
+        // this panel lie inside their slices; unpacked panels end with a whole vector, packed ones are padded to
+        // their width.
         Left::Rows(data, stride) => unsafe {
             let a = data.as_ptr().add(place.row * stride);
             sums::<S, M, V>(simd, depth, a, stride, 1, b.data.as_ptr().add(b_at), b.row_step)

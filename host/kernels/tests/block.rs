@@ -123,14 +123,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn outputs_equal_the_plain_block(size in sizes(), seed in 0..1000_u32, lanes in 1..5_usize, save: bool, drop: bool) {
+    fn outputs_equal_the_plain_block(size in sizes(), seed in 0..1000_u32, shards in 1..5_usize, save: bool, drop: bool) {
         // A row of one or two numbers is all rounding after its norm.
         prop_assume!(size.dim > 2);
         let (x, all) = (values(size.rows() * size.dim, seed + 77, 1.0), parameters(&size, seed));
         let factors = factors(&size, seed, drop);
         let expected = block(&size, &x, &slices(&all), factors.as_ref());
         for arch in every_arch() {
-            let (found, saved) = size.forward(Plan { arch, lanes }, &x, &slices(&all), branches(&factors), save);
+            let (found, saved) = size.forward(Plan { arch, shards }, &x, &slices(&all), branches(&factors), save);
             prop_assert_eq!(saved.is_some(), save);
             for (found, expected) in found.iter().zip(expected.iter().flatten()) {
                 prop_assert!((f64::from(*found) - expected).abs() < 1e-5 * expected.abs().max(1.0), "{arch:?} {found} {expected}");
@@ -145,15 +145,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn gradients_equal_central_differences(size in sizes(), seed in 0..1000_u32, lanes in 1..5_usize, drop: bool) {
+    fn gradients_equal_central_differences(size in sizes(), seed in 0..1000_u32, shards in 1..5_usize, drop: bool) {
         prop_assume!(size.dim > 2);
         let (x, all) = (values(size.rows() * size.dim, seed + 77, 1.0), parameters(&size, seed));
         let (weights, factors) = (values(x.len(), seed + 99, 1.0), factors(&size, seed, drop));
         let loss = |x: &[f32], all: &[Vec<f32>]| -> f64 {
             block(&size, x, &slices(all), factors.as_ref()).iter().flatten().zip(&weights).map(|(z, w)| z * f64::from(*w)).sum()
         };
-        // A slope by central differences in f64, with two steps, so that the error is of fourth order. The steps are those
-        // that f32 really makes.
+        // A slope by central differences in f64, with two steps, so that the error is of fourth order. The steps are
+        // those that f32 really makes.
         let slope = |at: f32, loss: &dyn Fn(f32) -> f64| {
             let difference = |step: f32| {
                 let (above, below) = (at + step, at - step);
@@ -162,7 +162,7 @@ proptest! {
             (4.0 * difference(1.0 / 2048.0) - difference(1.0 / 1024.0)) / 3.0
         };
         for arch in every_arch() {
-            let plan = Plan { arch, lanes };
+            let plan = Plan { arch, shards };
             let (_, saved) = size.forward(plan, &x, &slices(&all), branches(&factors), true);
             let saved = saved.expect("saved");
             let gradients = size.backward(plan, &weights, &x, &slices(&all), branches(&factors), &saved);
@@ -193,13 +193,13 @@ proptest! {
 }
 
 #[test]
-fn the_number_of_threads_changes_nothing_for_the_same_lanes() {
+fn the_number_of_threads_changes_nothing_for_the_same_shards() {
     let size = Block { batch: 9, tokens: 17, dim: 24, heads: 3, hidden: 40, eps: 1e-6 };
     let (x, all) = (values(size.rows() * size.dim, 5, 1.0), parameters(&size, 6));
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
         pool.install(|| {
-            let plan = Plan { lanes: 4, ..Plan::detect() };
+            let plan = Plan { shards: 4, ..Plan::detect() };
             let (out, saved) = size.forward(plan, &x, &slices(&all), None, true);
             let gradients = size.backward(plan, &out, &x, &slices(&all), None, &saved.expect("saved"));
             (out, gradients.x, gradients.parameters)

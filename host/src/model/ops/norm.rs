@@ -37,7 +37,7 @@ impl Backward<Flex, 3> for NormBackward {
         let grad = super::contiguous(grads.consume::<Flex>(&ops.node));
         let width = elements(&weight).len();
         let found =
-            norm::backward_lanes(Plan::detect(), elements(&grad), elements(&x), elements(&weight), &statistics);
+            norm::backward_shards(Plan::detect(), elements(&grad), elements(&x), elements(&weight), &statistics);
         let shapes = [vec![statistics.len(), width], vec![width], vec![width]];
         for ((parent, values), shape) in ops.parents.into_iter().zip(found).zip(shapes) {
             if let Some(node) = parent {
@@ -53,7 +53,7 @@ pub fn layer_norm(x: &Tensor<2>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -
     let inputs = [Cpu::new(x.clone())?, Cpu::new(weight)?, Cpu::new(bias)?];
     let [x, weight, bias] = inputs.each_ref().map(|input| input.tensor().clone());
     let forward =
-        || norm::forward_lanes(Plan::detect(), elements(&x), elements(&weight), elements(&bias), eps as f32);
+        || norm::forward_shards(Plan::detect(), elements(&x), elements(&weight), elements(&bias), eps as f32);
     let Some(guards) = super::guards(inputs)? else {
         return Some(Tensor::from_primitive::<Flex>(fresh(forward().0, shape)));
     };
