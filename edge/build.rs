@@ -1,5 +1,5 @@
-//! Says which targets have the packed 16-bit instructions that `native::kernels::dsp` uses, and which 32-bit ones fused
-//! multiply-adds: stable Rust does not.
+//! Says which targets have the packed 16-bit instructions that `native::kernels::dsp` uses, and which 32-bit ones
+//! fused multiply-adds: stable Rust does not.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

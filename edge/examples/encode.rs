@@ -1,6 +1,6 @@
-//! Times the native encoder with random parameters: `cargo run --release -p edge --example encode --no-default-features
-//! --features std -- [--kernels NAME] [--threads N] [--rows N] [--profile]
-//! [--visible V] [--encodes N]`. ViT-Tiny/16 at 224 pixels.
+//! Times the native encoder with random parameters: `cargo run --release -p edge --example encode
+//! --no-default-features --features std -- [--kernels NAME] [--threads N] [--rows N] [--profile] [--visible V]
+//! [--encodes N]`. ViT-Tiny/16 at 224 pixels.
 
 use common::{
     model::{EncoderSpec, ModelHash, Pooling, PositionKind},
@@ -8,7 +8,7 @@ use common::{
 };
 use edge::native::{
     Encoder, Kernels, Model, Patches,
-    probe::{Profile, Stage},
+    profile::{Profile, Stage},
     random::random_parameters,
     write,
 };

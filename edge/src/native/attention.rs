@@ -1,21 +1,22 @@
 //! Queries, keys and values of a range of tokens, and attention.
 
 use super::{
-    float::{HeadScales, Heads, Scaling},
+    float::{Heads, Scaling},
     format::Block,
-    forward::{Job, quantized_norm, run},
+    job::{Job, quantized_norm, run},
     layout::{STEP, TILE, padded_k, padded_n},
-    part::{KeysValues, Part, scales_at},
-    probe::{Probe, Stage},
     product::Product,
+    profile::{Profiler, Stage},
+    softmax::HeadScales,
+    token_range::{KeysValues, TokenRange, scales_at},
     workspace::Scratch,
 };
 
 /// From the residual stream to queries, keys and values.
-pub(super) fn project(job: &Job<'_, impl Probe>, block: &Block<'_>, part: Part<'_>) {
+pub(super) fn project(job: &Job<'_, impl Profiler>, block: &Block<'_>, range: TokenRange<'_>) {
     let Job { kernels, shape, plan, .. } = job;
     let passes = &kernels.passes;
-    let Part { count, x, queries, query_scales, next, scratch, .. } = part;
+    let TokenRange { count, x, queries, query_scales, next, scratch, .. } = range;
     let mut scratch = Scratch::new(plan, scratch);
     let (dim, heads) = (shape.dim, shape.heads);
     let width = dim / heads;
@@ -26,9 +27,9 @@ pub(super) fn project(job: &Job<'_, impl Probe>, block: &Block<'_>, part: Part<'
     for (index, x) in x[..count * dim].chunks(plan.rows * dim).enumerate() {
         let (start, rows) = (index * plan.rows, x.len() / dim);
         quantized_norm(job, block.norm1, x, &mut scratch);
-        job.probe.mark(Stage::Norm);
+        job.profiler.mark(Stage::Norm);
         run(kernels, qkv.product(scratch.quantized, padded_k(dim), rows, scratch.sums, ldc));
-        job.probe.mark(Stage::Product);
+        job.profiler.mark(Stage::Product);
 
         // The activations are used up: their place takes four tokens' keys and values.
         let (four_keys, rest) = scratch.quantized.split_at_mut(4 * key_row);
@@ -64,7 +65,7 @@ pub(super) fn project(job: &Job<'_, impl Probe>, block: &Block<'_>, part: Part<'
             let values = &mut next.values[(start + from) * value_row..][..4 * value_row];
             interleave(four_values, value_row, values);
         }
-        job.probe.mark(Stage::Heads);
+        job.profiler.mark(Stage::Heads);
     }
 }
 
@@ -94,9 +95,9 @@ fn interleave(rows: &[i8], width: usize, out: &mut [i8]) {
 pub(super) struct Attention<'w> {
     /// `[R, H * slot]`, the queries of these rows.
     pub(super) queries: &'w [i8],
-    /// `[.., H][16]`, the scales of the part's queries.
+    /// `[.., H][16]`, the scales of the range's queries.
     pub(super) query_scales: &'w [f32],
-    /// The first of these rows in the part.
+    /// The first of these rows in the range.
     pub(super) start: usize,
     /// Rows (R).
     pub(super) rows: usize,
@@ -106,7 +107,7 @@ pub(super) struct Attention<'w> {
 
 impl Attention<'_> {
     /// Writes the attended values, `[R, D]`, into `scratch.wide`.
-    pub(super) fn run(&self, job: &Job<'_, impl Probe>, scratch: &mut Scratch<'_>) {
+    pub(super) fn run(&self, job: &Job<'_, impl Profiler>, scratch: &mut Scratch<'_>) {
         let shape = job.shape;
         let room = core::mem::take(&mut scratch.head_scales);
         for head in 0..shape.heads {
@@ -119,7 +120,7 @@ impl Attention<'_> {
         scratch.head_scales = room;
     }
 
-    fn scales<'r>(&self, job: &Job<'_, impl Probe>, head: usize, room: &'r mut [f32]) -> HeadScales<'r> {
+    fn scales<'r>(&self, job: &Job<'_, impl Profiler>, head: usize, room: &'r mut [f32]) -> HeadScales<'r> {
         let (keys, values) = (&self.seen.key_scales[head * TILE..], &self.seen.value_scales[head * TILE..]);
         let room = &mut room[..HeadScales::room(padded_n(job.tokens))];
         HeadScales::gather(keys, values, job.shape.heads * TILE, job.tokens, room)
@@ -128,7 +129,7 @@ impl Attention<'_> {
     /// One head of some rows.
     fn some(
         &self,
-        job: &Job<'_, impl Probe>,
+        job: &Job<'_, impl Profiler>,
         scratch: &mut Scratch<'_>,
         head: usize,
         scales: HeadScales<'_>,
@@ -156,7 +157,7 @@ impl Attention<'_> {
                 ldc: padded,
             },
         );
-        job.probe.mark(Stage::AttentionProduct);
+        job.profiler.mark(Stage::AttentionProduct);
 
         let to_powers_of_two = core::f32::consts::LOG2_E / libm::sqrtf(width as f32);
         let (high, low) = scratch.digits.split_at_mut(rows * padded);
@@ -170,7 +171,7 @@ impl Attention<'_> {
             let factor = self.query_scales[at] * to_powers_of_two;
             scratch.scales[row] = (kernels.passes.softmax)(scores, scales, scratch.peaks[row], factor, high, low);
         }
-        job.probe.mark(Stage::Softmax);
+        job.profiler.mark(Stage::Softmax);
         run(
             kernels,
             Product {
@@ -187,7 +188,7 @@ impl Attention<'_> {
                 ldc: plan.value_slot,
             },
         );
-        job.probe.mark(Stage::AttentionProduct);
+        job.profiler.mark(Stage::AttentionProduct);
 
         let (high, low) = outputs.split_at(rows * plan.value_slot);
         let sums = high.chunks_exact(plan.value_slot).zip(low.chunks_exact(plan.value_slot));
@@ -195,6 +196,6 @@ impl Attention<'_> {
             let out = &mut scratch.wide[(from + row) * shape.dim + head * width..][..width];
             (kernels.passes.attended)(high, low, scratch.scales[row], out);
         }
-        job.probe.mark(Stage::Softmax);
+        job.profiler.mark(Stage::Softmax);
     }
 }

@@ -1,36 +1,21 @@
 //! The encoder: from visible patches to features.
 
+pub use super::job::Patches;
+
 use super::{
     attention::project,
     error::NativeError,
     format::Model,
-    forward::{Job, embed, mix},
+    forward::{embed, mix},
+    job::Job,
     kernels::Kernels,
     lanes::CHUNK,
-    part::{KeysValuesMut, Part},
-    probe::{Probe, Stage},
+    profile::{Profiler, Stage},
     threads::{Threads, spread},
+    token_range::{KeysValuesMut, TokenRange},
     workspace::{Line, Plan, Shape, take},
 };
 use common::model::{EncoderSpec, Pooling};
-
-/// The visible patches in the order of `ids_keep`, each as `common::patch` cuts it.
-#[derive(Debug, Clone, Copy)]
-pub enum Patches<'p> {
-    /// `[V, P]`: pixels as the camera gave them.
-    Pixels(&'p [u8]),
-    /// `[V, P]`: pixels after the model's normalisation.
-    Values(&'p [f32]),
-}
-
-impl Patches<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Pixels(pixels) => pixels.len(),
-            Self::Values(values) => values.len(),
-        }
-    }
-}
 
 /// What an encoder gives; it lies in the encoder's workspace.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -175,7 +160,7 @@ impl<'a> Encoder<'a> {
         self.encode_with(patches, ids_keep, &())
     }
 
-    /// As [`Self::encode`], and tells `probe` when a stage ends.
+    /// As [`Self::encode`], and tells `profiler` when a stage ends.
     ///
     /// # Errors
     /// As [`Self::encode`].
@@ -183,7 +168,7 @@ impl<'a> Encoder<'a> {
         &mut self,
         patches: Patches<'_>,
         ids_keep: &[u32],
-        probe: &impl Probe,
+        profiler: &impl Profiler,
     ) -> Result<Features<'_>, NativeError> {
         self.check(patches, ids_keep)?;
         let Self { model, kernels, shape, plan, threads, pixel_map, memory, .. } = self;
@@ -194,7 +179,7 @@ impl<'a> Encoder<'a> {
         };
         let model = *model;
         let tokens = ids_keep.len() + 1;
-        let job = Job { model, kernels, shape, plan, patches, ids_keep, tokens, pixel_map, probe };
+        let job = Job { model, kernels, shape, plan, patches, ids_keep, tokens, pixel_map, profiler };
         let count = threads.count();
         let memory = Divided::new(plan, shape, lines, count);
         Ok(threads.install(|| forward(&job, memory, count)))
@@ -251,11 +236,11 @@ impl<'w> Divided<'w> {
     }
 }
 
-fn forward<'w>(job: &Job<'_, impl Probe>, memory: Divided<'w>, threads: usize) -> Features<'w> {
+fn forward<'w>(job: &Job<'_, impl Profiler>, memory: Divided<'w>, threads: usize) -> Features<'w> {
     let Divided { x, mean, queries, query_scales, mut now, mut later, scratch } = memory;
     let (plan, shape) = (job.plan, job.shape);
-    let mut all = |next: KeysValuesMut<'_>, work: &(dyn Fn(Part<'_>) + Sync)| {
-        let part = Part {
+    let mut all = |next: KeysValuesMut<'_>, work: &(dyn Fn(TokenRange<'_>) + Sync)| {
+        let range = TokenRange {
             first: 0,
             count: job.tokens,
             x: &mut *x,
@@ -264,28 +249,28 @@ fn forward<'w>(job: &Job<'_, impl Probe>, memory: Divided<'w>, threads: usize) -
             next,
             scratch: &mut *scratch,
         };
-        spread(part, threads, plan, shape, &work);
+        spread(range, threads, plan, shape, &work);
     };
     let mut blocks = job.model.blocks().peekable();
     if let Some(first) = blocks.peek() {
-        all(now.reborrow(), &|mut part| {
-            embed(job, part.reborrow());
-            project(job, first, part);
+        all(now.reborrow(), &|mut range| {
+            embed(job, range.reborrow());
+            project(job, first, range);
         });
     }
     while let Some(block) = blocks.next() {
         match (blocks.peek(), &mut later) {
-            (None, _) => all(KeysValuesMut::default(), &|part| mix(job, &block, now.view(), part)),
+            (None, _) => all(KeysValuesMut::default(), &|range| mix(job, &block, now.view(), range)),
             (Some(next), None) => {
-                all(KeysValuesMut::default(), &|part| mix(job, &block, now.view(), part));
-                all(now.reborrow(), &|part| project(job, next, part));
+                all(KeysValuesMut::default(), &|range| mix(job, &block, now.view(), range));
+                all(now.reborrow(), &|range| project(job, next, range));
             }
             // One meeting of the threads a block: what is read and what is written differ.
             (Some(next), Some(later)) => {
                 let seen = now.view();
-                all(later.reborrow(), &|mut part| {
-                    mix(job, &block, seen, part.reborrow());
-                    project(job, next, part);
+                all(later.reborrow(), &|mut range| {
+                    mix(job, &block, seen, range.reborrow());
+                    project(job, next, range);
                 });
                 core::mem::swap(&mut now, later);
             }
@@ -295,7 +280,7 @@ fn forward<'w>(job: &Job<'_, impl Probe>, memory: Divided<'w>, threads: usize) -
 }
 
 /// The final norm and the mean. `row`: scratch for one token.
-fn finish<'w>(job: &Job<'_, impl Probe>, x: &'w mut [f32], mean: &'w mut [f32], row: &mut [f32]) -> Features<'w> {
+fn finish<'w>(job: &Job<'_, impl Profiler>, x: &'w mut [f32], mean: &'w mut [f32], row: &mut [f32]) -> Features<'w> {
     let dim = job.shape.dim;
     let x = &mut x[..job.tokens * dim];
     let (norm, eps) = (job.model.norm(), job.model.spec().norm_eps);
@@ -312,7 +297,7 @@ fn finish<'w>(job: &Job<'_, impl Probe>, x: &'w mut [f32], mean: &'w mut [f32], 
     if !before {
         average(&x[dim..], mean);
     }
-    job.probe.mark(Stage::Norm);
+    job.profiler.mark(Stage::Norm);
     let (cls, tokens) = x.split_at(dim);
     Features { cls, mean, tokens }
 }

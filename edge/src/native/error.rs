@@ -10,7 +10,10 @@ pub enum NativeError {
     #[error("it is no native encoder (make one with `host export`)")]
     Magic,
     /// Another version of the format.
-    #[error("it is a native encoder of version {0:?}, this program reads version {version:?}: export the model again", version = super::format::VERSION as char)]
+    #[error(
+        "it is a native encoder of version {0:?}, this program reads version {version:?}: export the model again",
+        version = super::prefix::VERSION as char
+    )]
     Version(char),
     /// The file ends too early.
     #[error("it is cut off: {needed} bytes are needed, {found} are there; copy the model again")]

@@ -11,6 +11,8 @@
 //!
 //! All numbers are little-endian. See docs/models.md.
 
+pub use super::prefix::{FILE_NAME, MAGIC, PREFIX, VERSION};
+
 use super::{
     error::{NativeError, Part},
     layout::{ALIGN, Entry, Kind, Layout, padded_k},
@@ -19,15 +21,6 @@ use super::{
 };
 use common::{model::EncoderSpec, wire::crc32};
 use sha2::{Digest as _, Sha256};
-
-/// The file's name in a model folder.
-pub const FILE_NAME: &str = "encoder.native";
-/// The first letters.
-pub const MAGIC: [u8; 7] = *b"MAENATV";
-/// The version, the eighth letter.
-pub const VERSION: u8 = b'1';
-/// Bytes before the header.
-pub const PREFIX: usize = 16;
 
 /// The header's part before the directory.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -67,9 +60,9 @@ pub struct Linear<'a> {
 /// A LayerNorm's parameters, `[D]` each.
 #[derive(Debug, Clone, Copy)]
 pub struct Norm<'a> {
-    /// The factor.
+    /// Multiplied with the normalised values.
     pub gamma: &'a [f32],
-    /// The summand.
+    /// Added after that.
     pub beta: &'a [f32],
 }
 

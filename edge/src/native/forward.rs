@@ -2,57 +2,21 @@
 
 use super::{
     attention::Attention,
-    encoder::Patches,
     float::Scaling,
-    format::{Block, Linear, Model, Norm},
-    kernels::Kernels,
-    lanes::CHUNK,
+    format::{Block, Linear},
+    job::{Job, Patches, quantized_norm, run},
     layout::{TILE, padded_k, padded_n},
     pack::{PACKED_STEP, packed_tile},
-    part::{KeysValues, Part},
-    probe::{Probe, Stage},
     product::Product,
-    workspace::{PANEL, Plan, Scratch, Shape},
+    profile::{Profiler, Stage},
+    token_range::{KeysValues, TokenRange},
+    workspace::{PANEL, Scratch},
 };
 
-/// What all threads know of one image.
-pub(super) struct Job<'j, P: Probe> {
-    pub(super) model: Model<'j>,
-    pub(super) kernels: &'static Kernels,
-    pub(super) shape: &'j Shape,
-    pub(super) plan: &'j Plan,
-    pub(super) patches: Patches<'j>,
-    /// `[V]`.
-    pub(super) ids_keep: &'j [u32],
-    /// `V + 1`.
-    pub(super) tokens: usize,
-    /// From normalised pixels to pixels less 128, see [`pixels`](super::float::pixels).
-    pub(super) pixel_map: &'j [[[f32; CHUNK]; 3]; 2],
-    pub(super) probe: &'j P,
-}
-
-/// A product of whose lengths this module is sure.
-pub(super) fn run(kernels: &Kernels, product: Product<'_>) {
-    let done = (kernels.product)(product);
-    debug_assert!(done, "a product with wrong lengths");
-}
-
-/// LayerNorm of each row of `x` (`[R, D]`), quantised into `scratch.quantized`, scales in `scratch.scales`.
-pub(super) fn quantized_norm(job: &Job<'_, impl Probe>, norm: Norm<'_>, x: &[f32], scratch: &mut Scratch<'_>) {
-    let passes = &job.kernels.passes;
-    let eps = job.model.spec().norm_eps;
-    let y = &mut scratch.wide[..job.shape.dim];
-    let rows = x.chunks_exact(job.shape.dim).zip(scratch.quantized.chunks_exact_mut(padded_k(job.shape.dim)));
-    for ((x, out), scale) in rows.zip(scratch.scales.iter_mut()) {
-        let peak = (passes.norm)(x, norm, eps, y);
-        *scale = (passes.quantize)(y, peak, out);
-    }
-}
-
 /// Patches to tokens, with their positions, and the class token.
-pub(super) fn embed(job: &Job<'_, impl Probe>, part: Part<'_>) {
+pub(super) fn embed(job: &Job<'_, impl Profiler>, range: TokenRange<'_>) {
     let Job { kernels, shape, plan, .. } = job;
-    let Part { first, count, x, scratch, .. } = part;
+    let TokenRange { first, count, x, scratch, .. } = range;
     let Scratch { quantized, sums, wide, scales, .. } = Scratch::new(plan, scratch);
     let (dim, linear, positions) = (shape.dim, job.model.patch_embed(), job.model.positions());
     let (lda, ldc) = (padded_k(shape.patch_dim), padded_n(dim));
@@ -75,12 +39,12 @@ pub(super) fn embed(job: &Job<'_, impl Probe>, part: Part<'_>) {
             let scaling = Scaling { factor: scales[row], scale: &linear.scale[..dim], bias: position };
             (kernels.passes.add)(x, &sums[row * ldc..][..dim], scaling);
         }
-        job.probe.mark(Stage::Embedding);
+        job.profiler.mark(Stage::Embedding);
     }
 }
 
 /// One patch as 8-bit integers, and their scale.
-fn patch_row(job: &Job<'_, impl Probe>, patch: usize, out: &mut [i8], scratch: &mut [f32]) -> f32 {
+fn patch_row(job: &Job<'_, impl Profiler>, patch: usize, out: &mut [i8], scratch: &mut [f32]) -> f32 {
     let (length, passes) = (job.shape.patch_dim, &job.kernels.passes);
     match job.patches {
         Patches::Pixels(pixels) => {
@@ -104,10 +68,10 @@ fn patch_row(job: &Job<'_, impl Probe>, patch: usize, out: &mut [i8], scratch: &
 }
 
 /// Attention and the MLP of one block.
-pub(super) fn mix(job: &Job<'_, impl Probe>, block: &Block<'_>, seen: KeysValues<'_>, part: Part<'_>) {
+pub(super) fn mix(job: &Job<'_, impl Profiler>, block: &Block<'_>, seen: KeysValues<'_>, range: TokenRange<'_>) {
     let Job { kernels, shape, plan, .. } = job;
     let passes = &kernels.passes;
-    let Part { count, x, queries, query_scales, scratch, .. } = part;
+    let TokenRange { count, x, queries, query_scales, scratch, .. } = range;
     let mut scratch = Scratch::new(plan, scratch);
     let (dim, key_row) = (shape.dim, shape.heads * plan.key_slot);
     for (index, x) in x[..count * dim].chunks_mut(plan.rows * dim).enumerate() {
@@ -120,30 +84,30 @@ pub(super) fn mix(job: &Job<'_, impl Probe>, block: &Block<'_>, seen: KeysValues
         for ((values, out), scale) in values.zip(&mut scratch.scales[..rows]) {
             *scale = (passes.quantize)(values, (passes.peak)(values), out);
         }
-        job.probe.mark(Stage::Residual);
+        job.profiler.mark(Stage::Residual);
         residual(job, &block.proj, lda, x, &mut scratch);
         quantized_norm(job, block.norm2, x, &mut scratch);
-        job.probe.mark(Stage::Norm);
+        job.profiler.mark(Stage::Norm);
         hidden(job, &block.fc1, rows, &mut scratch);
         residual(job, &block.fc2, padded_k(shape.mlp_dim), x, &mut scratch);
     }
 }
 
 /// Adds a linear layer of the rows in `scratch.quantized` to `x`.
-fn residual(job: &Job<'_, impl Probe>, linear: &Linear<'_>, lda: usize, x: &mut [f32], scratch: &mut Scratch<'_>) {
+fn residual(job: &Job<'_, impl Profiler>, linear: &Linear<'_>, lda: usize, x: &mut [f32], scratch: &mut Scratch<'_>) {
     let (dim, ldc) = (job.shape.dim, padded_n(job.shape.dim));
     run(job.kernels, linear.product(scratch.quantized, lda, x.len() / dim, scratch.sums, ldc));
-    job.probe.mark(Stage::Product);
+    job.profiler.mark(Stage::Product);
     let rows = x.chunks_exact_mut(dim).zip(scratch.sums.chunks_exact(ldc)).zip(scratch.scales.iter());
     for ((x, sums), factor) in rows {
         let scaling = Scaling { factor: *factor, scale: &linear.scale[..dim], bias: &linear.bias[..dim] };
         (job.kernels.passes.add)(x, &sums[..dim], scaling);
     }
-    job.probe.mark(Stage::Residual);
+    job.profiler.mark(Stage::Residual);
 }
 
 /// The MLP's first layer and GELU, of the rows in `scratch.quantized`, quantised again into the same place.
-fn hidden(job: &Job<'_, impl Probe>, linear: &Linear<'_>, rows: usize, scratch: &mut Scratch<'_>) {
+fn hidden(job: &Job<'_, impl Profiler>, linear: &Linear<'_>, rows: usize, scratch: &mut Scratch<'_>) {
     let passes = &job.kernels.passes;
     let Scratch { quantized, sums, wide, scales, peaks, .. } = scratch;
     let (lda, mlp) = (padded_k(job.shape.dim), job.shape.mlp_dim);
@@ -158,18 +122,18 @@ fn hidden(job: &Job<'_, impl Probe>, linear: &Linear<'_>, rows: usize, scratch: 
             job.kernels,
             Product { a: quantized, unsigned: false, lda, m: rows, b, b_tile, b_step, n, k, c: sums, ldc },
         );
-        job.probe.mark(Stage::Product);
+        job.profiler.mark(Stage::Product);
         let (scale, bias) = (&linear.scale[column..][..n], &linear.bias[column..][..n]);
         for (row, (sums, out)) in sums.chunks_exact(ldc).zip(wide.chunks_exact_mut(mlp)).take(rows).enumerate() {
             let scaling = Scaling { factor: scales[row], scale, bias };
             let peak = (passes.gelu_of)(&sums[..n], scaling, &mut out[column..][..n]);
             peaks[row] = if peak > peaks[row] { peak } else { peaks[row] };
         }
-        job.probe.mark(Stage::Gelu);
+        job.profiler.mark(Stage::Gelu);
     }
     let values = wide.chunks_exact(mlp).zip(quantized.chunks_exact_mut(padded_k(mlp))).take(rows);
     for (row, (values, out)) in values.enumerate() {
         scales[row] = (passes.quantize)(values, peaks[row], out);
     }
-    job.probe.mark(Stage::Residual);
+    job.profiler.mark(Stage::Residual);
 }

@@ -6,7 +6,7 @@
 //! bits. A fused multiply-add is one operation, rounded once, on machines without the instruction too.
 #![expect(clippy::needless_range_loop, reason = "the part names its place in several arrays at once")]
 
-use super::kernels::fused::fused;
+use super::fused::fused;
 
 /// Values in a chunk.
 pub const CHUNK: usize = 16;
@@ -35,9 +35,9 @@ pub trait Lanes: Copy {
     fn mul(self, other: Self) -> Self;
     /// `self * times + plus`, rounded once.
     fn mul_add(self, times: Self, plus: Self) -> Self;
-    /// The greater.
+    /// The greater of the two in each place.
     fn max(self, other: Self) -> Self;
-    /// The lesser.
+    /// The lesser of the two in each place.
     fn min(self, other: Self) -> Self;
     /// Magnitude.
     fn abs(self) -> Self;

@@ -72,7 +72,7 @@ pub const TAIL_KINDS: [Kind; 2] = [Kind::NormGamma, Kind::NormBeta];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Entry {
-    /// What it is.
+    /// Which tensor.
     pub kind: Kind,
     /// Which block's; 0 for what belongs to none.
     pub block: u32,

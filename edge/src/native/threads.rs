@@ -1,7 +1,7 @@
-//! Work on parts of the tokens, side by side where there are threads.
+//! Work on ranges of tokens, side by side where there are threads.
 
 use super::{
-    part::Part,
+    token_range::TokenRange,
     workspace::{Plan, Shape},
 };
 
@@ -10,13 +10,13 @@ use super::{
 pub(super) enum Threads {
     /// The calling thread.
     One,
-    /// Several.
+    /// A pool of threads.
     #[cfg(feature = "std")]
     Pool(rayon::ThreadPool),
 }
 
 impl Threads {
-    /// How many.
+    /// Threads that share the work.
     pub(super) fn count(&self) -> usize {
         match self {
             Self::One => 1,
@@ -35,14 +35,20 @@ impl Threads {
     }
 }
 
-/// Runs `work` on the part, divided among `threads`; returns when all is done. Tokens are divided in whole tiles.
-pub(super) fn spread(part: Part<'_>, threads: usize, plan: &Plan, shape: &Shape, work: &(impl Fn(Part<'_>) + Sync)) {
+/// Runs `work` on the range, divided among `threads`; returns when all is done. Tokens are divided in whole tiles.
+pub(super) fn spread(
+    range: TokenRange<'_>,
+    threads: usize,
+    plan: &Plan,
+    shape: &Shape,
+    work: &(impl Fn(TokenRange<'_>) + Sync),
+) {
     #[cfg(feature = "std")]
-    if threads > 1 && part.tiles() > 1 {
+    if threads > 1 && range.tiles() > 1 {
         let threads_first = threads / 2;
-        let tiles = part.tiles();
+        let tiles = range.tiles();
         let tiles_first = (tiles * threads_first / threads).clamp(1, tiles - 1);
-        let (first, second) = part.split(plan, shape, tiles_first, threads_first * plan.scratch());
+        let (first, second) = range.split(plan, shape, tiles_first, threads_first * plan.scratch());
         rayon::join(
             || spread(first, threads_first, plan, shape, work),
             || spread(second, threads - threads_first, plan, shape, work),
@@ -50,5 +56,5 @@ pub(super) fn spread(part: Part<'_>, threads: usize, plan: &Plan, shape: &Shape,
         return;
     }
     let _ = (threads, plan, shape);
-    work(part);
+    work(range);
 }

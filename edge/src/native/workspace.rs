@@ -2,8 +2,8 @@
 
 use super::{
     error::NativeError,
-    float::HeadScales,
     layout::{MAX_K, TILE, padded_k, padded_n},
+    softmax::HeadScales,
 };
 use common::model::{EncoderSpec, SpecError};
 
@@ -21,7 +21,7 @@ mod plain {
 }
 
 impl Line {
-    /// Zeros.
+    /// A line of zeros.
     pub const ZERO: Self = Self([0; 64]);
 }
 
@@ -218,8 +218,8 @@ impl<'w> Scratch<'w> {
     }
 }
 
-/// Takes `count` values from the front, in whole lines. Fewer if there are fewer: sizes are checked when an encoder is
-/// made.
+/// Takes `count` values from the front, in whole lines. Fewer if there are fewer: sizes are checked when an encoder
+/// is made.
 pub(super) fn take<'w, T: bytemuck::Pod>(from: &mut &'w mut [Line], count: usize) -> &'w mut [T] {
     let all = core::mem::take(from);
     let (own, rest) = all.split_at_mut(lines(count * size_of::<T>()).min(all.len()));

@@ -27,7 +27,7 @@ pub enum WriteError {
     /// A parameter has another number of values.
     #[error("the tensor `{name}` holds {found} values where {expected} are needed")]
     Length {
-        /// Its name.
+        /// Which of [`parameters`].
         name: String,
         /// Values that the encoder needs.
         expected: usize,

@@ -1,15 +1,18 @@
 //! The passes for NEON, and the sets for aarch64.
 
-use super::{Kernels, neon, passes};
+use super::{
+    dotprod, i8mm, neon,
+    set::{Kernels, passes},
+};
 use crate::native::lanes::{CHUNK, Lanes};
 use core::arch::aarch64::*;
 
 /// NEON alone: Cortex-A53, A57, A72, A73 (Raspberry Pi 3 and 4).
 static NEON: Kernels = Kernels { name: "neon", rows: 48, product: neon::neon, passes: passes!(Quarter) };
 /// Dot products of ARMv8.2: Cortex-A55, A76, A78 (Raspberry Pi 5, Jetson Orin).
-static DOTPROD: Kernels = Kernels { name: "dotprod", rows: 48, product: neon::dotprod, passes: passes!(Quarter) };
+static DOTPROD: Kernels = Kernels { name: "dotprod", rows: 48, product: dotprod::dotprod, passes: passes!(Quarter) };
 /// Matrix products of ARMv8.6: Cortex-A510, A710, Neoverse V1.
-static I8MM: Kernels = Kernels { name: "i8mm", rows: 48, product: neon::i8mm, passes: passes!(Quarter) };
+static I8MM: Kernels = Kernels { name: "i8mm", rows: 48, product: i8mm::i8mm, passes: passes!(Quarter) };
 
 /// Whether this machine has a feature: asked of the processor, or known when compiling without a standard library.
 macro_rules! has {

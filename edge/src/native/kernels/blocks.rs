@@ -1,7 +1,7 @@
 //! The way over a product in blocks of rows by one tile of 16 outputs, for the ARM kernels.
 //!
-//! Whole blocks below each other are computed in one call: at the widths of small encoders the way in and out would be a
-//! twentieth of the instructions.
+//! Whole blocks below each other are computed in one call: at the widths of small encoders the way in and out would
+//! be a twentieth of the instructions.
 
 use crate::native::{
     layout::{STEP, TILE},
@@ -38,8 +38,8 @@ impl Place {
 /// Computes so many blocks, one below the other, each of a number of rows by one tile.
 ///
 /// # Safety
-/// The place lies inside a checked product, with the blocks' rows after it, at least one block; the processor has what
-/// they need.
+/// The place lies inside a checked product, with the blocks' rows after it, at least one block; the processor has
+/// what they need.
 pub type Blocks = unsafe fn(Place, usize);
 
 /// Checks the product, then computes it: `blocks[r - 1]` does blocks of r rows. Returns whether the check holds.

@@ -1,14 +1,13 @@
 //! Products by the packed 16-bit instructions of Thumb-2: Cortex-M4 and M7 (ARMv7E-M), ARMv7-A, and ARMv8-M with DSP.
 //!
-//! `sxtb16` widens two of the four bytes of a word, `smlad` multiplies two pairs of 16 bits and adds both products to a
-//! sum. Their intrinsics are not stable, hence the inline assembly. The standard library cannot ask for these
+//! `sxtb16` widens two of the four bytes of a word, `smlad` multiplies two pairs of 16 bits and adds both products to
+//! a sum. Their intrinsics are not stable, hence the inline assembly. The standard library cannot ask for these
 //! instructions; `build.rs` sets `dsp_instructions` for targets that always have them. For a Cortex-M33 set it by
 //! hand: `RUSTFLAGS='-C target-cpu=cortex-m33 --cfg dsp_instructions'`.
 
 use super::{
-    Kernels,
     blocks::{Blocks, Place, in_blocks},
-    passes,
+    set::{Kernels, passes},
 };
 use crate::native::{
     layout::{STEP, TILE},
@@ -19,7 +18,7 @@ use core::arch::asm;
 #[cfg(not(fused_instructions))]
 type Floats = f32;
 #[cfg(fused_instructions)]
-type Floats = super::four::Four;
+type Floats = super::vfp::Quarter;
 
 /// The DSP instructions. Few rows at a time: microcontrollers have little memory.
 pub(super) static DSP: Kernels = Kernels { name: "dsp", rows: 8, product: dsp, passes: passes!(Floats) };
@@ -108,8 +107,8 @@ unsafe fn pair(place: Place) {
     let Place { a, lda, b, steps, c, ldc, .. } = place;
     for output in (0..TILE).step_by(2) {
         let [mut s00, mut s01, mut s10, mut s11] = [0; 4];
-        // SAFETY: `steps` of packed B and as many quarters of A in two rows can be read, and two rows by one tile of C
-        // written. All 14 registers are used: r6 and r7, which cannot be operands, are put back.
+        // SAFETY: `steps` of packed B and as many quarters of A in two rows can be read, and two rows by one tile of
+        // C written. All 14 registers are used: r6 and r7, which cannot be operands, are put back.
         unsafe {
             asm!(
                 "push {{r6, r7}}",

@@ -1,6 +1,6 @@
 //! The set that runs everywhere.
 
-use super::{Kernels, passes};
+use super::set::{Kernels, passes};
 use crate::native::product;
 
 /// Portable Rust.

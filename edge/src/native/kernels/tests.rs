@@ -2,8 +2,12 @@
 
 use super::*;
 use crate::native::{
-    lanes::Lanes,
+    float::{Heads, Scaling},
+    format::Norm,
+    lanes::{CHUNK, Lanes},
     layout::{STEP, TILE, padded_n},
+    product::Product,
+    softmax::HeadScales,
 };
 use proptest::prelude::*;
 

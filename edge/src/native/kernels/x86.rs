@@ -2,7 +2,10 @@
 //!
 //! The vector types are made only inside functions compiled for them, which only the sets below reach.
 
-use super::{Kernels, passes, x86_product};
+use super::{
+    set::{Kernels, passes},
+    x86_product,
+};
 use crate::native::lanes::{CHUNK, Lanes};
 use core::arch::x86_64::*;
 

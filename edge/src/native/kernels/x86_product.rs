@@ -33,8 +33,8 @@ fn share(left: usize, most: usize) -> usize {
     if left == most + 1 && most > 2 { left.div_ceil(2) } else { left.min(most) }
 }
 
-/// `$name(product)`: checks the product, then runs `$block` over it in blocks of `$rows` rows by `$tiles` tiles, or of
-/// `$narrow` rows by a single one.
+/// `$name(product)`: checks the product, then runs `$block` over it in blocks of `$rows` rows by `$tiles` tiles, or
+/// of `$narrow` rows by a single one.
 macro_rules! product {
     ($(#[$doc:meta])* $name:ident, $features:literal, $sums:ident, $block:ident, $rows:literal x $tiles:literal, $narrow:literal) => {
         $(#[$doc])*
@@ -116,8 +116,8 @@ dispatch!(avx_vnni_any, "avx2,avxvnni", avx_vnni_block, [(1, 1)(2, 1)(3, 1)(4, 1
 dispatch!(avx2_any, "avx2", avx2_block, [(1, 1)(2, 1)(3, 1)]);
 
 product!(
-    /// AVX512-VNNI: blocks of 6 rows by 64 outputs, 24 of the 32 registers; 12 by 16 for narrow heads, as many as hide
-    /// the instruction's latency.
+    /// AVX512-VNNI: blocks of 6 rows by 64 outputs, 24 of the 32 registers; 12 by 16 for narrow heads, as many as
+    /// hide the instruction's latency.
     avx512_vnni, "avx512f,avx512bw,avx512vnni", avx512_start, avx512_any, 6 x 4, 12
 );
 product!(
@@ -198,8 +198,8 @@ unsafe fn avx512_block<const R: usize, const T: usize, const UNSIGNED: bool>(pla
     let Place { mut a, lda, mut b, b_tile, b_step, steps, starts, c, ldc } = place;
     let flip = _mm512_set1_epi8(if UNSIGNED { 0 } else { -128 });
     let mut sums = [[_mm512_setzero_si512(); T]; R];
-    // SAFETY: the caller's promise: `steps` of B in T tiles, as many quarters of A in R rows, R starts, and R rows by T
-    // tiles of C.
+    // SAFETY: the caller's promise: `steps` of B in T tiles, as many quarters of A in R rows, R starts, and R rows by
+    // T tiles of C.
     unsafe {
         if !UNSIGNED {
             for (row, sums) in sums.iter_mut().enumerate() {
@@ -311,8 +311,8 @@ unsafe fn avx2_block<const R: usize, const T: usize, const UNSIGNED: bool>(place
     }
 }
 
-/// `$name(rounds)`: that many rounds of the set's multiply-add on registers alone, enough of them to hide the latency;
-/// the multiplications done. What the product cannot exceed.
+/// `$name(rounds)`: that many rounds of the set's multiply-add on registers alone, enough of them to hide the
+/// latency; the multiplications done. What the product cannot exceed.
 macro_rules! peak {
     ($name:ident, $features:literal, $register:ty, $lanes:literal, $sums:literal, |$sum:ident, $value:ident| $step:expr) => {
         pub(super) fn $name(rounds: u64) -> u64 {

@@ -13,7 +13,7 @@ use edge::{
     native::{
         Encoder, Kernels, Patches, Product,
         pack::{PACKED_STEP, packed_len, packed_tile},
-        probe::{Profile, Stage},
+        profile::{Profile, Stage},
     },
     native_file::NativeFile,
     options::kernels,

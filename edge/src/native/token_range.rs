@@ -1,4 +1,4 @@
-//! The rows of an image's tokens that one thread works on.
+//! The tokens of an image that one thread works on, with the memory that belongs to them.
 
 use super::{
     layout::TILE,
@@ -12,9 +12,9 @@ pub(super) struct KeysValues<'w> {
     pub(super) keys: &'w [i8],
     /// `[T / 4][H * slot][4]`: outputs are a head's channels, inputs tokens.
     pub(super) values: &'w [i8],
-    /// `[T / 16][H][16]`.
+    /// `[T / 16][H][16]`: the scale of each key.
     pub(super) key_scales: &'w [f32],
-    /// `[T / 16][H][16]`.
+    /// `[T / 16][H][16]`: the scale of each value.
     pub(super) value_scales: &'w [f32],
 }
 
@@ -59,7 +59,7 @@ impl<'w> KeysValuesMut<'w> {
 
 /// A range of tokens, beginning at a multiple of 16, with all that belongs to them alone.
 #[derive(Debug)]
-pub(super) struct Part<'w> {
+pub(super) struct TokenRange<'w> {
     /// The first token.
     pub(super) first: usize,
     /// Tokens.
@@ -68,17 +68,17 @@ pub(super) struct Part<'w> {
     pub(super) x: &'w mut [f32],
     /// `[count, H * slot]`.
     pub(super) queries: &'w mut [i8],
-    /// `[count / 16][H][16]`.
+    /// `[count / 16][H][16]`: the scale of each query.
     pub(super) query_scales: &'w mut [f32],
     /// Where keys and values go; empty where none are written.
     pub(super) next: KeysValuesMut<'w>,
-    /// Scratch of as many threads as will share the part.
+    /// Scratch of as many threads as will share the range.
     pub(super) scratch: &'w mut [Line],
 }
 
-impl<'w> Part<'w> {
-    pub(super) fn reborrow(&mut self) -> Part<'_> {
-        Part {
+impl<'w> TokenRange<'w> {
+    pub(super) fn reborrow(&mut self) -> TokenRange<'_> {
+        TokenRange {
             first: self.first,
             count: self.count,
             x: self.x,
@@ -89,7 +89,7 @@ impl<'w> Part<'w> {
         }
     }
 
-    /// Cuts after `tiles` times 16 tokens; the second part gets the scratch from line `scratch` on.
+    /// Cuts after `tiles` times 16 tokens; the second range gets the scratch from line `scratch` on.
     #[cfg(feature = "std")]
     pub(super) fn split(self, plan: &Plan, shape: &Shape, tiles: usize, scratch: usize) -> (Self, Self) {
         let tokens = (tiles * TILE).min(self.count);
@@ -102,7 +102,7 @@ impl<'w> Part<'w> {
         let (key_scales, key_scales_rest) = cut(self.next.key_scales, rows);
         let (value_scales, value_scales_rest) = cut(self.next.value_scales, rows);
         let (own, others) = cut(self.scratch, scratch);
-        let first = Part {
+        let first = TokenRange {
             first: self.first,
             count: tokens,
             x,
@@ -111,7 +111,7 @@ impl<'w> Part<'w> {
             next: KeysValuesMut { keys, values, key_scales, value_scales },
             scratch: own,
         };
-        let second = Part {
+        let second = TokenRange {
             first: self.first + tokens,
             count: self.count - tokens,
             x: x_rest,
@@ -142,7 +142,7 @@ fn cut<T>(slice: &mut [T], at: usize) -> (&mut [T], &mut [T]) {
     slice.split_at_mut(at)
 }
 
-/// Where the scales of token `token` (counted from the part's first) begin in `[T / 16][H][16]`.
+/// Where the scales of token `token` (counted from the range's first) begin in `[T / 16][H][16]`.
 pub(super) const fn scales_at(token: usize, heads: usize) -> usize {
     token / TILE * heads * TILE + token % TILE
 }

@@ -1,8 +1,8 @@
 //! The passes for floating-point units of 32-bit ARM: four values in four registers.
 //!
-//! Stable Rust reaches `vfma.f32` on Cortex-M4 neither by an intrinsic nor by registers as operands of inline assembly,
-//! but naked functions take floats where the calling convention puts them: four at a time in s0 to s3, so that the call
-//! costs each value little.
+//! Stable Rust reaches `vfma.f32` on Cortex-M4 neither by an intrinsic nor by registers as operands of inline
+//! assembly, but naked functions take floats where the calling convention puts them: four at a time in s0 to s3, so
+//! that the call costs each value little.
 
 use crate::native::lanes::{CHUNK, Lanes};
 use core::arch::naked_asm;
@@ -10,20 +10,13 @@ use core::arch::naked_asm;
 /// A quarter of a chunk.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Four(f32, f32, f32, f32);
-
-/// `a * b + c`, rounded once.
-// SAFETY: reads what the convention passes in s0 to s2, writes s0 and s2, which it may, and returns. The assembler does
-// not know by itself what the target has.
-#[unsafe(naked)]
-pub extern "C" fn fused_one(a: f32, b: f32, c: f32) -> f32 {
-    naked_asm!(".fpu fpv4-sp-d16", "vfma.f32 s2, s0, s1", "vmov.f32 s0, s2", "bx lr")
-}
+pub struct Quarter(f32, f32, f32, f32);
 
 /// `a * b + c` of each, rounded once.
-// SAFETY: as above; four floats in a structure are passed and returned in as many registers, here s0 to s11.
+// SAFETY: four floats in a structure are passed and returned in as many registers, here s0 to s11; it writes s0 to s3
+// and s8 to s11, which it may, and returns. The assembler does not know by itself what the target has.
 #[unsafe(naked)]
-extern "C" fn fused_four(a: Four, b: Four, c: Four) -> Four {
+extern "C" fn fused_four(a: Quarter, b: Quarter, c: Quarter) -> Quarter {
     naked_asm!(
         ".fpu fpv4-sp-d16",
         "vfma.f32 s8, s0, s4",
@@ -38,7 +31,7 @@ extern "C" fn fused_four(a: Four, b: Four, c: Four) -> Four {
     )
 }
 
-impl Four {
+impl Quarter {
     #[inline(always)]
     fn map(self, f: impl Fn(f32) -> f32) -> Self {
         Self(f(self.0), f(self.1), f(self.2), f(self.3))
@@ -58,7 +51,7 @@ impl Four {
     }
 }
 
-impl Lanes for Four {
+impl Lanes for Quarter {
     const PARTS: usize = 4;
 
     #[inline(always)]

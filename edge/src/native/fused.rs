@@ -6,7 +6,7 @@ pub fn fused(a: f32, b: f32, c: f32) -> f32 {
     // libm would do it in f64, which Cortex-M4 has not.
     #[cfg(all(target_arch = "arm", fused_instructions))]
     {
-        super::four::fused_one(a, b, c)
+        fused_one(a, b, c)
     }
     #[cfg(all(feature = "std", not(all(target_arch = "arm", fused_instructions))))]
     {
@@ -16,6 +16,15 @@ pub fn fused(a: f32, b: f32, c: f32) -> f32 {
     {
         libm::fmaf(a, b, c)
     }
+}
+
+/// `vfma.f32`, which stable Rust reaches no other way; see `kernels::vfp`.
+// SAFETY: reads what the convention passes in s0 to s2, writes s0 and s2, which it may, and returns. The assembler
+// does not know by itself what the target has.
+#[cfg(all(target_arch = "arm", fused_instructions))]
+#[unsafe(naked)]
+extern "C" fn fused_one(a: f32, b: f32, c: f32) -> f32 {
+    core::arch::naked_asm!(".fpu fpv4-sp-d16", "vfma.f32 s2, s0, s1", "vmov.f32 s0, s2", "bx lr")
 }
 
 #[cfg(test)]

@@ -52,13 +52,13 @@ impl Stage {
 }
 
 /// Told when a stage ends; all time since the last call was that stage's.
-pub trait Probe: Sync {
+pub trait Profiler: Sync {
     /// A stage has ended.
     fn mark(&self, stage: Stage);
 }
 
 /// Measures nothing.
-impl Probe for () {
+impl Profiler for () {
     #[inline(always)]
     fn mark(&self, _stage: Stage) {}
 }
@@ -88,7 +88,7 @@ impl Profile {
 }
 
 #[cfg(feature = "std")]
-impl Probe for Profile {
+impl Profiler for Profile {
     fn mark(&self, stage: Stage) {
         use core::sync::atomic::Ordering::Relaxed;
         let now = self.start.elapsed().as_nanos() as u64;
