@@ -21,7 +21,7 @@ impl Board {
         }
     }
 
-    /// Its name.
+    /// What the board calls itself in its first message.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

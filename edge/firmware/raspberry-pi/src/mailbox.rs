@@ -28,12 +28,12 @@ pub enum Clock {
     Arm = 3,
 }
 
-/// A request in a cache line of its own. It stays for ever, because the firmware may write to it after its answer is no
-/// longer waited for.
+/// A request in a cache line of its own. It stays for ever, because the firmware may write to it after its answer is
+/// no longer waited for.
 #[repr(C, align(64))]
 struct Request([u32; 16]);
 
-/// The mailbox.
+/// The way to ask the firmware, one request at a time.
 pub struct Mailbox {
     registers: Registers<0x24>,
     /// Taken away when the firmware did not answer: a late answer would pass for that to the next request.

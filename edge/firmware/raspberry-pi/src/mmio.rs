@@ -12,8 +12,8 @@ impl<const SIZE: usize> Registers<SIZE> {
     /// The registers at `base`.
     ///
     /// # Safety
-    /// `base` must be 4-aligned, and `SIZE` bytes from there registers that are mapped as device memory. Whatever they
-    /// do to memory by themselves is the caller's responsibility.
+    /// `base` must be 4-aligned, and `SIZE` bytes from there registers that are mapped as device memory. Whatever
+    /// they do to memory by themselves is the caller's responsibility.
     #[must_use]
     pub const unsafe fn new(base: usize) -> Self {
         Self { base }

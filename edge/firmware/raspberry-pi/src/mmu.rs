@@ -1,7 +1,10 @@
 //! Translation tables: every address is mapped to itself, or not at all.
 //!
-//! The image is mapped page by page: code may be executed and read, constants read, data read and written. Peripherals
-//! are device memory. Everything else, page zero and the pages below the stacks among it, faults.
+//! The image is mapped page by page: code may be executed and read, constants read, data read and written.
+//! Peripherals are device memory. Everything else, page zero and the pages below the stacks among it, faults.
+//!
+//! With `aarch64-paging` 0.12 this file was 11 lines shorter and the image 1.8 kB larger (measured 2026-11-30); its
+//! table allocator can only panic, here before there is a way to report it.
 
 use crate::board::Board;
 use core::ops::Range;
@@ -16,7 +19,8 @@ const TABLES: usize = 8;
 
 /// `MAIR_EL1`: attribute 0 is write-back cacheable memory, attribute 1 device memory (nGnRE).
 pub const MAIR: u64 = 0x04ff;
-/// `TCR_EL1`: 32-bit addresses, pages of 4 KiB, table walks through the inner shareable write-back caches; no `TTBR1`.
+/// `TCR_EL1`: 32-bit addresses, pages of 4 KiB, table walks through the inner shareable write-back caches; no
+/// `TTBR1`.
 pub const TCR: u64 = 1 << 23 | 3 << 12 | 1 << 10 | 1 << 8 | 32;
 /// `SCTLR_EL1`: what reads as one, and: MMU, data and instruction cache, stack alignment check, no execution from
 /// writable memory.
@@ -61,7 +65,7 @@ impl Layout {
     }
 }
 
-/// The tables.
+/// All tables, level by level.
 #[repr(C, align(4096))]
 pub struct Tables {
     level1: [u64; ENTRIES],

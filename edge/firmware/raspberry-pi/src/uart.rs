@@ -2,6 +2,10 @@
 //!
 //! An interrupt moves received bytes from the port's 16 into a ring, so none is lost while the program encodes. What
 //! does not fit into the ring is dropped; the checksum of its frame fails then, and the sender learns it.
+//!
+//! With `arm-pl011-uart` 0.5 this file was 16 lines shorter, the image 2.1 kB larger and its build 15 % longer
+//! (measured 2026-11-30). It cannot turn the port's buffers off, which empties them, drops whole bytes that arrive
+//! with an overrun, and must be the port's only user, which a fault in the middle of sending rules out.
 
 use crate::{
     board::Board,
@@ -26,6 +30,9 @@ pub const BAUD: u32 = 115_200;
 pub const CLOCK: u32 = 48_000_000;
 /// Received bytes that wait for the program.
 pub const RING: usize = 32 * 1024;
+
+/// The port's number among the graphics processor's interrupts.
+const INTERRUPT: u32 = 57;
 
 const DATA: usize = 0x00;
 const FLAGS: usize = 0x18;
@@ -125,12 +132,18 @@ pub fn open(board: Board, clock: u32) -> Option<(Reader, Writer)> {
         RECEIVER.borrow_ref_mut(section).replace(Receiver { port: Pl011::new(board), ring: producer });
     });
     port.0.write(MASK, RECEIVED);
-    interrupt::enable(board);
+    interrupt::enable(board, INTERRUPT);
     Some((Reader { ring: consumer }, Writer { port }))
 }
 
-/// Takes what was received; called by the interrupt.
-pub fn receive() {
+/// The port's interrupt is the only one; called by boot.s.
+#[unsafe(no_mangle)]
+extern "C" fn interrupt() {
+    interrupt::handle(receive);
+}
+
+/// Takes what was received.
+fn receive() {
     critical_section::with(|section| {
         let mut receiver = RECEIVER.borrow_ref_mut(section);
         let Some(Receiver { port, ring }) = receiver.as_mut() else { return };
