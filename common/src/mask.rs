@@ -12,19 +12,29 @@ use serde::{Deserialize, Serialize};
 /// Sampling strategies: of MAE §4.1, figure 4, and noise of three colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum MaskKind {
     /// Uniformly random patches are removed.
+    #[cfg_attr(feature = "clap", value(help = "Uniformly random patches"))]
     Random,
     /// Large random rectangles are removed (BEiT's block-wise sampling).
+    #[cfg_attr(feature = "clap", value(help = "Large rectangles"))]
     Block,
     /// A regular lattice is kept: at ratio 0.75, one patch of every 2x2.
+    #[cfg_attr(feature = "clap", value(help = "A regular lattice is kept"))]
     Grid,
     /// Low-pass noise decides: large smooth regions are removed (ColorMAE, Hinojosa et al. 2024, arXiv 2407.13036).
+    #[cfg_attr(feature = "clap", value(help = "Low-pass noise: large smooth regions are removed (ColorMAE)"))]
     Red,
     /// Band-pass noise decides: regions of about two patches are removed, evenly spread (ColorMAE's best).
+    #[cfg_attr(
+        feature = "clap",
+        value(help = "Band-pass noise: regions of about two patches are removed (ColorMAE)")
+    )]
     Green,
     /// High-pass noise decides: visible patches avoid one another (ColorMAE).
+    #[cfg_attr(feature = "clap", value(help = "High-pass noise: visible patches are spread evenly (ColorMAE)"))]
     Blue,
 }
 

@@ -24,14 +24,19 @@ pub enum PositionKind {
 /// Which vector stands for the whole image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
     /// The class token after the final norm.
+    #[cfg_attr(feature = "clap", value(help = "The class token"))]
     Cls,
     /// The mean of the visible patch tokens after the final norm.
+    #[cfg_attr(feature = "clap", value(help = "The mean of the visible patch tokens"))]
     Mean,
     /// The mean of the visible patch tokens before the final norm, then that norm, as the reference pools when it
     /// fine-tunes (`fc_norm`). Such a model has this mean in the place of the other.
+    // Not asked for: `EncoderSpec::pooling_for` gives it to whoever asks such a model for a mean.
+    #[cfg_attr(feature = "clap", value(skip))]
     MeanNorm,
 }
 

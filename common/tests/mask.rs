@@ -1,4 +1,5 @@
-//! Masks of every kind: how many patches they keep, that they depend on the seed alone, and what the colours of noise do.
+//! Masks of every kind: how many patches they keep, that they depend on the seed alone, and what the colours of noise
+//! do.
 
 use common::{
     mask::{Mask, MaskKind, generator, len_keep},

@@ -94,15 +94,16 @@ fn the_worked_example_of_the_specification() {
     let fourth = Message::Class(ClassScore { frame: 1, class: 1, score: 0.75 });
     let fourth = hex(sender.encode(&fourth, &mut out).expect("fits"));
     let mut sender = Sender::new();
-    let orders = [Message::Ask, settings(0.25, 7), image([1, 6, 0], &[1, 2, 3, 250, 251, 252]), Message::BuiltIn(2)];
-    let orders = orders.map(|order| hex(sender.encode(&order, &mut out).expect("fits")));
+    let commands =
+        [Message::Ask, settings(0.25, 7), image([1, 6, 0], &[1, 2, 3, 250, 251, 252]), Message::BuiltIn(2)];
+    let commands = commands.map(|command| hex(sender.encode(&command, &mut out).expect("fits")));
     let text = include_str!("../../docs/wire.md").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains(&first), "docs/wire.md lacks the greeting: {first}");
     assert!(text.contains(&second), "docs/wire.md lacks the feature: {second}");
     assert!(text.contains(&third), "docs/wire.md lacks the names: {third}");
     assert!(text.contains(&fourth), "docs/wire.md lacks the class: {fourth}");
-    for order in orders {
-        assert!(text.contains(&order), "docs/wire.md lacks the order: {order}");
+    for command in commands {
+        assert!(text.contains(&command), "docs/wire.md lacks the command: {command}");
     }
     assert!(text.contains(&format!("{SCHEMA_HASH:#010x}")), "docs/wire.md lacks the hash {SCHEMA_HASH:#010x}");
     let schema = SCHEMA.replace(' ', "");

@@ -6,7 +6,6 @@ use crate::{
     native_file::NativeFile,
     select::Select,
 };
-use common::model::Pooling;
 use console::misuse;
 use std::path::Path;
 
@@ -98,24 +97,6 @@ pub fn kernels(name: Option<&str>) -> anyhow::Result<&'static Kernels> {
         let usable = Kernels::all().map(|kernels| kernels.name).collect::<Vec<_>>().join(", ");
         misuse(format!("--kernels {name}: this machine can run {usable}"))
     })
-}
-
-/// `--pool`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Pool {
-    /// The class token.
-    Cls,
-    /// The mean of the visible patch tokens.
-    Mean,
-}
-
-impl From<Pool> for Pooling {
-    fn from(pool: Pool) -> Self {
-        match pool {
-            Pool::Cls => Self::Cls,
-            Pool::Mean => Self::Mean,
-        }
-    }
 }
 
 /// Opens a model folder; a path that is none is misuse.

@@ -1,24 +1,12 @@
 //! Which patches of an image are encoded.
 
+/// A way to choose patches: the wire's word for it is `Choice`.
+pub use common::wire::Choice as Select;
+
 use common::{
     mask::{self, MaskKind},
     patch::PatchGrid,
 };
-
-/// A way to choose patches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "linux", derive(clap::ValueEnum))]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Select {
-    /// Uniformly random patches, others for each image.
-    Random,
-    /// A regular lattice.
-    Grid,
-    /// All but large rectangles.
-    Block,
-    /// Every patch.
-    All,
-}
 
 /// Chooses the patches of image `frame`: writes their numbers, ascending, to the front of `ids` (`[L]`) and returns
 /// how many they are: `max(1, floor(L * keep))`, or all. `noise` (`[L]`) is scratch.

@@ -6,7 +6,7 @@
 use crate::{
     native::{Encoder, NativeError, Patches},
     pipeline::{FeatureInfo, Link, SendError},
-    select::{Select, choose},
+    select::choose,
 };
 use common::{
     mask::len_visible,
@@ -239,7 +239,7 @@ impl<'b, E: Encode, C: FnMut() -> u64> Server<'b, E, C> {
         let Self { encoder, clock, grid, buffers, settings, done, .. } = self;
         let Settings { keep, choice, seed, pooling } = *settings;
         let begun = clock();
-        let visible = choose(select(choice), grid, keep, (seed, u64::from(frame)), buffers.noise, buffers.ids);
+        let visible = choose(choice, grid, keep, (seed, u64::from(frame)), buffers.noise, buffers.ids);
         let ids = &buffers.ids[..visible];
         let patches = &mut buffers.patches[..visible * grid.patch_dim()];
         let cut = ids.iter().zip(patches.chunks_exact_mut(grid.patch_dim()));
@@ -302,15 +302,6 @@ pub fn built_in_image(grid: &PatchGrid, out: &mut [u8]) {
 fn possible(settings: &Settings) -> bool {
     // Also false for what is no number.
     settings.keep > 0.0 && settings.keep <= 1.0 && (settings.choice != Choice::All || settings.keep == 1.0)
-}
-
-fn select(choice: Choice) -> Select {
-    match choice {
-        Choice::Random => Select::Random,
-        Choice::Grid => Select::Grid,
-        Choice::Block => Select::Block,
-        Choice::All => Select::All,
-    }
 }
 
 fn too_many(visible: usize, most: usize) -> Log {

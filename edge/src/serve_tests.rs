@@ -73,9 +73,9 @@ fn served_with(line: &[u8], visible: usize) -> (Vec<Message>, Vec<Feature>, Stat
     (messages.filter(|message| !matches!(message, Message::Features(_))).collect(), features, statistics)
 }
 
-fn line(orders: &[Message]) -> Vec<u8> {
+fn line(commands: &[Message]) -> Vec<u8> {
     let mut sender = Sender::new();
-    orders.iter().flat_map(|order| sender.encode(order, &mut [0; MAX_FRAME]).expect("fits").to_vec()).collect()
+    commands.iter().flat_map(|command| sender.encode(command, &mut [0; MAX_FRAME]).expect("fits").to_vec()).collect()
 }
 
 fn parts(frame: u32, pixels: &[u8], length: usize) -> Vec<Message> {
@@ -114,12 +114,12 @@ fn an_image_is_answered_by_its_feature() {
 fn only_the_chosen_patches_are_encoded() {
     let grid = spec().grid().unwrap();
     let (mut noise, mut ids) = ([0.0; 24], [0; 24]);
-    let mut orders = vec![settings(0.25, Choice::Random, Pooling::Cls)];
-    orders.extend([4, 9].iter().flat_map(|frame| parts(*frame, &pixels(), 288)));
-    let (messages, features, _) = served(&line(&orders));
+    let mut commands = vec![settings(0.25, Choice::Random, Pooling::Cls)];
+    commands.extend([4, 9].iter().flat_map(|frame| parts(*frame, &pixels(), 288)));
+    let (messages, features, _) = served(&line(&commands));
     assert_eq!((messages.len(), features.len()), (0, 2));
     for feature in features {
-        let visible = choose(Select::Random, &grid, 0.25, (3, u64::from(feature.frame)), &mut noise, &mut ids);
+        let visible = choose(Choice::Random, &grid, 0.25, (3, u64::from(feature.frame)), &mut noise, &mut ids);
         let mut sum = 0;
         for id in &ids[..visible] {
             let mut patch = [0; 12];
@@ -133,9 +133,9 @@ fn only_the_chosen_patches_are_encoded() {
 
 #[test]
 fn who_asks_learns_who_is_there_and_what_was_done() {
-    let mut orders = parts(0, &pixels(), 288);
-    orders.extend([Message::Error(ErrorCode::Busy), Message::Ask, Message::BuiltIn(77)]);
-    let (messages, features, _) = served(&line(&orders));
+    let mut commands = parts(0, &pixels(), 288);
+    commands.extend([Message::Error(ErrorCode::Busy), Message::Ask, Message::BuiltIn(77)]);
+    let (messages, features, _) = served(&line(&commands));
     let [refused, hello, Message::Statistics(statistics)] = &messages[..] else { panic!("{messages:?}") };
     assert_eq!(refused, &error(ErrorCode::Unsupported));
     assert!(matches!(hello, Message::Hello(hello) if hello.model == ModelHash([7; 8])));
@@ -152,7 +152,7 @@ fn who_asks_learns_who_is_there_and_what_was_done() {
 #[test]
 fn impossible_orders_are_refused() {
     let wrong_total = Message::Image(ImagePart { frame: 0, total: 4, offset: 0, pixels: heapless::Vec::new() });
-    for order in [
+    for command in [
         settings(0.0, Choice::Random, Pooling::Cls),
         settings(1.1, Choice::Grid, Pooling::Cls),
         settings(f64::NAN, Choice::Random, Pooling::Cls),
@@ -160,11 +160,11 @@ fn impossible_orders_are_refused() {
         wrong_total,
         Message::Statistics(Statistics::default()),
     ] {
-        let (messages, features, statistics) = served(&line(std::slice::from_ref(&order)));
+        let (messages, features, statistics) = served(&line(std::slice::from_ref(&command)));
         assert_eq!(
             (messages, features.len(), statistics.skipped),
             (vec![error(ErrorCode::Unsupported)], 0, 1),
-            "{order:?}"
+            "{command:?}"
         );
     }
     let (messages, features, _) = served(&line(&parts(0, &[13; 288], 288)));
@@ -175,29 +175,29 @@ fn impossible_orders_are_refused() {
 #[test]
 fn an_image_with_a_missing_part_is_answered_by_one_error_and_the_next_by_its_feature() {
     for lost in 0..6 {
-        let mut orders = parts(1, &pixels(), 50);
-        orders.remove(lost);
+        let mut commands = parts(1, &pixels(), 50);
+        commands.remove(lost);
         let whole = if lost == 5 { 0 } else { 1 };
-        orders.extend(parts(2, &pixels(), 50));
-        let (messages, features, _) = served(&line(&orders));
+        commands.extend(parts(2, &pixels(), 50));
+        let (messages, features, _) = served(&line(&commands));
         assert_eq!((messages.len(), features.len(), features[0].frame), (whole, 1, 2), "part {lost}: {messages:?}");
         assert!(messages.iter().all(|message| *message == error(ErrorCode::Damaged)));
     }
     // The same image again.
-    let mut orders = parts(1, &pixels(), 50);
-    orders.remove(2);
-    orders.extend(parts(1, &pixels(), 50));
-    assert_eq!(served(&line(&orders)).1.len(), 1);
+    let mut commands = parts(1, &pixels(), 50);
+    commands.remove(2);
+    commands.extend(parts(1, &pixels(), 50));
+    assert_eq!(served(&line(&commands)).1.len(), 1);
 }
 
 #[test]
 fn a_board_with_memory_for_few_patches_refuses_more() {
     // 10 patches and half of one.
-    let mut orders = parts(1, &pixels(), 288);
-    orders.push(settings(0.5, Choice::Random, Pooling::Mean));
-    orders.push(settings(0.45, Choice::Grid, Pooling::Mean));
-    orders.extend(parts(2, &pixels(), 288));
-    let (messages, features, statistics) = served_with(&line(&orders), 126);
+    let mut commands = parts(1, &pixels(), 288);
+    commands.push(settings(0.5, Choice::Random, Pooling::Mean));
+    commands.push(settings(0.45, Choice::Grid, Pooling::Mean));
+    commands.extend(parts(2, &pixels(), 288));
+    let (messages, features, statistics) = served_with(&line(&commands), 126);
     let refused = |visible: usize| {
         let text = format!("{visible} patches would be visible, at most 10 can be: keep fewer");
         [Message::Log(Log::new(LogLevel::Error, &text)), error(ErrorCode::Unsupported)]
@@ -216,8 +216,8 @@ fn a_buffer_that_is_too_short_is_an_error() {
     assert_eq!(error, Some(PatchError::Length { what: "the patch buffer", expected: 12, found: 11 }));
 }
 
-/// Orders with random contents, most of them not from an honest host.
-fn order() -> impl Strategy<Value = Message> {
+/// Commands with random contents, most of them not from an honest host.
+fn command() -> impl Strategy<Value = Message> {
     let bytes = proptest::collection::vec(any::<u8>(), 0..300);
     let part = (0..3_u32, prop_oneof![Just(288), any::<u32>()], prop_oneof![0..300_u32, any::<u32>()], bytes);
     prop_oneof![
@@ -235,10 +235,10 @@ proptest! {
     #[test]
     fn nothing_on_the_line_stops_a_board(
         noise in proptest::collection::vec(any::<u8>(), 0..2000),
-        orders in proptest::collection::vec(order(), 0..12),
+        commands in proptest::collection::vec(command(), 0..12),
         flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
     ) {
-        let mut input = line(&orders);
+        let mut input = line(&commands);
         for (place, byte) in flips {
             if !input.is_empty() {
                 let place = place.index(input.len());

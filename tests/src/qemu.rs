@@ -91,13 +91,13 @@ impl Line {
         Ok(Self { port, received, sender, decoder, assembler, waiting: [].into() })
     }
 
-    /// Sends an order.
+    /// Sends a command.
     ///
     /// # Errors
     /// If it cannot be sent.
-    pub fn order(&mut self, order: &Message) -> anyhow::Result<()> {
+    pub fn command(&mut self, command: &Message) -> anyhow::Result<()> {
         let mut buffer = [0; MAX_FRAME];
-        let frame = self.sender.encode(order, &mut buffer)?;
+        let frame = self.sender.encode(command, &mut buffer)?;
         Ok(self.port.write_all(frame)?)
     }
 
@@ -127,7 +127,7 @@ impl Line {
     pub fn greeting(&mut self) -> anyhow::Result<Hello> {
         self.port.write_all(&[0])?;
         for asked in 1..=60 {
-            self.order(&Message::Ask)?;
+            self.command(&Message::Ask)?;
             if let Some(Answer::Message(Message::Hello(hello))) = self.answer(Duration::from_millis(500)) {
                 // What was asked before it could answer will be answered, too.
                 let mut answered = 0;
@@ -147,7 +147,7 @@ impl Line {
     /// # Errors
     /// If something else comes.
     pub fn statistics(&mut self) -> anyhow::Result<Statistics> {
-        self.order(&Message::Ask)?;
+        self.command(&Message::Ask)?;
         loop {
             match self.answer(Duration::from_secs(10)).context("no figures")? {
                 Answer::Message(Message::Statistics(statistics)) => return Ok(statistics),

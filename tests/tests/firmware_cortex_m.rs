@@ -158,7 +158,7 @@ fn a_fault_is_reported_and_the_board_starts_anew() -> anyhow::Result<()> {
         debugger.set(register, &value.to_le_bytes())?;
         debugger.detach()?;
         // It sleeps until something comes.
-        line.order(&Message::Ask)?;
+        line.command(&Message::Ask)?;
         let first = line.answer(Duration::from_secs(10));
         let Some(Answer::Message(Message::Hello(_))) = first else { bail!("{first:?}") };
         let second = line.answer(Duration::from_secs(10));
@@ -168,7 +168,7 @@ fn a_fault_is_reported_and_the_board_starts_anew() -> anyhow::Result<()> {
         // The greeting of the restarted board, which works.
         let third = line.answer(Duration::from_secs(20));
         let Some(Answer::Message(Message::Hello(_))) = third else { bail!("{third:?}") };
-        // What was left of the order on the line is no whole frame.
+        // What was left of the command on the line is no whole frame.
         while line.answer(Duration::from_secs(1)).is_some() {}
         assert_eq!(line.statistics()?.frames, 0);
     }

@@ -10,7 +10,7 @@ use common::{
 };
 use edge::{
     native::{Encoder, Kernels, Model, Patches},
-    select::{Select, choose},
+    select::choose,
     serve::built_in_image,
 };
 use std::{
@@ -59,7 +59,7 @@ fn feature(line: &mut Line) -> anyhow::Result<Feature> {
 }
 
 fn send_image(line: &mut Line, frame: u32, pixels: &[u8]) -> anyhow::Result<()> {
-    parts(frame, pixels).try_for_each(|part| line.order(&part))
+    parts(frame, pixels).try_for_each(|part| line.command(&part))
 }
 
 fn parts(frame: u32, pixels: &[u8]) -> impl Iterator<Item = Message> {
@@ -82,13 +82,8 @@ impl<'a> Reference<'a> {
     fn feature(&mut self, pixels: &[u8], frame: u32, settings: &Settings) -> anyhow::Result<Vec<f32>> {
         let grid = self.0.spec().grid()?;
         let (mut noise, mut ids) = (vec![0.0; grid.patches()], vec![0; grid.patches()]);
-        let select = match settings.choice {
-            Choice::Random => Select::Random,
-            Choice::Grid => Select::Grid,
-            Choice::Block => Select::Block,
-            Choice::All => Select::All,
-        };
-        let visible = choose(select, &grid, settings.keep, (settings.seed, u64::from(frame)), &mut noise, &mut ids);
+        let seed = (settings.seed, u64::from(frame));
+        let visible = choose(settings.choice, &grid, settings.keep, seed, &mut noise, &mut ids);
         let mut patches = vec![0; visible * grid.patch_dim()];
         for (id, patch) in ids[..visible].iter().zip(patches.chunks_exact_mut(grid.patch_dim())) {
             grid.extract(pixels, *id as usize, patch)?;
@@ -131,7 +126,7 @@ fn features_over_the_serial_line_equal_those_of_this_machine_and_noise_does_not_
     assert_eq!(hello, Hello::new(&spec, spec.pooling, &hello.runtime, &hello.program));
     assert!(hello.runtime.starts_with("native int8 ") && hello.program.starts_with("raspberry-pi "), "{hello:?}");
 
-    // Orders wait in the board while it encodes: nobody waits for answers here.
+    // Commands wait in the board while it encodes: nobody waits for answers here.
     let mut expected = Vec::new();
     for (number, keep, choice, pooling) in [
         (10, 0.25, Choice::Random, Pooling::Cls),
@@ -141,13 +136,13 @@ fn features_over_the_serial_line_equal_those_of_this_machine_and_noise_does_not_
     ] {
         let settings = Settings { keep, choice, seed: 1 << 40, pooling };
         let pixels = picture(&grid, number);
-        board.order(&Message::Settings(settings))?;
+        board.command(&Message::Settings(settings))?;
         send_image(&mut board, number, &pixels)?;
         expected.push((number, reference.feature(&pixels, number, &settings)?));
     }
     let settings = Settings { keep: 0.25, choice: Choice::Random, seed: 9, pooling: Pooling::Mean };
-    board.order(&Message::Settings(settings))?;
-    board.order(&Message::BuiltIn(13))?;
+    board.command(&Message::Settings(settings))?;
+    board.command(&Message::BuiltIn(13))?;
     let mut pixels = vec![0; grid.image_len()];
     built_in_image(&grid, &mut pixels);
     expected.push((13, reference.feature(&pixels, 13, &settings)?));
@@ -205,7 +200,7 @@ fn an_exception_is_reported_and_the_board_starts_anew() -> anyhow::Result<()> {
         debugger.set(register, &0x8bad_0000_u64.to_le_bytes())?;
         debugger.detach()?;
         // It sleeps until something comes.
-        board.order(&Message::Ask)?;
+        board.command(&Message::Ask)?;
         let first = board.answer(Duration::from_secs(10));
         let Some(Answer::Message(Message::Hello(_))) = first else { bail!("{first:?}") };
         let second = board.answer(Duration::from_secs(10));
@@ -215,7 +210,7 @@ fn an_exception_is_reported_and_the_board_starts_anew() -> anyhow::Result<()> {
         // The greeting of the restarted board, which works.
         let third = board.answer(Duration::from_secs(20));
         let Some(Answer::Message(Message::Hello(_))) = third else { bail!("{third:?}") };
-        // What was left of the order on the line is no whole frame.
+        // What was left of the command on the line is no whole frame.
         while board.answer(Duration::from_secs(1)).is_some() {}
         assert_eq!(board.statistics()?.frames, 0);
     }

@@ -80,7 +80,7 @@ pub struct Received {
     pub sequence: u16,
     /// Frames that were sent before it and never arrived whole.
     pub lost_before: u16,
-    /// The message.
+    /// What its payload says.
     pub message: Message,
 }
 
@@ -106,8 +106,8 @@ impl Decoder {
         Self::default()
     }
 
-    // A function of its own also in optimised programs, as `finish` is: `.ci/firmware.py` checks that neither has a call
-    // of the panic handler.
+    // A function of its own also in optimised programs, as `finish` is: `.ci/firmware.py` checks that neither has a
+    // call of the panic handler.
     /// Takes the next byte. Returns a message or damage when a frame ends.
     #[inline(never)]
     pub fn push(&mut self, byte: u8) -> Option<Result<Received, Damage>> {

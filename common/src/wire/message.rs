@@ -1,6 +1,6 @@
 //! What frames mean.
 
-use super::order::{ImagePart, Settings};
+use super::command::{ImagePart, Settings};
 use crate::model::{EncoderSpec, ModelHash, Pooling};
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};

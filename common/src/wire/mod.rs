@@ -1,22 +1,37 @@
 //! The serial protocol between a board and the host. `docs/wire.md` is its specification.
 //!
-//! Bytes and meaning are apart: [`frame`] turns a payload into bytes that survive a noisy line and back,
-//! [`message`] and [`order`] say what payloads mean, [`assemble`] joins features that were split over several frames.
+//! Bytes and meaning are apart: [`frame`] turns a payload into bytes that survive a noisy line and back, [`message`]
+//! and [`command`] say what payloads mean, [`assemble`] joins features that were split over several frames.
+//!
+//! ```
+//! use common::wire::{Damage, Decoder, MAX_FRAME, Message, Sender};
+//!
+//! let mut buffer = [0; MAX_FRAME];
+//! let frame = Sender::new().encode(&Message::BuiltIn(2), &mut buffer)?;
+//!
+//! // The receiver takes byte after byte. Noise costs no more than the frame it is in: a zero ends both.
+//! let mut decoder = Decoder::new();
+//! let noise = [7, 1, 0];
+//! let mut received = noise.iter().chain(frame).filter_map(|byte| decoder.push(*byte));
+//! assert_eq!(received.next(), Some(Err(Damage::Framing)));
+//! assert!(matches!(received.next(), Some(Ok(received)) if received.message == Message::BuiltIn(2)));
+//! # Ok::<(), common::wire::WireError>(())
+//! ```
 
 #[cfg(feature = "alloc")]
 pub mod assemble;
+pub mod command;
 pub mod frame;
 pub mod message;
-pub mod order;
 
 #[cfg(feature = "alloc")]
 pub use assemble::{Assembler, Feature};
+pub use command::{Choice, ImagePart, MAX_PIXELS, Settings};
 pub use frame::{Damage, Decoder, MAX_FRAME, Received, Sender, WireError};
 pub use message::{
     ClassNames, ClassScore, ErrorCode, FeaturePart, Hello, Log, LogLevel, MAX_NAMES, MAX_VALUES, Message, Statistics,
     class_name_of, name_of,
 };
-pub use order::{Choice, ImagePart, MAX_PIXELS, Settings};
 
 /// Version of the framing and of the messages.
 pub const PROTOCOL: u8 = 1;

@@ -3,7 +3,7 @@
 use super::{port, source::Source};
 use crate::{
     head_file::{HeadFile, HeadFileError},
-    options::{Pool, RuntimeArgs, open_model, strategy},
+    options::{RuntimeArgs, open_model, strategy},
     pipeline::{FeatureInfo, Link, SendError},
     runtime::ImageEncoder,
     select::{Select, choose},
@@ -51,7 +51,7 @@ pub struct Args {
     select: Option<Select>,
     /// Which feature to send [default: the model's].
     #[arg(long, value_enum)]
-    pool: Option<Pool>,
+    pool: Option<Pooling>,
     /// Send each image's class and score too, by a trained head: a file, or a folder with head.safetensors [default:
     /// the one in the model folder].
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
@@ -74,7 +74,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let select = strategy(args.select, args.keep)?;
     let folder = open_model(&args.model)?;
     let spec = *folder.spec();
-    let pooling = spec.pooling_for(args.pool.map(Pooling::from));
+    let pooling = spec.pooling_for(args.pool);
     let head_file = head_file(&args, &spec)?;
     let head = head_file.as_ref().map(HeadFile::head).transpose()?;
     let file = args.runtime.open(&folder)?;

@@ -8,7 +8,6 @@ use crate::{
 use anyhow::Context as _;
 use common::model::Pooling;
 use console::misuse;
-use edge::options::Pool;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -34,7 +33,7 @@ pub struct Args {
     open: bool,
     /// Which feature neighbours are found by [default: the model's].
     #[arg(long, value_enum)]
-    pool: Option<Pool>,
+    pool: Option<Pooling>,
     /// Search at most this many images for neighbours, spread over all.
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     limit: usize,
@@ -52,7 +51,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let server = Server::bind(args.port).map_err(|error| port_refused(args.port, &error))?;
     let gallery = gallery(&args, &config)?;
     let images = Images::new(gallery, &config.model);
-    let explored = Explored::load(&run, config, args.pool.map(Pooling::from))?;
+    let explored = Explored::load(&run, config, args.pool)?;
     let explorer = Arc::new(Explorer::new(name(&args.run), explored, images, args.limit));
     let stop = server.stopper();
     ctrlc::set_handler(move || stop.stop()).context("cannot watch for Ctrl-C")?;

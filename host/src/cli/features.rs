@@ -16,7 +16,7 @@ use common::model::Pooling;
 use console::misuse;
 use edge::{
     model_folder::Precision,
-    options::{Pool, Runtime as BoardRuntime, RuntimeArgs},
+    options::{Runtime as BoardRuntime, RuntimeArgs},
     runtime::ImageEncoder,
     select::Select,
 };
@@ -41,7 +41,7 @@ pub struct Args {
     select: Option<Select>,
     /// Which feature to write [default: the model's].
     #[arg(long, value_enum)]
-    pool: Option<Pool>,
+    pool: Option<Pooling>,
     /// What computes: burn in batches, or as on a board (model folders only) tract or the native encoder.
     #[arg(long, value_enum, default_value = "burn")]
     runtime: Runtime,
@@ -106,7 +106,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             (*folder.spec(), features, images.names)
         }
     };
-    let pooling = spec.pooling_for(args.pool.map(Pooling::from));
+    let pooling = spec.pooling_for(args.pool);
     let (rows, dim) = (features.len(), spec.feature_dim as usize);
     let values: Vec<f32> = features.into_iter().flat_map(|features| pooled(features, pooling)).collect();
     let mut bytes = Vec::new();

@@ -69,7 +69,7 @@ pub struct Args {
     warmup_epochs: Option<f64>,
     /// How patches are chosen for removal.
     #[arg(long, value_enum, conflicts_with = "resume")]
-    mask: Option<MaskArg>,
+    mask: Option<MaskKind>,
     /// Share of patches that are removed, between 0 and 1.
     #[arg(long, value_name = "R", conflicts_with = "resume")]
     mask_ratio: Option<f64>,
@@ -108,36 +108,6 @@ pub struct Args {
     seed: Option<u64>,
     #[command(flatten)]
     saving: SavingArgs,
-}
-
-/// `--mask`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum MaskArg {
-    /// Uniformly random patches.
-    Random,
-    /// Large rectangles.
-    Block,
-    /// A regular lattice is kept.
-    Grid,
-    /// Low-pass noise: large smooth regions are removed (ColorMAE).
-    Red,
-    /// Band-pass noise: regions of about two patches are removed (ColorMAE).
-    Green,
-    /// High-pass noise: visible patches are spread evenly (ColorMAE).
-    Blue,
-}
-
-impl From<MaskArg> for MaskKind {
-    fn from(arg: MaskArg) -> Self {
-        match arg {
-            MaskArg::Random => Self::Random,
-            MaskArg::Block => Self::Block,
-            MaskArg::Grid => Self::Grid,
-            MaskArg::Red => Self::Red,
-            MaskArg::Green => Self::Green,
-            MaskArg::Blue => Self::Blue,
-        }
-    }
 }
 
 /// Trains.
@@ -232,7 +202,7 @@ fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     set(&mut train.accumulate, args.accumulate);
     set(&mut train.blr, args.blr);
     set(&mut train.warmup_epochs, args.warmup_epochs);
-    set(&mut train.mask, args.mask.map(MaskKind::from));
+    set(&mut train.mask, args.mask);
     set(&mut train.mask_ratio, args.mask_ratio);
     set(&mut train.target, args.target);
     set(&mut train.seam.weight, args.seam_weight);

@@ -1,6 +1,6 @@
 //! `host reconstruct`.
 
-use super::{pretrain::MaskArg, told};
+use super::told;
 use crate::preset::validate::mask_ratio;
 use crate::{pictures, run::RunFolder};
 use common::mask::MaskKind;
@@ -21,7 +21,7 @@ pub struct Args {
     limit: usize,
     /// Only this kind of mask [default: all three].
     #[arg(long, value_enum)]
-    mask: Option<MaskArg>,
+    mask: Option<MaskKind>,
     /// Share of patches that are removed [default: the run's own].
     #[arg(long, value_name = "R")]
     mask_ratio: Option<f64>,
@@ -63,7 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         anyhow::ensure!(!images.is_empty(), "none of the {count} images can be decoded; are they damaged?");
         images
     };
-    pictures::reconstruct(&run, &config, &images, args.mask.map(MaskKind::from), ratio, &args.out)?;
+    pictures::reconstruct(&run, &config, &images, args.mask, ratio, &args.out)?;
     console::say!("{} images reconstructed: {}", images.len(), args.out.display());
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often an order is sent before the board counts as lost.
+/// How often a command is sent before the board counts as lost.
 const ATTEMPTS: u32 = 5;
 /// How long a board may take to say who it is.
 const GREETING: Duration = Duration::from_secs(2);
@@ -111,7 +111,7 @@ impl<R: Read, W: Write> Uploader<R, W> {
         &self.reader
     }
 
-    /// Orders that were sent again.
+    /// Commands that were sent again.
     #[must_use]
     pub fn repeated(&self) -> u64 {
         self.repeated
@@ -165,7 +165,7 @@ impl<R: Read, W: Write> Uploader<R, W> {
         frame: u32,
         pixels: &[u8],
     ) -> Result<Feature, UploadError> {
-        let orders: Vec<Message> = parts(frame, pixels).collect();
+        let commands: Vec<Message> = parts(frame, pixels).collect();
         // Ten bits a byte.
         let travel = Duration::from_secs_f64(pixels.len() as f64 * 10.0 / f64::from(self.baud.max(1)));
         let patience = self.patience + travel;
@@ -175,7 +175,7 @@ impl<R: Read, W: Write> Uploader<R, W> {
                 // It may have restarted and lost them.
                 line.send(&[Message::Settings(settings)])?;
             }
-            line.send(&orders)?;
+            line.send(&commands)?;
             line.wait(patience, |event| match event {
                 Event::Feature(feature) if feature.frame == frame => match answers(&feature, hello, &settings) {
                     true => Some(Outcome::Done(feature)),
@@ -249,12 +249,12 @@ impl<R: Read, W: Write> Uploader<R, W> {
         })
     }
 
-    fn send(&mut self, orders: &[Message]) -> Result<(), UploadError> {
+    fn send(&mut self, commands: &[Message]) -> Result<(), UploadError> {
         let mut buffer = [0; MAX_FRAME];
-        for order in orders {
+        for command in commands {
             let frame = self
                 .sender
-                .encode(order, &mut buffer)
+                .encode(command, &mut buffer)
                 .map_err(|error| UploadError::Write(io::Error::other(error)))?;
             self.writer.write_all(frame).map_err(UploadError::Write)?;
         }

@@ -8,7 +8,7 @@ use crate::{
 };
 use common::model::{EncoderSpec, Pooling};
 use console::misuse;
-use edge::{model_folder::Precision, options::Pool, select::Select};
+use edge::{model_folder::Precision, select::Select};
 use std::path::Path;
 
 /// Options of every evaluation on frozen features.
@@ -29,7 +29,7 @@ pub struct EncodeArgs {
     select: Option<Select>,
     /// Which feature to use [default: the model's].
     #[arg(long, value_enum)]
-    pool: Option<Pool>,
+    pool: Option<Pooling>,
     /// Random choices come from this.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
@@ -127,7 +127,7 @@ impl EncodeArgs {
             let (spec, tensors) = load_encoder(model)?;
             (spec, vec![Encoder::burn(&spec, &tensors)?])
         };
-        let pooling = spec.pooling_for(self.pool.map(Pooling::from));
+        let pooling = spec.pooling_for(self.pool);
         Ok(Encoders { spec, list, choice, pooling })
     }
 }

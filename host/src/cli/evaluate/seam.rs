@@ -2,7 +2,7 @@
 
 use super::output;
 use crate::{
-    cli::{pretrain::MaskArg, told},
+    cli::told,
     evaluate::{images::prepared, seam::SeamSums},
     model::MaskBatch,
     pictures::fill,
@@ -34,7 +34,7 @@ pub struct Args {
     limit: usize,
     /// How patches are chosen for removal.
     #[arg(long, value_enum, default_value = "random")]
-    mask: MaskArg,
+    mask: MaskKind,
     /// Share of patches that are removed [default: the run's own].
     #[arg(long, value_name = "R")]
     mask_ratio: Option<f64>,
@@ -61,7 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let (model, target) = fill::load(&run, &config)?;
     let spec = config.model.encoder_spec(config.pixels, ModelHash::default());
     let images = prepared(&args.test, &spec, Some(args.limit))?.images;
-    let (kept, kind) = (mask::len_keep(grid.patches(), ratio), MaskKind::from(args.mask));
+    let (kept, kind) = (mask::len_keep(grid.patches(), ratio), args.mask);
     let (mut sums, bar) = (SeamSums::default(), crate::progress::bar(images.len(), "reconstructing"));
     for (batch, views) in images.chunks(BATCH).enumerate() {
         let masks = MaskBatch::draw(kind, &grid, kept, args.seed, (batch * BATCH) as u64, views.len());

@@ -7,7 +7,10 @@ use crate::link::{
     upload::{UploadError, Uploader},
 };
 use anyhow::{Context as _, bail};
-use common::wire::{Choice, Hello, Settings, name_of};
+use common::{
+    model::Pooling,
+    wire::{Hello, Settings, name_of},
+};
 use console::misuse;
 use edge::{options::strategy, select::Select};
 use imaging::{Crop, ImageError};
@@ -36,7 +39,7 @@ pub struct ImageArgs {
     select: Option<Select>,
     /// Which feature it sends [default: the model's].
     #[arg(long, value_enum, requires = "images")]
-    pool: Option<edge::options::Pool>,
+    pool: Option<Pooling>,
     /// Its random choices come from this.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "images")]
     seed: u64,
@@ -54,12 +57,7 @@ struct Done {
 /// # Errors
 /// If the board cannot be reached, refuses, or gives no answer to several attempts; what was received is kept.
 pub(super) fn run(args: &Args, images: &Path) -> anyhow::Result<()> {
-    let choice = match strategy(args.images.select, args.images.keep)? {
-        Select::Random => Choice::Random,
-        Select::Grid => Choice::Grid,
-        Select::Block => Choice::Block,
-        Select::All => Choice::All,
-    };
+    let choice = strategy(args.images.select, args.images.keep)?;
     let mut paths = imaging::find(images).map_err(|error| misuse(format!("--images: {error}")))?;
     paths.truncate(args.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX)));
     let line = port::open_both_ways(&args.port, args.baud)?;
@@ -86,7 +84,7 @@ pub(super) fn run(args: &Args, images: &Path) -> anyhow::Result<()> {
             keep: args.images.keep,
             choice,
             seed: args.images.seed,
-            pooling: args.images.pool.map_or(hello.pooling, Into::into),
+            pooling: args.images.pool.unwrap_or(hello.pooling),
         };
         board.set(settings)?;
         for path in &paths {

@@ -37,6 +37,7 @@ pub struct Settings {
 /// How patches are chosen; `docs/edge.md` describes each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Choice {
     /// Uniformly random patches, others for each image.
     Random,
@@ -45,5 +46,6 @@ pub enum Choice {
     /// All but large rectangles.
     Block,
     /// Every patch; `keep` must be 1.
+    #[cfg_attr(feature = "clap", value(help = "Every patch"))]
     All,
 }
