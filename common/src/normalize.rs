@@ -19,8 +19,8 @@ impl PixelStats {
     /// The statistics of ImageNet, which the paper's recipe uses for every RGB data set.
     pub const IMAGENET: Self = Self { mean: [0.485, 0.456, 0.406, 0.0], std: [0.229, 0.224, 0.225, 1.0] };
 
-    /// What is usual for so many channels: the paper's recipe normalises RGB with ImageNet's statistics; other images are
-    /// brought to about -1..1.
+    /// What is usual for so many channels: the paper's recipe normalises RGB with ImageNet's statistics; other images
+    /// are brought to about -1..1.
     #[must_use]
     pub const fn usual(channels: usize) -> Self {
         if channels == 3 { Self::IMAGENET } else { Self { mean: [0.5; 4], std: [0.25; 4] } }

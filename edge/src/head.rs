@@ -54,8 +54,8 @@ impl<'a> Head<'a> {
         self.bias.len()
     }
 
-    /// The likeliest class of a feature (`[D]`), the lowest of equals, without a heap: the logits are computed once to
-    /// find the largest, and again to sum their exponentials.
+    /// The likeliest class of a feature (`[D]`), the lowest of equals, without a heap: the logits are computed once
+    /// to find the largest, and again to sum their exponentials.
     ///
     /// # Errors
     /// If the feature has another length, or a logit is not finite.

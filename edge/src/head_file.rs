@@ -88,7 +88,8 @@ pub enum HeadFileError {
 }
 
 impl HeadFile {
-    /// A head from its parts; format and checksum of the description are filled in. `weights`: `[K, D]`; `bias`: `[K]`.
+    /// A head from its parts; format and checksum of the description are filled in. `weights`: `[K, D]`; `bias`:
+    /// `[K]`.
     ///
     /// # Errors
     /// As a sentence, if numbers of classes disagree or a value is not finite.

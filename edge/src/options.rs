@@ -110,8 +110,8 @@ pub fn open_model(path: &Path) -> anyhow::Result<ModelFolder> {
     }
 }
 
-/// How patches are chosen, by the options `--select` and `--keep`: all patches at 1, random ones below, unless `select`
-/// says otherwise.
+/// How patches are chosen, by the options `--select` and `--keep`: all patches at 1, random ones below, unless
+/// `select` says otherwise.
 ///
 /// # Errors
 /// As misuse, if `keep` lies outside (0, 1] or contradicts `select`.

@@ -51,7 +51,8 @@ mod tests {
             let grid = PatchGrid::new(rows * 2, cols * 2, 2, 3).unwrap();
             let (mut noise, mut ids) = (vec![0.0; grid.patches()], vec![0; grid.patches()]);
             let visible = choose(select, &grid, keep, (seed, 3), &mut noise, &mut ids);
-            let expected = if select == Select::All { grid.patches() } else { mask::len_visible(grid.patches(), keep) };
+            let share = mask::len_visible(grid.patches(), keep);
+            let expected = if select == Select::All { grid.patches() } else { share };
             prop_assert_eq!(visible, expected);
             prop_assert!(visible >= 1 && ids[..visible].windows(2).all(|pair| pair[0] < pair[1]));
             prop_assert!((ids[visible - 1] as usize) < grid.patches());

@@ -149,8 +149,8 @@ impl<'b, E: Encode, C: FnMut() -> u64> Server<'b, E, C> {
         }
     }
 
-    // Not inlined, as `take` and `encode`: `.ci/firmware.py` checks that nothing in `answer` and `take` calls the panic
-    // handler.
+    // Not inlined, as `take` and `encode`: `.ci/firmware.py` checks that nothing in `answer` and `take` calls the
+    // panic handler.
     #[inline(never)]
     fn answer<W: Write>(
         &mut self,

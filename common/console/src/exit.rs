@@ -10,8 +10,8 @@ use std::{
 /// Set when standard output failed otherwise than by its reader's leaving.
 static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
 
-/// As `println!`, but never panics: a reader that has gone away (`| head`) is no failure, and a full disk becomes exit
-/// code 1 at the end, after the work is done.
+/// As `println!`, but never panics: a reader that has gone away (`| head`) is no failure, and a full disk becomes
+/// exit code 1 at the end, after the work is done.
 #[macro_export]
 macro_rules! say {
     ($($arg:tt)*) => { $crate::exit::say(format_args!($($arg)*)) };

@@ -204,7 +204,9 @@ mod tests {
         fn unstuffing_agrees_with_cobs(
             // Short ones as often as long ones: the ends are where the two could differ.
             mut bytes in prop_oneof![0..8_usize, 0..1100_usize]
-                .prop_flat_map(|length| proptest::collection::vec(prop_oneof![1..6_u8, Just(255), any::<u8>()], length)),
+                .prop_flat_map(|length| {
+                    proptest::collection::vec(prop_oneof![1..6_u8, Just(255), any::<u8>()], length)
+                }),
         ) {
             let mut expected = bytes.clone();
             let length = cobs::decode_in_place(&mut expected).ok();

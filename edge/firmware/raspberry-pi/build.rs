@@ -17,7 +17,8 @@ fn main() {
         Ok(bytes) if bytes.starts_with(b"MAENATV") => {}
         Ok(_) => println!("cargo::error={} is no encoder.native (`host export` makes them)", model.display()),
         Err(error) => println!(
-            "cargo::error=cannot read {}: {error}; MODEL names the encoder.native to build in, `host export` makes them",
+            "cargo::error=cannot read {}: {error}; MODEL names the encoder.native to build in, `host export` makes \
+             them",
             model.display()
         ),
     }

@@ -111,7 +111,9 @@ mod tests {
             prop_assert!(pack(&b, n, k, &mut packed));
             let mut c = vec![7; m * ldc];
             let (b_tile, b_step) = (packed_tile(k), PACKED_STEP);
-            let done = portable(Product { a: &a, unsigned: false, lda, m, b: &packed, b_tile, b_step, n, k, c: &mut c, ldc });
+            let product =
+                Product { a: &a, unsigned: false, lda, m, b: &packed, b_tile, b_step, n, k, c: &mut c, ldc };
+            let done = portable(product);
             prop_assert!(done);
             for row in 0..m {
                 for column in 0..n {

@@ -314,8 +314,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]
         fn products_equal_the_plain_sums(
-            rows in 1..40_usize, columns in 1..120_usize, depth in 0..70_usize, extra in 0..5_usize, seed in 0..1000_usize,
-            by_columns: bool, packing in 0..3, init in 0..4,
+            rows in 1..40_usize, columns in 1..120_usize, depth in 0..70_usize, extra in 0..5_usize,
+            seed in 0..1000_usize, by_columns: bool, packing in 0..3, init in 0..4,
         ) {
             let (a_stride, b_stride, c_stride) =
                 (if by_columns { rows } else { depth } + extra, columns + extra, columns + extra);

@@ -123,7 +123,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn outputs_equal_the_plain_block(size in sizes(), seed in 0..1000_u32, shards in 1..5_usize, save: bool, drop: bool) {
+    fn outputs_equal_the_plain_block(
+        size in sizes(), seed in 0..1000_u32, shards in 1..5_usize, save: bool, drop: bool,
+    ) {
         // A row of one or two numbers is all rounding after its norm.
         prop_assume!(size.dim > 2);
         let (x, all) = (values(size.rows() * size.dim, seed + 77, 1.0), parameters(&size, seed));
@@ -133,7 +135,8 @@ proptest! {
             let (found, saved) = size.forward(Plan { arch, shards }, &x, &slices(&all), branches(&factors), save);
             prop_assert_eq!(saved.is_some(), save);
             for (found, expected) in found.iter().zip(expected.iter().flatten()) {
-                prop_assert!((f64::from(*found) - expected).abs() < 1e-5 * expected.abs().max(1.0), "{arch:?} {found} {expected}");
+                let bound = 1e-5 * expected.abs().max(1.0);
+                prop_assert!((f64::from(*found) - expected).abs() < bound, "{arch:?} {found} {expected}");
             }
         }
     }
@@ -150,7 +153,8 @@ proptest! {
         let (x, all) = (values(size.rows() * size.dim, seed + 77, 1.0), parameters(&size, seed));
         let (weights, factors) = (values(x.len(), seed + 99, 1.0), factors(&size, seed, drop));
         let loss = |x: &[f32], all: &[Vec<f32>]| -> f64 {
-            block(&size, x, &slices(all), factors.as_ref()).iter().flatten().zip(&weights).map(|(z, w)| z * f64::from(*w)).sum()
+            let out = block(&size, x, &slices(all), factors.as_ref());
+            out.iter().flatten().zip(&weights).map(|(z, w)| z * f64::from(*w)).sum()
         };
         // A slope by central differences in f64, with two steps, so that the error is of fourth order. The steps are
         // those that f32 really makes.
@@ -176,7 +180,8 @@ proptest! {
                         all[which][at] = value;
                         loss(&x, &all)
                     });
-                    prop_assert!(close(found[at], exact, scale), "{arch:?}: parameter {which}[{at}]: {} {exact}", found[at]);
+                    let found = found[at];
+                    prop_assert!(close(found, exact, scale), "{arch:?}: parameter {which}[{at}]: {found} {exact}");
                 }
             }
             let scale = gradients.x.iter().fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));

@@ -44,7 +44,8 @@ macro_rules! four_steps {
 /// `$name`: blocks of `sdot`, 16 steps a round. A row is the name of its pointer, its two registers of inputs and
 /// its four of sums. v24 to v31: two steps of B.
 macro_rules! dotprod_blocks {
-    ($name:ident, $count:literal, $($row:ident $a0:literal $a1:literal [$($sum:literal)*] $from:literal-$to:literal),*) => {
+    ($name:ident, $count:literal,
+        $($row:ident $a0:literal $a1:literal [$($sum:literal)*] $from:literal-$to:literal),*) => {
         /// # Safety
         /// As [`Blocks`] says.
         #[target_feature(enable = "dotprod")]

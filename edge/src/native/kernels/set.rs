@@ -80,7 +80,8 @@ macro_rules! passes {
             softmax::attended(high: &[i32], low: &[i32], factor: f32, out: &mut [f32]) -> ();
         )
     }};
-    (@wrap $lanes:ty, $features:literal, $($module:ident::$name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+    (@wrap $lanes:ty, $features:literal,
+        $($module:ident::$name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
         $crate::native::kernels::set::Passes {$(
             $name: {
                 fn outer($($argument: $type),*) -> $result {

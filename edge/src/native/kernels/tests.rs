@@ -67,7 +67,8 @@ proptest! {
             let b = random.bytes((tiles - 1) * b_tile + (steps - 1) * b_step + TILE * STEP, -127);
             let run = |kernels: &Kernels| {
                 let mut c = vec![7; m * ldc];
-                let done = (kernels.product)(Product { a: &a, unsigned, lda, m, b: &b, b_tile, b_step, n, k, c: &mut c, ldc });
+                let product = Product { a: &a, unsigned, lda, m, b: &b, b_tile, b_step, n, k, c: &mut c, ldc };
+                let done = (kernels.product)(product);
                 assert!(done);
                 c
             };
@@ -89,7 +90,8 @@ proptest! {
         let (a, b) = (vec![1; a], vec![1; b]);
         for kernels in Kernels::all() {
             let mut sums = vec![-1; c];
-            let product = Product { a: &a, unsigned: n % 2 == 0, lda, m, b: &b, b_tile, b_step, n, k, c: &mut sums, ldc };
+            let unsigned = n % 2 == 0;
+            let product = Product { a: &a, unsigned, lda, m, b: &b, b_tile, b_step, n, k, c: &mut sums, ldc };
             let fits = product.check();
             prop_assert_eq!((kernels.product)(product), fits);
             prop_assert!(fits || sums.iter().all(|sum| *sum == -1));
@@ -102,7 +104,8 @@ proptest! {
         let [x, gamma, beta] = [bound, 2.0, 1.0].map(|bound| random.floats(length, bound));
         let run = |kernels: &Kernels| {
             let (passes, norm) = (&kernels.passes, Norm { gamma: &gamma, beta: &beta });
-            let (mut y, mut bytes, mut rounded) = (vec![0.0; length], vec![9; length + spare], vec![9; length + spare]);
+            let mut y = vec![0.0; length];
+            let (mut bytes, mut rounded) = (vec![9; length + spare], vec![9; length + spare]);
             let peak = (passes.norm)(&x, norm, 1e-6, &mut y);
             let scale = (passes.quantize)(&y, peak, &mut bytes);
             (passes.rounded)(&y, 1.0 / scale, &mut rounded);

@@ -75,7 +75,8 @@ macro_rules! plain {
 impl Lanes for Half {
     const PARTS: usize = 2;
 
-    plain!(Half: add = _mm256_add_ps; sub = _mm256_sub_ps; mul = _mm256_mul_ps; max = _mm256_max_ps; min = _mm256_min_ps;);
+    plain!(Half:
+        add = _mm256_add_ps; sub = _mm256_sub_ps; mul = _mm256_mul_ps; max = _mm256_max_ps; min = _mm256_min_ps;);
 
     #[inline(always)]
     fn mul_add(self, times: Self, plus: Self) -> Self {
@@ -184,7 +185,8 @@ fn upper(all: __m512) -> __m256 {
 impl Lanes for Whole {
     const PARTS: usize = 1;
 
-    plain!(Whole: add = _mm512_add_ps; sub = _mm512_sub_ps; mul = _mm512_mul_ps; max = _mm512_max_ps; min = _mm512_min_ps;);
+    plain!(Whole:
+        add = _mm512_add_ps; sub = _mm512_sub_ps; mul = _mm512_mul_ps; max = _mm512_max_ps; min = _mm512_min_ps;);
 
     #[inline(always)]
     fn mul_add(self, times: Self, plus: Self) -> Self {

@@ -36,7 +36,8 @@ fn share(left: usize, most: usize) -> usize {
 /// `$name(product)`: checks the product, then runs `$block` over it in blocks of `$rows` rows by `$tiles` tiles, or
 /// of `$narrow` rows by a single one.
 macro_rules! product {
-    ($(#[$doc:meta])* $name:ident, $features:literal, $sums:ident, $block:ident, $rows:literal x $tiles:literal, $narrow:literal) => {
+    ($(#[$doc:meta])* $name:ident, $features:literal, $sums:ident, $block:ident,
+        $rows:literal x $tiles:literal, $narrow:literal) => {
         $(#[$doc])*
         pub fn $name(product: Product<'_>) -> bool {
             #[target_feature(enable = $features)]
@@ -314,7 +315,8 @@ unsafe fn avx2_block<const R: usize, const T: usize, const UNSIGNED: bool>(place
 /// `$name(rounds)`: that many rounds of the set's multiply-add on registers alone, enough of them to hide the
 /// latency; the multiplications done. What the product cannot exceed.
 macro_rules! peak {
-    ($name:ident, $features:literal, $register:ty, $lanes:literal, $sums:literal, |$sum:ident, $value:ident| $step:expr) => {
+    ($name:ident, $features:literal, $register:ty, $lanes:literal, $sums:literal,
+        |$sum:ident, $value:ident| $step:expr) => {
         pub(super) fn $name(rounds: u64) -> u64 {
             #[target_feature(enable = $features)]
             fn inner(rounds: u64) {
