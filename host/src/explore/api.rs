@@ -19,7 +19,6 @@ use super::{
 use crate::{
     model::MaskBatch,
     pictures::rgb,
-    report::html::base64,
     serve::answer::{Refusal, body, compute, json},
 };
 use axum::{
@@ -30,6 +29,7 @@ use axum::{
     routing::{get, post},
 };
 use common::mask::MaskKind;
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -317,8 +317,8 @@ impl Explorer {
             name: without.map(|index| self.sample(index)).map(|own| own.class.unwrap_or(own.name)),
             loss: (!errors.is_empty()).then(|| errors.iter().sum::<f32>() / errors.len() as f32),
             removed,
-            original: request.original.then(|| base64(&rgb(&view.pixels, channels))),
-            predicted: base64(&rgb(&look.predicted, channels)),
+            original: request.original.then(|| BASE64.encode(&rgb(&view.pixels, channels))),
+            predicted: BASE64.encode(&rgb(&look.predicted, channels)),
             visible: mask.ids_keep.clone(),
             attention: look.attention.chunks_exact(1 + masks.visible()).map(<[f32]>::to_vec).collect(),
             neighbours: near.collect(),

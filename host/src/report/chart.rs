@@ -1,6 +1,7 @@
 //! Line charts as SVG, drawn twice: for wide and for narrow screens, so that their text keeps its size.
 
-use super::html::{escape, number, superscript};
+use super::number::{number, superscript};
+use maud::{Markup, PreEscaped, Render as _};
 use std::fmt::Write as _;
 
 /// Most points of a line that are drawn; more are averaged in groups.
@@ -28,11 +29,11 @@ pub struct Chart<'a> {
 impl Chart<'_> {
     /// Both drawings. Points that are not finite are left out; without any there is a line that says so.
     #[must_use]
-    pub fn svg(&self) -> String {
+    pub fn svg(&self) -> Markup {
         if self.values().next().is_none() {
-            return "<p class=\"soft\">No figures yet.</p>\n".into();
+            return PreEscaped("<p class=\"soft\">No figures yet.</p>".into());
         }
-        self.draw("wide", 736.0, 300.0, 8) + &self.draw("narrow", 344.0, 250.0, 5)
+        PreEscaped(self.draw("wide", 736.0, 300.0, 8) + &self.draw("narrow", 344.0, 250.0, 5))
     }
 
     fn values(&self) -> impl Iterator<Item = (f64, f64)> {
@@ -81,13 +82,13 @@ impl Chart<'_> {
 
         let mut out = format!(
             "<svg class=\"{class}\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n<title>{}</title>\n",
-            escape(self.title)
+            self.title.render().0
         );
         let label = match exponent {
             0 => self.label.to_owned(),
             exponent => format!("{} (× 10{})", self.label, superscript(&exponent.to_string())),
         };
-        let _ = writeln!(out, "<text x=\"0\" y=\"14\">{}</text>", escape(&label));
+        let _ = writeln!(out, "<text x=\"0\" y=\"14\">{}</text>", label.render().0);
         let (x0, x1, y0) = (left, width - right, height - bottom);
         for (value, text) in y_texts {
             let at = at_y(value);
@@ -242,8 +243,8 @@ mod tests {
 
     #[test]
     fn nothing_and_one_point_are_drawn_too() {
-        assert!(chart(&[], &[(1.0, f64::NAN)]).svg().contains("No figures yet"));
-        let one = chart(&[], &[(1.0, 0.5)]).svg();
+        assert!(chart(&[], &[(1.0, f64::NAN)]).svg().0.contains("No figures yet"));
+        let one = chart(&[], &[(1.0, 0.5)]).svg().0;
         assert!(one.contains("<circle") && !one.contains("NaN") && one.contains("a &lt;title&gt;"), "{one}");
     }
 
@@ -267,7 +268,7 @@ mod tests {
 
         #[test]
         fn every_coordinate_lies_in_the_picture(points in proptest::collection::vec((0.0..20.0_f64, -1e3..1e3_f64), 1..50)) {
-            let svg = chart(&points, &points).svg();
+            let svg = chart(&points, &points).svg().0;
             let (wide, narrow) = svg.split_once("</svg>").expect("two drawings");
             for (drawing, width, height) in [(wide, 736.0, 300.0), (narrow, 344.0, 250.0)] {
                 for list in drawing.split("points=\"").skip(1) {
