@@ -243,7 +243,7 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
         DataSource::Folder(folder) => folder.display().to_string(),
     };
     let (patches, kept) = (grid.patches(), mask::len_keep(grid.patches(), train.mask_ratio));
-    let peak = Schedule::scaled_lr(train.blr, train.batch_size);
+    let peak = Schedule::scaled_lr(train.blr, train.images_a_step());
     let lines = [
         ("Data", data),
         (
@@ -268,7 +268,7 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
             format!(
                 "{} epochs, {} images a step; AdamW, learning rate up to {}, warm-up {} {}, weight decay {}; seed {}",
                 train.epochs,
-                train.batch_size,
+                train.images_a_step(),
                 scientific(peak),
                 number(train.warmup_epochs),
                 if train.warmup_epochs == 1.0 { "epoch" } else { "epochs" },
@@ -330,5 +330,23 @@ mod tests {
         assert_eq!(spread(&all[..3], 8).count(), 3);
         assert_eq!(spread(&all[..1], 8).count(), 1);
         assert_eq!(spread(&all[..0], 8).count(), 0);
+    }
+
+    #[test]
+    fn accumulated_batches_count_as_the_one_that_the_trainer_steps_with() {
+        let recipe = |batch: &str| {
+            let config: RunConfig = toml::from_str(&format!(
+                "format = 1\nhost_version = \"0\"\ndevice = \"a device\"\ndata = \"synthetic\"\n[pixels]\n\
+                 mean = [0.5, 0.5, 0.5, 0.0]\nstd = [0.5, 0.5, 0.5, 1.0]\n[model]\nimage_height = 8\nimage_width = 8\n\
+                 patch_size = 4\ndim = 8\ndepth = 1\nheads = 1\ndecoder_dim = 8\ndecoder_depth = 1\n\
+                 decoder_heads = 1\n[train]\nepochs = 2\nwarmup_epochs = 1\nblr = 1e-3\n{batch}\n"
+            ))
+            .expect("a run.toml");
+            let lines = summary(&config).expect("a summary");
+            lines.into_iter().find(|(name, _)| name == "Recipe").expect("a recipe").1
+        };
+        let parts = recipe("batch_size = 64\naccumulate = 8");
+        assert_eq!(parts, recipe("batch_size = 512"));
+        assert!(parts.contains("512 images a step") && parts.contains("learning rate up to 2 × 10⁻³"), "{parts}");
     }
 }
