@@ -29,12 +29,12 @@ fn draw(scene: &Scene) -> RgbImage {
     let mut image = RgbImage::from_pixel(size(scene.width), size(scene.height), image::Rgb([255; 3]));
     for item in &scene.items {
         match item {
-            Item::Line { points, width, colour } => {
+            Item::Line { points, width, paint: colour } => {
                 let (points, half) = (scaled(points), width * SCALE / 2.0);
                 let cover = |x, y| half + 0.5 - distance(&points, (x, y));
-                paint(&mut image, bounds(&points, half + 1.0), *colour, 1.0, cover);
+                paint(&mut image, bounds(&points, half + 1.0), colour.rgb(), 1.0, cover);
             }
-            Item::Area { points, colour, opacity } => {
+            Item::Area { points, paint: colour, opacity } => {
                 let points = scaled(points);
                 let inside = |x: f64, y: f64| {
                     let step = |i: usize| (i as f64 + 0.5) / STEPS as f64 - 0.5;
@@ -42,14 +42,14 @@ fn draw(scene: &Scene) -> RgbImage {
                         (0..STEPS * STEPS).filter(|i| contains(&points, (x + step(i % STEPS), y + step(i / STEPS))));
                     hits.count() as f64 / (STEPS * STEPS) as f64
                 };
-                paint(&mut image, bounds(&points, 1.0), *colour, *opacity, inside);
+                paint(&mut image, bounds(&points, 1.0), colour.rgb(), *opacity, inside);
             }
-            Item::Dot { at, radius, colour } => {
+            Item::Dot { at, radius, paint: colour, .. } => {
                 let (points, radius) = (scaled(&[*at]), radius * SCALE);
                 let cover = |x, y| radius + 0.5 - distance(&points, (x, y));
-                paint(&mut image, bounds(&points, radius + 1.0), *colour, 1.0, cover);
+                paint(&mut image, bounds(&points, radius + 1.0), colour.rgb(), 1.0, cover);
             }
-            Item::Text { at, text, anchor, colour } => write(&mut image, *at, text, *anchor, *colour),
+            Item::Text { at, text, anchor, paint } => write(&mut image, *at, text, *anchor, paint.rgb()),
         }
     }
     image
@@ -136,16 +136,16 @@ fn write(image: &mut RgbImage, at: (f64, f64), text: &str, anchor: Anchor, colou
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::scene::Paint, *};
 
     #[test]
     fn shapes_cover_what_they_should() {
         let mut scene = Scene { title: String::new(), width: 40.0, height: 30.0, items: Vec::new() };
         let square = vec![(2.0, 2.0), (12.0, 2.0), (12.0, 12.0), (2.0, 12.0)];
-        scene.items.push(Item::Area { points: square, colour: [200, 0, 0], opacity: 1.0 });
-        scene.line((20.0, 5.0), (38.0, 5.0), 2.0, [0, 0, 200]);
-        scene.dot((30.0, 20.0), [0, 150, 0]);
-        scene.text((1.0, 29.0), Anchor::Start, [1, 2, 3], "kNN");
+        scene.items.push(Item::Area { points: square, paint: Paint::Data([200, 0, 0]), opacity: 1.0 });
+        scene.line((20.0, 5.0), (38.0, 5.0), 2.0, Paint::Data([0, 0, 200]));
+        scene.dot((30.0, 20.0), 3.5, Paint::Data([0, 150, 0]));
+        scene.text((1.0, 29.0), Anchor::Start, Paint::Data([1, 2, 3]), "kNN");
         let image = draw(&scene);
         let count = |rgb: Rgb| image.pixels().filter(|pixel| pixel.0 == rgb).count();
         assert_eq!(image.dimensions(), (80, 60));

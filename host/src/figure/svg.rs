@@ -1,6 +1,6 @@
 //! A scene as SVG.
 
-use super::scene::{Anchor, Item, Rgb, Scene};
+use super::scene::{Anchor, Item, Paint, Rgb, Scene};
 use maud::{Markup, html};
 
 /// The file's text.
@@ -20,26 +20,52 @@ pub fn text(scene: &Scene) -> String {
     svg.into_string()
 }
 
+/// The scene as a part of a page: `class` is the picture's. The page's style sheet may give other colours, for dark
+/// screens too, to text, discs and the classes of lines.
+#[must_use]
+pub fn part(class: &str, scene: &Scene) -> Markup {
+    let Scene { width, height, title, items } = scene;
+    html! {
+        svg class=(class) viewBox={ "0 0 " (width) " " (height) } role="img" {
+            title { (title) }
+            @for item in items { (shape(item)) }
+        }
+    }
+}
+
 fn shape(item: &Item) -> Markup {
     match item {
-        Item::Line { points, width, colour } => html! {
-            polyline points=(places(points)) fill="none" stroke=(hex(*colour)) stroke-width=(width)
-                stroke-linejoin="round" {}
+        Item::Line { points, width, paint } => html! {
+            polyline class=[class(*paint)] points=(places(points)) fill="none" stroke=(hex(paint.rgb()))
+                stroke-width=(width) stroke-linejoin="round" {}
         },
-        Item::Area { points, colour, opacity } => html! {
-            polygon points=(places(points)) fill=(hex(*colour)) fill-opacity=(opacity) {}
+        Item::Area { points, paint, opacity } => html! {
+            polygon points=(places(points)) fill=(hex(paint.rgb())) fill-opacity=(opacity) {}
         },
-        Item::Dot { at: (x, y), radius, colour } => html! {
-            circle cx=(unit(*x)) cy=(unit(*y)) r=(radius) fill=(hex(*colour)) {}
+        Item::Dot { at: (x, y), radius, paint, title } => html! {
+            circle cx=(unit(*x)) cy=(unit(*y)) r=(radius) fill=(hex(paint.rgb())) {
+                @if let Some(title) = title { title { (title) } }
+            }
         },
-        Item::Text { at: (x, y), text, anchor, colour } => {
+        Item::Text { at: (x, y), text, anchor, paint } => {
             let anchor = match anchor {
                 Anchor::Start => "start",
                 Anchor::Middle => "middle",
                 Anchor::End => "end",
             };
-            html! { text x=(unit(*x)) y=(unit(*y)) text-anchor=(anchor) fill=(hex(*colour)) { (text) } }
+            html! { text x=(unit(*x)) y=(unit(*y)) text-anchor=(anchor) fill=(hex(paint.rgb())) { (text) } }
         }
+    }
+}
+
+/// What a page's style sheet calls a line.
+fn class(paint: Paint) -> Option<&'static str> {
+    match paint {
+        Paint::Ink | Paint::Soft => Some("axis"),
+        Paint::Grid => Some("grid"),
+        Paint::Fine => Some("fine"),
+        Paint::Main => Some("main"),
+        Paint::Data(_) => None,
     }
 }
 
