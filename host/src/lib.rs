@@ -26,6 +26,7 @@ pub mod preset;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod serve;
 pub mod stream;
 pub mod tensors;
 pub mod train;

@@ -2,8 +2,13 @@
 
 use crate::{
     data::dataset::Dataset,
-    explore::{api::Explorer, images::Images, look::Explored, server::Server},
+    explore::{
+        api::{self, Explorer},
+        images::Images,
+        look::Explored,
+    },
     run::{RunConfig, RunFolder},
+    serve::Server,
 };
 use anyhow::Context as _;
 use common::model::Pooling;
@@ -68,8 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.open {
         open(&server.address());
     }
-    server.run(&explorer);
-    Ok(())
+    server.run(api::pages(explorer)).context("cannot serve the page")
 }
 
 /// The images to pick from; none if the run's own are not here any more.

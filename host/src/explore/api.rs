@@ -11,18 +11,28 @@
 //! | `GET /api/index` | how far the index of neighbours is |
 
 use super::{
-    http::{Request, Response},
     images::{ImageId, Images, ImagesError},
     index::Index,
     look::Explored,
-    server::Answer,
-    turn::Turn,
+    priority_lock::PriorityLock,
 };
-use crate::{model::MaskBatch, pictures::rgb, report::html::base64};
+use crate::{
+    model::MaskBatch,
+    pictures::rgb,
+    serve::answer::{Refusal, body, compute, json},
+};
+use axum::{
+    Router,
+    extract::{Path, Request, State},
+    http::{StatusCode, header},
+    response::{Html, IntoResponse as _, Response},
+    routing::{get, post},
+};
 use common::mask::MaskKind;
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use std::{
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Instant,
 };
 
@@ -48,7 +58,7 @@ pub struct Explorer {
     /// The folder's images that go into the index.
     indexed: Vec<usize>,
     index: RwLock<Index>,
-    turn: Turn,
+    lock: PriorityLock,
 }
 
 /// A question about one image under one mask.
@@ -138,13 +148,13 @@ struct Sample {
     class: Option<String>,
 }
 
-impl From<ImagesError> for Response {
+impl From<ImagesError> for Refusal {
     fn from(error: ImagesError) -> Self {
         let status = match error {
-            ImagesError::Missing(_) => 404,
-            ImagesError::Unreadable(_) | ImagesError::Broken(_) => 422,
+            ImagesError::Missing(_) => StatusCode::NOT_FOUND,
+            ImagesError::Unreadable(_) | ImagesError::Broken(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
-        Self::error(status, &error.to_string())
+        Self::new(status, error.to_string())
     }
 }
 
@@ -155,7 +165,7 @@ impl Explorer {
         let (count, limit) = (images.len(), limit.min(images.len()));
         let indexed = (0..limit).map(|i| i * count / limit.max(1)).collect();
         let index = RwLock::new(Index::new(explored.config.model.dim));
-        Self { name, explored, images, indexed, index, turn: Turn::default() }
+        Self { name, explored, images, indexed, index, lock: PriorityLock::default() }
     }
 
     /// Encodes the images of the index; looks go first.
@@ -177,7 +187,7 @@ impl Explorer {
             let features = if views.is_empty() {
                 Vec::new()
             } else {
-                let _turn = self.turn.later();
+                let _held = self.lock.later();
                 self.explored.features(&views)?
             };
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
@@ -194,17 +204,17 @@ impl Explorer {
     }
 
     /// Every `step`-th image of the folder, from `page` on, so that folders ordered by class show all classes.
-    fn samples(&self, page: usize) -> Response {
+    fn samples(&self, page: usize) -> Result<Response, Refusal> {
         let (count, shown) = (self.images.len(), self.images.len().min(SAMPLES));
         let first = page.checked_rem(count / shown.max(1)).unwrap_or(0);
         let samples: Vec<Sample> = (0..shown).map(|i| self.sample(i * (count / shown) + first)).collect();
-        Response::json(&samples)
+        json(&samples)
     }
 
-    fn model(&self) -> Response {
+    fn model(&self) -> Result<Response, Refusal> {
         let (config, grid) = (&self.explored.config, &self.explored.grid);
         let model = &config.model;
-        Response::json(&serde_json::json!({
+        json(&serde_json::json!({
             "name": self.name,
             "height": grid.height(), "width": grid.width(), "channels": grid.channels(),
             "patch": grid.patch_size(), "rows": grid.rows(), "cols": grid.cols(),
@@ -223,67 +233,64 @@ impl Explorer {
         }))
     }
 
-    fn progress(&self) -> Response {
+    fn progress(&self) -> Result<Response, Refusal> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        Response::json(&serde_json::json!({
+        json(&serde_json::json!({
             "done": index.len() + index.broken, "broken": index.broken, "total": self.indexed.len(),
             "bytes": index.bytes(), "finished": index.finished,
         }))
     }
 
-    fn picture(&self, name: &str) -> Result<Response, Response> {
-        let id: ImageId = name.parse().map_err(|()| Response::error(404, &format!("`{name}` is no image")))?;
+    fn picture(&self, name: &str) -> Result<Response, Refusal> {
+        let id: ImageId = name.parse().map_err(|()| no_image(name))?;
         let (view, grid) = (self.images.view(id)?, &self.explored.grid);
         let pixels = rgb(&view.pixels, grid.channels());
         let image = image::RgbImage::from_raw(grid.width() as u32, grid.height() as u32, pixels);
         let mut png = std::io::Cursor::new(Vec::new());
         let written = image.map(|image| image.write_to(&mut png, image::ImageFormat::Png));
         match written {
-            Some(Ok(())) => Ok(Response::ok("image/png", png.into_inner())),
-            _ => Err(Response::error(500, "the picture cannot be written")),
+            Some(Ok(())) => Ok(([(header::CONTENT_TYPE, "image/png")], png.into_inner()).into_response()),
+            _ => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the picture cannot be written")),
         }
     }
 
-    fn take(&self, file: &[u8]) -> Result<Response, Response> {
+    fn take(&self, file: &[u8]) -> Result<Response, Refusal> {
         let id = self.images.drop_in(file)?;
-        Ok(Response::json(&serde_json::json!({ "id": id.to_string() })))
+        json(&serde_json::json!({ "id": id.to_string() }))
     }
 
-    fn mask(&self, request: &MaskRequest) -> Result<MaskBatch, Response> {
+    fn mask(&self, request: &MaskRequest) -> Result<MaskBatch, Refusal> {
         let patches = self.explored.grid.patches();
         match request {
             MaskRequest::Drawn { kind, ratio, seed } => self.explored.drawn(*kind, *ratio, *seed).ok_or_else(|| {
-                Response::error(
-                    422,
-                    &format!("the ratio {ratio} leaves none of {patches} patches: use one from 0 to below 1"),
-                )
+                unprocessable(format!(
+                    "the ratio {ratio} leaves none of {patches} patches: use one from 0 to below 1"
+                ))
             }),
             MaskRequest::Removed(ids) => self.explored.painted(ids).ok_or_else(|| {
                 let reason = match ids.iter().find(|id| **id as usize >= patches) {
                     Some(id) => format!("there is no patch {id}: the image has {patches}"),
                     None => "the encoder needs one visible patch at least".into(),
                 };
-                Response::error(422, &reason)
+                unprocessable(reason)
             }),
         }
     }
 
-    fn look(&self, body: &[u8]) -> Result<Response, Response> {
+    fn look(&self, body: &[u8]) -> Result<Response, Refusal> {
         let start = Instant::now();
-        let request: LookRequest = serde_json::from_slice(body)
-            .map_err(|error| Response::error(400, &format!("the question cannot be read: {error}")))?;
+        let request: LookRequest = serde_json::from_slice(body).map_err(|error| {
+            Refusal::new(StatusCode::BAD_REQUEST, format!("the question cannot be read: {error}"))
+        })?;
         let name = &request.image;
-        let id: ImageId = name.parse().map_err(|()| Response::error(404, &format!("`{name}` is no image")))?;
+        let id: ImageId = name.parse().map_err(|()| no_image(name))?;
         let depth = self.explored.config.model.depth;
         if request.block >= depth {
-            return Err(Response::error(
-                422,
-                &format!("there is no block {}: the encoder has {depth}", request.block),
-            ));
+            return Err(unprocessable(format!("there is no block {}: the encoder has {depth}", request.block)));
         }
         let (masks, view) = (self.mask(&request.mask)?, self.images.view(id)?);
-        let failed = |error: anyhow::Error| Response::error(500, &format!("{error:#}"));
-        let turn = self.turn.now();
+        let failed = |error: anyhow::Error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}"));
+        let held = self.lock.now();
         let begun = Instant::now();
         let look = self.explored.look(&view.pixels, &masks, request.block).map_err(failed)?;
         let feature = match request.query {
@@ -293,7 +300,7 @@ impl Explorer {
             }
         };
         let model_ms = begun.elapsed().as_secs_f64() * 1e3;
-        drop(turn);
+        drop(held);
         let without = if let ImageId::Gallery(index) = id { Some(index) } else { None };
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let (indexed, nearest) =
@@ -310,8 +317,8 @@ impl Explorer {
             name: without.map(|index| self.sample(index)).map(|own| own.class.unwrap_or(own.name)),
             loss: (!errors.is_empty()).then(|| errors.iter().sum::<f32>() / errors.len() as f32),
             removed,
-            original: request.original.then(|| base64(&rgb(&view.pixels, channels))),
-            predicted: base64(&rgb(&look.predicted, channels)),
+            original: request.original.then(|| BASE64.encode(&rgb(&view.pixels, channels))),
+            predicted: BASE64.encode(&rgb(&look.predicted, channels)),
             visible: mask.ids_keep.clone(),
             attention: look.attention.chunks_exact(1 + masks.visible()).map(<[f32]>::to_vec).collect(),
             neighbours: near.collect(),
@@ -320,39 +327,56 @@ impl Explorer {
             ms: 0.0,
         };
         answer.ms = start.elapsed().as_secs_f64() * 1e3;
-        Ok(Response::json(&answer))
+        json(&answer)
     }
 }
 
-impl Answer for Explorer {
-    fn max_body(&self, path: &str) -> usize {
-        match path {
-            "/api/image" => MAX_IMAGE,
-            "/api/look" => MAX_QUESTION,
-            _ => 0,
-        }
-    }
+/// The page and what it asks.
+#[must_use]
+pub fn pages(explorer: Arc<Explorer>) -> Router {
+    Router::new()
+        .route("/", get(async || Html(PAGE)))
+        .route("/api/model", get(async |State(explorer): Shared| explorer.model()))
+        .route("/api/index", get(async |State(explorer): Shared| explorer.progress()))
+        .route("/api/images/{page}", get(samples))
+        .route("/image/{file}", get(picture))
+        .route("/api/image", post(take))
+        .route("/api/look", post(look))
+        .with_state(explorer)
+}
 
-    fn answer(&self, request: &Request) -> Response {
-        let (path, post) = (request.path.as_str(), matches!(request.path.as_str(), "/api/image" | "/api/look"));
-        let allowed = if post { "POST" } else { "GET, HEAD" };
-        if !allowed.split(", ").any(|method| method == request.method) {
-            return Response::error(405, &format!("{path} takes {allowed}")).with("Allow", allowed);
-        }
-        let picture = path.strip_prefix("/image/").and_then(|name| name.strip_suffix(".png"));
-        let page = path.strip_prefix("/api/images/").and_then(|page| page.parse().ok());
-        let answer = match path {
-            "/" => Ok(Response::ok("text/html; charset=utf-8", PAGE.into())),
-            "/api/model" => Ok(self.model()),
-            "/api/index" => Ok(self.progress()),
-            "/api/image" => self.take(&request.body),
-            "/api/look" => self.look(&request.body),
-            _ => match (picture, page) {
-                (Some(name), _) => self.picture(name),
-                (_, Some(page)) => Ok(self.samples(page)),
-                _ => Err(Response::error(404, &format!("there is nothing at {path}"))),
-            },
-        };
-        answer.unwrap_or_else(|refused| refused)
-    }
+type Shared = State<Arc<Explorer>>;
+
+async fn samples(State(explorer): Shared, Path(page): Path<String>) -> Result<Response, Refusal> {
+    let page = page.parse().map_err(|_| nothing(&format!("/api/images/{page}")))?;
+    explorer.samples(page)
+}
+
+async fn picture(State(explorer): Shared, Path(file): Path<String>) -> Result<Response, Refusal> {
+    let Some(name) = file.strip_suffix(".png").map(str::to_owned) else {
+        return Err(nothing(&format!("/image/{file}")));
+    };
+    compute(move || explorer.picture(&name)).await
+}
+
+async fn take(State(explorer): Shared, request: Request) -> Result<Response, Refusal> {
+    let file = body(request, MAX_IMAGE).await?;
+    compute(move || explorer.take(&file)).await
+}
+
+async fn look(State(explorer): Shared, request: Request) -> Result<Response, Refusal> {
+    let question = body(request, MAX_QUESTION).await?;
+    compute(move || explorer.look(&question)).await
+}
+
+fn nothing(path: &str) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))
+}
+
+fn no_image(name: &str) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, format!("`{name}` is no image"))
+}
+
+fn unprocessable(reason: String) -> Refusal {
+    Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason)
 }

@@ -2,9 +2,10 @@
 
 use super::{
     Figure, Panel, Point,
-    scene::{Anchor, GRID, INK, Item, LINE, SOFT, Scene, room},
+    axis::Axis,
+    frame::Frame,
+    scene::{Anchor, Item, LINE, Paint, Scene},
 };
-use crate::report::chart::Axis;
 
 const WIDTH: f64 = 680.0;
 const PANEL: f64 = 180.0;
@@ -13,66 +14,59 @@ const MARGIN: f64 = 14.0;
 const INSET: f64 = 26.0;
 
 pub(super) fn scene(figure: &Figure, label: &str, places: &[(f64, String)]) -> Scene {
-    let panels: Vec<&Panel> = figure.panels.iter().collect();
     let top = MARGIN + 1.6 * LINE;
-    let height = top + panels.len() as f64 * (PANEL + 2.0 * LINE) + 4.5 * LINE;
+    let height = top + figure.panels.len() as f64 * (PANEL + 2.0 * LINE) + 4.5 * LINE;
     let mut scene = Scene { title: figure.title.clone(), width: WIDTH, height, items: Vec::new() };
-    scene.text((MARGIN, MARGIN + LINE * 0.8), Anchor::Start, INK, figure.title.as_str());
-    let axes: Vec<Axis> = panels.iter().map(|panel| axis(panel)).collect();
-    let widest =
-        axes.iter().flat_map(|axis| axis.ticks().map(|tick| room(&axis.text(tick, 1.0)))).fold(0.0, f64::max);
-    let (left, right) = (MARGIN + widest + 8.0, WIDTH - MARGIN);
+    scene.text((MARGIN, MARGIN + LINE * 0.8), Anchor::Start, Paint::Ink, figure.title.as_str());
     let numbers = || places.iter().map(|(place, _)| *place);
-    let (low, high) = (numbers().fold(f64::MAX, f64::min), numbers().fold(f64::MIN, f64::max));
-    let at_x = |value: f64| {
-        let share = if high > low { (value - low) / (high - low) } else { 0.5 };
-        left + INSET + share * (right - left - 2.0 * INSET)
-    };
-    let mut base = top;
-    for (panel, axis) in panels.iter().zip(&axes) {
-        let colour = &panel.colour;
-        scene.text((left, base + LINE), Anchor::Start, *colour, panel.title.as_str());
-        let (upper, lower) = (base + 1.6 * LINE, base + 1.6 * LINE + PANEL);
-        let at_y = |value: f64| lower - (value - axis.low) / (axis.high - axis.low) * PANEL;
-        for tick in axis.ticks() {
-            scene.line((left, at_y(tick)), (right, at_y(tick)), 1.0, GRID);
-            scene.text((left - 6.0, at_y(tick) + 4.0), Anchor::End, SOFT, axis.text(tick, 1.0));
-        }
-        scene.line((left, upper), (left, lower), 1.0, INK);
-        scene.line((left, lower), (right, lower), 1.0, INK);
-        places.iter().for_each(|(x, _)| scene.line((at_x(*x), lower), (at_x(*x), lower + 4.0), 1.0, INK));
-        let points = places.iter().zip(&panel.points).filter_map(|((x, _), point)| Some((at_x(*x), (*point)?)));
-        let points: Vec<_> = points.collect();
-        // A band only where the spread is known: between a point of several seeds and one of a single seed it is not.
-        let known = |(_, point): &(f64, Point)| point.count > 1;
-        for run in points.chunk_by(|a, b| known(a) && known(b)).filter(|run| known(&run[0])) {
-            let edge = |sign: f64| run.iter().map(move |(x, p)| (*x, at_y(p.mean + sign * p.spread)));
-            let edges: Vec<_> = edge(1.0).chain(edge(-1.0).rev()).collect();
-            scene.items.push(match run.len() {
-                1 => Item::Line { points: edges, width: 2.0, colour: *colour },
-                _ => Item::Area { points: edges, colour: *colour, opacity: 0.18 },
-            });
-        }
-        if points.len() > 1 {
-            let line = points.iter().map(|(x, point)| (*x, at_y(point.mean))).collect();
-            scene.items.push(Item::Line { points: line, width: 2.0, colour: *colour });
-        }
-        for (x, point) in &points {
-            let y = at_y(point.mean);
-            scene.dot((*x, y), *colour);
-            // Above the point and its spread, but within the panel.
-            let above = at_y(point.mean + point.spread) - 7.0;
-            scene.text((*x, above.max(upper - 2.0)), Anchor::Middle, INK, panel.number(point.mean));
-        }
-        base = lower + 0.4 * LINE;
+    let x = (numbers().fold(f64::MAX, f64::min), numbers().fold(f64::MIN, f64::max));
+    let axes: Vec<Axis> = figure.panels.iter().map(axis).collect();
+    let left = MARGIN + 8.0 + axes.iter().map(|axis| axis.room(1.0)).fold(0.0, f64::max);
+    let (mut upper, mut last) = (top + 1.6 * LINE, None);
+    for (panel, y) in figure.panels.iter().zip(axes) {
+        let frame = Frame { left, right: WIDTH - MARGIN, upper, lower: upper + PANEL, inset: INSET, x, y };
+        scene.text((left, upper - 0.6 * LINE), Anchor::Start, Paint::Data(panel.colour), panel.title.as_str());
+        frame.grid(&mut scene, 1.0);
+        scene.line((left, upper), (left, frame.lower), 1.0, Paint::Ink);
+        frame.base(&mut scene);
+        frame.marks(&mut scene, numbers());
+        let points = places.iter().zip(&panel.points);
+        let points = points.filter_map(|((x, _), point)| Some((frame.at_x(*x), (*point)?)));
+        draw(&mut scene, panel, &frame, &points.collect::<Vec<_>>());
+        upper = frame.lower + 2.0 * LINE;
+        last = Some(frame);
     }
-    let last = base - 0.4 * LINE;
-    for (x, text) in places {
-        scene.text((at_x(*x), last + 1.2 * LINE), Anchor::Middle, SOFT, text.as_str());
+    if let Some(frame) = last {
+        frame.below(&mut scene, places, label);
     }
-    scene.text((f64::midpoint(left, right), last + 2.4 * LINE), Anchor::Middle, INK, label);
-    scene.text((MARGIN, height - 10.0), Anchor::Start, SOFT, figure.note.as_str());
+    scene.text((MARGIN, height - 10.0), Anchor::Start, Paint::Soft, figure.note.as_str());
     scene
+}
+
+/// A panel's points, each at its place from the left, with line, band and numbers.
+fn draw(scene: &mut Scene, panel: &Panel, frame: &Frame, points: &[(f64, Point)]) {
+    let paint = Paint::Data(panel.colour);
+    // A band only where the spread is known: between a point of several seeds and one of a single seed it is not.
+    let known = |(_, point): &(f64, Point)| point.count > 1;
+    for run in points.chunk_by(|a, b| known(a) && known(b)).filter(|run| known(&run[0])) {
+        let edge = |sign: f64| run.iter().map(move |(x, p)| (*x, frame.at_y(p.mean + sign * p.spread)));
+        let edges: Vec<_> = edge(1.0).chain(edge(-1.0).rev()).collect();
+        scene.items.push(match run.len() {
+            1 => Item::Line { points: edges, width: 2.0, paint },
+            _ => Item::Area { points: edges, paint, opacity: 0.18 },
+        });
+    }
+    if points.len() > 1 {
+        let line = points.iter().map(|(x, point)| (*x, frame.at_y(point.mean))).collect();
+        scene.items.push(Item::Line { points: line, width: 2.0, paint });
+    }
+    for (x, point) in points {
+        scene.dot((*x, frame.at_y(point.mean)), 3.5, paint);
+        // Above the point and its spread, but within the panel.
+        let above = frame.at_y(point.mean + point.spread) - 7.0;
+        let at = (*x, above.max(frame.upper - 2.0));
+        scene.text(at, Anchor::Middle, Paint::Ink, panel.number(point.mean));
+    }
 }
 
 /// The axis of a panel, with room above for the numbers.

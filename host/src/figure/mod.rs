@@ -1,6 +1,9 @@
-//! Figures of measurements with their spread: laid out once as a [`scene::Scene`], written as SVG and as PNG.
+//! Figures of measurements with their spread: laid out once as a [`scene::Scene`], written as SVG and as PNG. The
+//! charts of a run's report are drawn with the same shapes.
 
+pub mod axis;
 pub mod curves;
+pub mod frame;
 pub mod png;
 pub mod rows;
 pub mod scene;
@@ -147,7 +150,9 @@ mod tests {
         for item in &scene.items {
             match item {
                 scene::Item::Area { points, .. } => bands.push(points.len()),
-                scene::Item::Line { points, colour: [9, 8, 7], .. } if points.len() == 2 => bars += 1,
+                scene::Item::Line { points, paint: scene::Paint::Data([9, 8, 7]), .. } if points.len() == 2 => {
+                    bars += 1
+                }
                 _ => {}
             }
         }

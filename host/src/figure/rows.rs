@@ -2,9 +2,9 @@
 
 use super::{
     Figure, Panel, Point,
-    scene::{Anchor, GRID, INK, LINE, SOFT, Scene, room},
+    axis::Axis,
+    scene::{Anchor, LINE, Paint, Scene, room},
 };
-use crate::report::chart::Axis;
 
 const PANEL: f64 = 220.0;
 const MARGIN: f64 = 14.0;
@@ -23,38 +23,38 @@ pub(super) fn scene(figure: &Figure, names: &[String]) -> Scene {
     let bottom = top + names.len() as f64 * ROW + 6.0;
     let height = bottom + 3.4 * LINE;
     let mut scene = Scene { title: figure.title.clone(), width, height, items: Vec::new() };
-    scene.text((MARGIN, MARGIN + LINE * 0.8), Anchor::Start, INK, figure.title.as_str());
+    scene.text((MARGIN, MARGIN + LINE * 0.8), Anchor::Start, Paint::Ink, figure.title.as_str());
     let middle = |row: usize| top + (row as f64 + 0.5) * ROW;
     for (row, name) in names.iter().enumerate() {
-        scene.text((first - 14.0, middle(row) + 4.0), Anchor::End, INK, name.as_str());
+        scene.text((first - 14.0, middle(row) + 4.0), Anchor::End, Paint::Ink, name.as_str());
     }
     let mut left = first;
     for (panel, width) in figure.panels.iter().zip(&widths) {
-        let colour = &panel.colour;
-        scene.text((left, top - 8.0), Anchor::Start, *colour, panel.title.as_str());
+        let paint = Paint::Data(panel.colour);
+        scene.text((left, top - 8.0), Anchor::Start, paint, panel.title.as_str());
         let (low, high) = panel.range();
         let axis = if low > high { Axis::around(0.0, 1.0, 4) } else { Axis::around(low, high, 4) };
         let at = |value: f64| left + (value - axis.low) / (axis.high - axis.low) * PANEL;
         for tick in axis.ticks() {
-            scene.line((at(tick), top), (at(tick), bottom), 1.0, GRID);
-            scene.text((at(tick), bottom + LINE), Anchor::Middle, SOFT, axis.text(tick, 1.0));
+            scene.line((at(tick), top), (at(tick), bottom), 1.0, Paint::Grid);
+            scene.text((at(tick), bottom + LINE), Anchor::Middle, Paint::Soft, axis.text(tick, 1.0));
         }
-        scene.line((left, bottom), (left + PANEL, bottom), 1.0, INK);
+        scene.line((left, bottom), (left + PANEL, bottom), 1.0, Paint::Ink);
         for (row, point) in panel.points.iter().enumerate() {
             let (y, end) = (middle(row), left + PANEL + 8.0);
             let Some(point) = point else {
-                scene.text((end, y + 4.0), Anchor::Start, SOFT, "-");
+                scene.text((end, y + 4.0), Anchor::Start, Paint::Soft, "-");
                 continue;
             };
             if point.count > 1 {
-                scene.line((at(point.mean - point.spread), y), (at(point.mean + point.spread), y), 3.0, *colour);
+                scene.line((at(point.mean - point.spread), y), (at(point.mean + point.spread), y), 3.0, paint);
             }
-            scene.dot((at(point.mean), y), *colour);
-            scene.text((end, y + 4.0), Anchor::Start, INK, shown(panel, point));
+            scene.dot((at(point.mean), y), 3.5, paint);
+            scene.text((end, y + 4.0), Anchor::Start, Paint::Ink, shown(panel, point));
         }
         left += width + GAP;
     }
-    scene.text((MARGIN, height - 10.0), Anchor::Start, SOFT, figure.note.as_str());
+    scene.text((MARGIN, height - 10.0), Anchor::Start, Paint::Soft, figure.note.as_str());
     scene
 }
 

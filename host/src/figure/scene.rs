@@ -3,14 +3,40 @@
 /// Red, green and blue.
 pub type Rgb = [u8; 3];
 
-/// Of text and axes.
-pub const INK: Rgb = [40, 40, 40];
-/// Of less important text.
-pub const SOFT: Rgb = [110, 110, 110];
-/// Of grid lines.
-pub const GRID: Rgb = [222, 222, 222];
 /// For data, told apart also without all cones.
 pub const COLOURS: [Rgb; 5] = [[31, 87, 164], [192, 80, 28], [38, 128, 84], [120, 72, 152], [90, 90, 90]];
+
+/// What a shape is painted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paint {
+    /// Text and axes.
+    Ink,
+    /// Less important text.
+    Soft,
+    /// Grid lines.
+    Grid,
+    /// A thin line of much data, below the main one.
+    Fine,
+    /// The main line of data where there is one.
+    Main,
+    /// Data, several told apart.
+    Data(Rgb),
+}
+
+impl Paint {
+    /// Its colour on white.
+    #[must_use]
+    pub fn rgb(self) -> Rgb {
+        match self {
+            Self::Ink => [40, 40, 40],
+            Self::Soft => [110, 110, 110],
+            Self::Grid => [222, 222, 222],
+            Self::Fine => [156, 192, 245],
+            Self::Main => [31, 111, 235],
+            Self::Data(rgb) => rgb,
+        }
+    }
+}
 
 /// Width of a letter, as the layout counts it; what a text takes in either form of the picture is no more.
 pub const LETTER: f64 = 7.0;
@@ -37,15 +63,15 @@ pub enum Item {
         points: Vec<(f64, f64)>,
         /// Its width.
         width: f64,
-        /// Its colour.
-        colour: Rgb,
+        /// What it is painted with.
+        paint: Paint,
     },
     /// A closed area.
     Area {
         /// Its corners.
         points: Vec<(f64, f64)>,
-        /// Its colour.
-        colour: Rgb,
+        /// What it is painted with.
+        paint: Paint,
         /// 0 (clear) to 1.
         opacity: f64,
     },
@@ -55,8 +81,10 @@ pub enum Item {
         at: (f64, f64),
         /// Its radius.
         radius: f64,
-        /// Its colour.
-        colour: Rgb,
+        /// What it is painted with.
+        paint: Paint,
+        /// What it says when it is pointed at.
+        title: Option<String>,
     },
     /// A line of text.
     Text {
@@ -66,8 +94,8 @@ pub enum Item {
         text: String,
         /// What lies at its place.
         anchor: Anchor,
-        /// Its colour.
-        colour: Rgb,
+        /// What it is painted with.
+        paint: Paint,
     },
 }
 
@@ -96,18 +124,18 @@ pub struct Scene {
 
 impl Scene {
     /// Adds a straight line.
-    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), width: f64, colour: Rgb) {
-        self.items.push(Item::Line { points: vec![from, to], width, colour });
+    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), width: f64, paint: Paint) {
+        self.items.push(Item::Line { points: vec![from, to], width, paint });
     }
 
     /// Adds a text.
-    pub fn text(&mut self, at: (f64, f64), anchor: Anchor, colour: Rgb, text: impl Into<String>) {
-        self.items.push(Item::Text { at, text: text.into(), anchor, colour });
+    pub fn text(&mut self, at: (f64, f64), anchor: Anchor, paint: Paint, text: impl Into<String>) {
+        self.items.push(Item::Text { at, text: text.into(), anchor, paint });
     }
 
     /// Adds a disc.
-    pub fn dot(&mut self, at: (f64, f64), colour: Rgb) {
-        self.items.push(Item::Dot { at, radius: 3.5, colour });
+    pub fn dot(&mut self, at: (f64, f64), radius: f64, paint: Paint) {
+        self.items.push(Item::Dot { at, radius, paint, title: None });
     }
 }
 

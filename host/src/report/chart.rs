@@ -1,7 +1,13 @@
-//! Line charts as SVG, drawn twice: for wide and for narrow screens, so that their text keeps its size.
+//! Line charts over the epochs, drawn twice: for wide and for narrow screens, so that their text keeps its size.
 
-use super::html::{escape, number, superscript};
-use std::fmt::Write as _;
+use super::number::{number, superscript};
+use crate::figure::{
+    axis::Axis,
+    frame::Frame,
+    scene::{Anchor, Item, Paint, Scene},
+    svg,
+};
+use maud::{Markup, html};
 
 /// Most points of a line that are drawn; more are averaged in groups.
 const MOST: usize = 400;
@@ -28,11 +34,14 @@ pub struct Chart<'a> {
 impl Chart<'_> {
     /// Both drawings. Points that are not finite are left out; without any there is a line that says so.
     #[must_use]
-    pub fn svg(&self) -> String {
+    pub fn svg(&self) -> Markup {
         if self.values().next().is_none() {
-            return "<p class=\"soft\">No figures yet.</p>\n".into();
+            return html! { p.soft { "No figures yet." } };
         }
-        self.draw("wide", 736.0, 300.0, 8) + &self.draw("narrow", 344.0, 250.0, 5)
+        html! {
+            (svg::part("wide", &self.scene((736.0, 300.0), 8)))
+            (svg::part("narrow", &self.scene((344.0, 250.0), 5)))
+        }
     }
 
     fn values(&self) -> impl Iterator<Item = (f64, f64)> {
@@ -57,90 +66,52 @@ impl Chart<'_> {
         (if self.from_zero { low.min(0.0) } else { low }, high)
     }
 
+    fn axis(&self) -> Axis {
+        let (low, high) = self.range();
+        Axis::around(low, high, 5)
+    }
+
     /// The largest value of the thin line that is left out above the picture.
     #[must_use]
     pub fn above(&self) -> Option<f64> {
-        let high = Axis::between(self.range()).high;
+        let high = self.axis().high;
         self.fine.iter().map(|(_, y)| *y).filter(|y| y.is_finite() && *y > high).reduce(f64::max)
     }
 
-    fn draw(&self, class: &str, width: f64, height: f64, x_ticks: usize) -> String {
-        let (low, high) = self.range();
-        let y = Axis::between((low, high));
-        let end = self.values().map(|(x, _)| x).fold(self.epochs, f64::max).max(f64::MIN_POSITIVE);
-        let x =
-            Axis { low: 0.0, high: end, step: if end >= 1.0 { step(end, x_ticks).max(1.0) } else { step(end, 4) } };
-        let exponent = y.exponent();
+    fn scene(&self, (width, height): (f64, f64), x_ticks: usize) -> Scene {
+        let (y, exponent) = (self.axis(), self.axis().exponent());
         let scale = 10_f64.powi(exponent);
-        let y_texts: Vec<(f64, String)> = y.ticks().map(|value| (value, y.text(value, scale))).collect();
-        let widest = y_texts.iter().map(|(_, text)| text.chars().count()).max().unwrap_or(1);
-        // 7 pixels a digit at 12 pixels a letter.
-        let (left, right, top, bottom) = (12.0 + 7.0 * widest as f64, 12.0, 28.0, 40.0);
-        let at_x = |value: f64| left + (value - x.low) / (x.high - x.low) * (width - left - right);
-        let at_y = |value: f64| height - bottom - (value - y.low) / (y.high - y.low) * (height - top - bottom);
-
-        let mut out = format!(
-            "<svg class=\"{class}\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n<title>{}</title>\n",
-            escape(self.title)
-        );
+        let end = self.values().map(|(x, _)| x).fold(self.epochs, f64::max).max(f64::MIN_POSITIVE);
+        let (left, right, upper, lower) = (12.0 + y.room(scale), width - 12.0, 28.0, height - 40.0);
+        let frame = Frame { left, right, upper, lower, inset: 0.0, x: (0.0, end), y };
+        let mut scene = Scene { title: self.title.into(), width, height, items: Vec::new() };
         let label = match exponent {
             0 => self.label.to_owned(),
             exponent => format!("{} (× 10{})", self.label, superscript(&exponent.to_string())),
         };
-        let _ = writeln!(out, "<text x=\"0\" y=\"14\">{}</text>", escape(&label));
-        let (x0, x1, y0) = (left, width - right, height - bottom);
-        for (value, text) in y_texts {
-            let at = at_y(value);
-            let _ =
-                writeln!(out, "<line class=\"grid\" x1=\"{x0:.1}\" x2=\"{x1:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>");
-            let _ = writeln!(
-                out,
-                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
-                left - 6.0,
-                at + 4.0
-            );
-        }
-        let _ = writeln!(out, "<line class=\"axis\" x1=\"{x0:.1}\" x2=\"{x1:.1}\" y1=\"{y0:.1}\" y2=\"{y0:.1}\"/>");
-        for value in x.ticks() {
-            let at = at_x(value);
-            let _ = writeln!(
-                out,
-                "<line class=\"axis\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{y0:.1}\" y2=\"{:.1}\"/>",
-                y0 + 4.0
-            );
-            let text = number(value);
-            // The last label must not leave the picture.
-            let at = at.min(width - 3.5 * text.chars().count() as f64 - 1.0);
-            let _ = writeln!(out, "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{text}</text>", y0 + 18.0);
-        }
-        let _ = writeln!(
-            out,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">epoch</text>",
-            f64::midpoint(x0, x1),
-            height - 4.0
-        );
-        for (class, points) in [("fine", self.fine), ("main", self.main)] {
-            let inside = |(_, value): &(f64, f64)| *value <= y.high;
-            let points: Vec<(f64, f64)> = points.iter().copied().filter(inside).collect();
-            let points: Vec<String> =
-                thinned(&points).into_iter().map(|(x, y)| format!("{:.1},{:.1}", at_x(x), at_y(y))).collect();
-            if points.len() > 1 {
-                let _ = writeln!(out, "<polyline class=\"{class}\" points=\"{}\"/>", points.join(" "));
-            } else if let Some((x, y)) = points.first().and_then(|point| point.split_once(',')) {
-                let _ = writeln!(out, "<circle cx=\"{x}\" cy=\"{y}\" r=\"3\"/>");
+        scene.text((0.0, 14.0), Anchor::Start, Paint::Soft, label);
+        frame.grid(&mut scene, scale);
+        frame.base(&mut scene);
+        let x: Vec<_> = Axis::to(end, x_ticks).ticks().map(|tick| (tick, number(tick))).collect();
+        frame.marks(&mut scene, x.iter().map(|(tick, _)| *tick));
+        frame.below(&mut scene, &x, "epoch");
+        let place = |(x, y)| (frame.at_x(x), frame.at_y(y));
+        for (paint, width, points) in [(Paint::Fine, 1.25, self.fine), (Paint::Main, 2.0, self.main)] {
+            let inside: Vec<_> = points.iter().copied().filter(|(_, value)| *value <= y.high).collect();
+            let points: Vec<_> = thinned(&inside).into_iter().map(place).collect();
+            match points[..] {
+                [] => {}
+                [at] => scene.dot(at, 3.0, Paint::Main),
+                _ => scene.items.push(Item::Line { points, width, paint }),
             }
         }
         if self.marked && self.main.len() <= 60 {
             for (x, y) in thinned(self.main) {
-                let (at_x, at_y) = (at_x(x), at_y(y));
-                let _ = writeln!(
-                    out,
-                    "<circle cx=\"{at_x:.1}\" cy=\"{at_y:.1}\" r=\"3\"><title>{}</title></circle>",
-                    number(y)
-                );
+                let (at, title) = (place((x, y)), Some(number(y)));
+                scene.items.push(Item::Dot { at, radius: 3.0, paint: Paint::Main, title });
             }
         }
-        out + "</svg>\n"
+        scene
     }
 }
 
@@ -155,62 +126,6 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     finite.chunks(group).map(mean).collect()
 }
 
-/// The smallest of 1, 2, 5 times a power of ten that cuts `range` into at most `most` parts.
-fn step(range: f64, most: usize) -> f64 {
-    let least = range / most.max(1) as f64;
-    let power = 10_f64.powf(least.log10().floor());
-    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= least * (1.0 - 1e-9));
-    factor.unwrap_or(10.0) * power
-}
-
-/// Numbers along an edge.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Axis {
-    /// The first tick.
-    pub(crate) low: f64,
-    /// The last tick.
-    pub(crate) high: f64,
-    step: f64,
-}
-
-impl Axis {
-    /// A vertical axis for these values.
-    fn between((low, high): (f64, f64)) -> Self {
-        Self::around(low, high, 5)
-    }
-
-    /// The smallest axis between two ticks that holds `low..=high`, which may be one value.
-    pub(crate) fn around(low: f64, high: f64, most: usize) -> Self {
-        let (low, high) = if high > low { (low, high) } else { (low - low.abs() * 0.5, high + high.abs() * 0.5) };
-        let (low, high) = if high > low { (low, high) } else { (0.0, 1.0) };
-        let step = step(high - low, most);
-        Self { low: (low / step + 1e-9).floor() * step, high: (high / step - 1e-9).ceil() * step, step }
-    }
-
-    pub(crate) fn ticks(self) -> impl Iterator<Item = f64> {
-        let count = ((self.high - self.low) / self.step + 1e-9).floor() as usize;
-        (0..=count).map(move |i| self.low + i as f64 * self.step)
-    }
-
-    /// Power of ten that is better said once, beside the axis; 0 for usual sizes.
-    fn exponent(self) -> i32 {
-        let size = self.high.abs().max(self.low.abs());
-        if (0.01..10_000.0).contains(&size) { 0 } else { size.log10().floor() as i32 }
-    }
-
-    /// A tick's number in units of `scale`, all with as many decimals as the step needs.
-    pub(crate) fn text(self, value: f64, scale: f64) -> String {
-        let step = self.step / scale;
-        let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
-        let text = format!("{:.decimals$}", value / scale);
-        // No "-0".
-        match text.strip_prefix('-') {
-            Some(zero) if zero.chars().all(|c| c == '0' || c == '.') => zero.into(),
-            _ => text,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,18 +133,6 @@ mod tests {
 
     fn chart<'a>(fine: &'a [(f64, f64)], main: &'a [(f64, f64)]) -> Chart<'a> {
         Chart { title: "a <title>", label: "loss", epochs: 20.0, from_zero: false, fine, main, marked: true }
-    }
-
-    #[test]
-    fn ticks_are_round() {
-        let axis = Axis::around(0.367, 0.7615, 5);
-        let texts: Vec<String> = axis.ticks().map(|value| axis.text(value, 1.0)).collect();
-        assert_eq!(texts, ["0.3", "0.4", "0.5", "0.6", "0.7", "0.8"]);
-        let axis = Axis::around(0.0, 6e-4, 5);
-        assert_eq!(axis.exponent(), -4);
-        let texts: Vec<String> = axis.ticks().map(|value| axis.text(value, 1e-4)).collect();
-        assert_eq!(texts, ["0", "2", "4", "6"]);
-        assert_eq!([20.0, 400.0, 3.0].map(|end| step(end, 8)), [5.0, 50.0, 0.5]);
     }
 
     #[test]
@@ -242,8 +145,8 @@ mod tests {
 
     #[test]
     fn nothing_and_one_point_are_drawn_too() {
-        assert!(chart(&[], &[(1.0, f64::NAN)]).svg().contains("No figures yet"));
-        let one = chart(&[], &[(1.0, 0.5)]).svg();
+        assert!(chart(&[], &[(1.0, f64::NAN)]).svg().0.contains("No figures yet"));
+        let one = chart(&[], &[(1.0, 0.5)]).svg().0;
         assert!(one.contains("<circle") && !one.contains("NaN") && one.contains("a &lt;title&gt;"), "{one}");
     }
 
@@ -257,17 +160,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_axis_holds_its_values_between_few_ticks(a in -1e6..1e6_f64, size in -9..7_i32, most in 2_usize..10) {
-            let (low, high) = (a, a + 10_f64.powi(size).max(a.abs() * 1e-6));
-            let axis = Axis::around(low, high, most);
-            let slack = axis.step * 1e-6;
-            prop_assert!(axis.low <= low + slack && axis.high >= high - slack, "{axis:?}");
-            prop_assert!(axis.ticks().count() <= most + 2, "{axis:?}");
-        }
-
-        #[test]
         fn every_coordinate_lies_in_the_picture(points in proptest::collection::vec((0.0..20.0_f64, -1e3..1e3_f64), 1..50)) {
-            let svg = chart(&points, &points).svg();
+            let svg = chart(&points, &points).svg().0;
             let (wide, narrow) = svg.split_once("</svg>").expect("two drawings");
             for (drawing, width, height) in [(wide, 736.0, 300.0), (narrow, 344.0, 250.0)] {
                 for list in drawing.split("points=\"").skip(1) {

@@ -1,10 +1,13 @@
 //! The results in a run's `evaluations/` as tables.
 
-use super::html::{self, escape, facts, grouped, number};
+use super::{
+    html::{facts, picture, png_size},
+    number::{grouped, number},
+};
 use anyhow::Context as _;
+use maud::{Markup, html};
 use serde_json::{Map, Value};
 use std::{
-    fmt::Write as _,
     fs,
     path::{Component, Path, PathBuf},
 };
@@ -18,27 +21,28 @@ type Row = Map<String, Value>;
 ///
 /// # Errors
 /// If the folder is there and cannot be read.
-pub fn section(run: &Path) -> anyhow::Result<String> {
-    let mut out = String::from("<section>\n<h2>Evaluations</h2>\n");
+pub fn section(run: &Path) -> anyhow::Result<Markup> {
     let files = files(run)?;
-    if files.is_empty() {
-        out += "<p class=\"soft\">None yet. <code>host evaluate</code> on this run adds its results here.</p>\n";
-    }
-    for file in files {
-        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        match read(&file) {
-            Ok(value) => out += &article(&name, value, run),
-            Err(error) => {
-                let _ = writeln!(
-                    out,
-                    "<article>\n<h3>{}</h3>\n<p class=\"warn\">This file is damaged: {}</p>\n</article>",
-                    escape(&name),
-                    escape(&format!("{error:#}"))
-                );
+    Ok(html! {
+        section {
+            h2 { "Evaluations" }
+            @if files.is_empty() {
+                p.soft { "None yet. " code { "host evaluate" } " on this run adds its results here." }
+            }
+            @for file in files {
+                @let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                article {
+                    @match read(&file) {
+                        Ok(value) => { (result(&name, value, run)) }
+                        Err(error) => {
+                            h3 { (name) }
+                            p.warn { "This file is damaged: " (format_args!("{error:#}")) }
+                        }
+                    }
+                }
             }
         }
-    }
-    Ok(out + "</section>\n")
+    })
 }
 
 /// The files, by the moment in their names, the newest first.
@@ -71,57 +75,66 @@ fn read(path: &Path) -> anyhow::Result<Row> {
     }
 }
 
-fn article(name: &str, mut fields: Row, run: &Path) -> String {
+/// What a file says.
+fn result(name: &str, mut fields: Row, run: &Path) -> Markup {
     let mut take = |key: &str| match fields.get(key) {
         Some(Value::String(_)) => fields.remove(key).and_then(|value| value.as_str().map(str::to_owned)),
         _ => None,
     };
     let (kind, date, command, confusion) = (take("kind"), take("date"), take("command"), take("confusion_png"));
     let title = kind.as_deref().map_or_else(|| name.to_owned(), title);
-    let mut out = format!("<article>\n<h3>{}</h3>\n", escape(&title));
-    if let Some(date) = date {
-        let _ = writeln!(out, "<p class=\"soft\">{}</p>", escape(&date));
-    }
-    let mut parts = Vec::new();
-    if let Some(rows) = fields.get("rows").and_then(objects) {
-        let (rows, inner) = split(&rows);
-        out += &table(&title, &rows);
-        parts = inner;
+    let rows = fields.get("rows").and_then(objects).map(|rows| split(&rows));
+    let (rows, parts) = rows.map_or((None, Vec::new()), |(rows, parts)| (Some(rows), parts));
+    if rows.is_some() {
         fields.remove("rows");
     }
-    if let Some(path) = confusion {
-        out += &match confusion_picture(run, &path) {
-            Ok(png) => format!("<figure>{}</figure>\n", html::picture(&png, "Which classes are taken for which")),
-            Err(error) => format!(
-                "<p class=\"warn\">The picture {} is left out: {}</p>\n",
-                escape(&path),
-                escape(&format!("{error:#}"))
-            ),
-        };
-    }
-    let (mut rest, mut closed) = (Vec::new(), String::new());
+    let (mut rest, mut closed) = (Vec::new(), Vec::new());
     for (key, value) in &fields {
         match (value.as_object(), objects(value)) {
-            (Some(object), _) => closed += &details(key, &facts("facts", &terms(object))),
-            (_, Some(rows)) => closed += &details(key, &table(key, &rows.into_iter().cloned().collect::<Vec<_>>())),
+            (Some(object), _) => closed.push(details(key, &facts("facts", &terms(object)))),
+            (_, Some(rows)) => {
+                closed.push(details(key, &table(key, &rows.into_iter().cloned().collect::<Vec<_>>())));
+            }
             _ => rest.push((spaced(key), text(key, value))),
         }
     }
-    out += &facts("facts", &rest);
-    for (key, rows) in parts {
-        out += &details(&key, &table(&key, &rows));
+    html! {
+        h3 { (title) }
+        @if let Some(date) = date {
+            p.soft { (date) }
+        }
+        @if let Some(rows) = rows {
+            (table(&title, &rows))
+        }
+        @if let Some(path) = confusion {
+            @match confusion_picture(run, &path) {
+                Ok(png) => { figure { (picture(&png, "Which classes are taken for which")) } }
+                Err(error) => {
+                    p.warn { "The picture " (path) " is left out: " (format_args!("{error:#}")) }
+                }
+            }
+        }
+        (facts("facts", &rest))
+        @for (key, rows) in parts {
+            (details(&key, &table(&key, &rows)))
+        }
+        @for part in closed {
+            (part)
+        }
+        @if let Some(command) = command {
+            p.command { code { (words(&command)) } }
+        }
     }
-    out += &closed;
-    if let Some(command) = command {
-        let _ = writeln!(out, "<p class=\"command\"><code>{}</code></p>", words(&command));
-    }
-    out + "</article>\n"
 }
 
 /// A command line that is broken between words, not after the dashes of its options.
-fn words(command: &str) -> String {
-    let words = command.split(' ').map(|word| format!("<span>{}</span>", escape(word)));
-    words.collect::<Vec<_>>().join(" ")
+fn words(command: &str) -> Markup {
+    html! {
+        @for (place, word) in command.split(' ').enumerate() {
+            @if place > 0 { " " }
+            span { (word) }
+        }
+    }
 }
 
 fn title(kind: &str) -> String {
@@ -164,8 +177,8 @@ fn split(rows: &[&Row]) -> (Vec<Row>, Vec<(String, Vec<Row>)>) {
 }
 
 /// Something to unfold, under its key.
-fn details(key: &str, content: &str) -> String {
-    format!("<details>\n<summary>{}</summary>\n{content}</details>\n", escape(&spaced(key)))
+fn details(key: &str, content: &Markup) -> Markup {
+    html! { details { summary { (spaced(key)) } (content) } }
 }
 
 fn spaced(key: &str) -> String {
@@ -177,7 +190,7 @@ fn terms(object: &Row) -> Vec<(String, String)> {
     object.iter().map(|(key, value)| (spaced(key), text(key, value))).collect()
 }
 
-fn table(title: &str, rows: &[Row]) -> String {
+fn table(title: &str, rows: &[Row]) -> Markup {
     let mut columns: Vec<&String> = Vec::new();
     for key in rows.iter().flat_map(|row| row.keys()) {
         if !columns.contains(&key) {
@@ -192,28 +205,33 @@ fn table(title: &str, rows: &[Row]) -> String {
     });
     let numeric =
         |key: &str| rows.iter().filter_map(|row| row.get(key)).all(|value| value.is_number() || value.is_null());
-    // On a phone, a wide table becomes a list a row.
-    let many = if columns.len() > 4 { " class=\"many\"" } else { "" };
-    let mut out = format!("<div class=\"table\"><table{many} aria-label=\"{}\">\n<thead><tr>", escape(title));
-    for key in &columns {
-        let class = if numeric(key) { " class=\"n\"" } else { "" };
-        let _ = write!(out, "<th scope=\"col\"{class}>{}</th>", escape(&spaced(key)));
-    }
-    out += "</tr></thead>\n<tbody>\n";
-    for row in rows {
-        out += "<tr>";
-        for key in &columns {
-            let label = escape(&spaced(key));
-            let shown = row.get(*key).map_or_else(String::new, |value| escape(&text(key, value)));
-            let _ = match key.as_str() {
-                "name" | "class" => write!(out, "<th scope=\"row\">{shown}</th>"),
-                key if numeric(key) => write!(out, "<td class=\"n\" data-label=\"{label}\">{shown}</td>"),
-                _ => write!(out, "<td data-label=\"{label}\">{shown}</td>"),
-            };
+    let class = |key: &str| numeric(key).then_some("n");
+    html! {
+        div.table {
+            // On a phone, a wide table becomes a list a row.
+            table class=[(columns.len() > 4).then_some("many")] aria-label=(title) {
+                thead {
+                    tr {
+                        @for key in &columns { th scope="col" class=[class(key)] { (spaced(key)) } }
+                    }
+                }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            @for key in &columns {
+                                @let shown = row.get(*key).map_or_else(String::new, |value| text(key, value));
+                                @if matches!(key.as_str(), "name" | "class") {
+                                    th scope="row" { (shown) }
+                                } @else {
+                                    td class=[class(key)] data-label=(spaced(key)) { (shown) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
         }
-        out += "</tr>\n";
     }
-    out + "</tbody>\n</table></div>\n"
 }
 
 /// A value for a person; shares that are accuracies in percent.
@@ -249,7 +267,7 @@ fn confusion_picture(run: &Path, path: &str) -> anyhow::Result<Vec<u8>> {
     let file = candidates.iter().find(|file| file.is_file()).context("there is no such file")?;
     anyhow::ensure!(fs::metadata(file)?.len() <= LARGEST_PICTURE, "it is larger than {} MiB", LARGEST_PICTURE >> 20);
     let png = fs::read(file)?;
-    anyhow::ensure!(html::png_size(&png).is_some(), "it is no PNG");
+    anyhow::ensure!(png_size(&png).is_some(), "it is no PNG");
     Ok(png)
 }
 
@@ -264,7 +282,7 @@ mod tests {
         for (name, bytes) in files {
             fs::write(root.path().join("evaluations").join(name), bytes)?;
         }
-        section(root.path())
+        Ok(section(root.path())?.into_string())
     }
 
     #[test]
@@ -290,7 +308,7 @@ mod tests {
             ("linear-20261125-101502.json", br#"{"kind": "linear", "confusion_png": "knn-20261125-101500.json"}"#),
         ])?;
         for text in
-            ["knn-20261125-101500.json</h3>\n<p class=\"warn\">This file is damaged", "not inside the run", "no PNG"]
+            ["knn-20261125-101500.json</h3><p class=\"warn\">This file is damaged", "not inside the run", "no PNG"]
         {
             assert!(page.contains(text), "{text}: {page}");
         }
@@ -309,7 +327,7 @@ mod tests {
                  "classes": [{"class": "air & plane", "images": 20, "accuracy": 0.25}]}"#,
         )])?;
         for text in [
-            "<details>\n<summary>recipe</summary>\n<div class=\"table\"><table aria-label=\"recipe\">",
+            "<details><summary>recipe</summary><div class=\"table\"><table aria-label=\"recipe\">",
             "<tr><th scope=\"row\">tract &lt;w8&gt;</th><td data-label=\"method\">closed</td>",
             "<div><dt>rand augment</dt><dd>yes</dd></div>",
             "<summary>classes</summary>",

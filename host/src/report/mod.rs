@@ -8,6 +8,7 @@ pub mod evaluations;
 pub mod events;
 pub mod history;
 pub mod html;
+pub mod number;
 pub mod record;
 pub mod recorder;
 
@@ -21,9 +22,10 @@ use crate::{
 use anyhow::Context as _;
 use chart::Chart;
 use common::mask;
-use html::{escape, facts, grouped, number, picture, scientific};
+use html::{facts, picture};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use number::{grouped, number, scientific};
 use std::{
-    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -42,36 +44,41 @@ const STYLE: &str = include_str!("style.css");
 pub fn write(run: &RunFolder, config: &RunConfig) -> anyhow::Result<PathBuf> {
     let path = run.path().join(FILE);
     let page = page(run.path(), config).with_context(|| format!("making {}", path.display()))?;
-    files::write_file(&path, page.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    files::write_file(&path, page.into_string().as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 
-fn page(run: &Path, config: &RunConfig) -> anyhow::Result<String> {
-    let (points, epochs) = (history::read(run)?, history::read_epochs(run)?);
-    let name = escape(&name(run));
-    let mut out = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{name}: training report</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
-    );
-    out += &header(&name, config, &points, &epochs);
-    out += "<main>\n";
-    out += &curves(config, &points, &epochs);
-    out += &reconstructions(run, config)?;
-    out += &evaluations::section(run)?;
-    let _ = write!(out, "<section>\n<h2>The run</h2>\n{}</section>\n", facts("facts", &summary(config)?));
-    out += &epoch_table(&epochs);
+fn page(run: &Path, config: &RunConfig) -> anyhow::Result<Markup> {
+    let (points, epochs, name) = (history::read(run)?, history::read_epochs(run)?, name(run));
+    let (reconstructions, evaluations) = (reconstructions(run, config)?, evaluations::section(run)?);
+    let summary = summary(config)?;
     let file = run.join("run.toml");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let _ = write!(
-        out,
-        "<section>\n<details>\n<summary>Configuration (run.toml)</summary>\n<pre>{}</pre>\n</details>\n</section>\n",
-        escape(&text)
-    );
-    out += "</main>\n";
-    let (version, date) = (env!("CARGO_PKG_VERSION"), clock::date());
-    let _ = write!(out, "<footer><p>Written by host {version} on {date}.</p></footer>\n</body>\n</html>\n");
-    Ok(out)
+    Ok(html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (name) ": training report" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (header(&name, config, &points, &epochs))
+                main {
+                    (curves(config, &points, &epochs))
+                    (reconstructions)
+                    (evaluations)
+                    section { h2 { "The run" } (facts("facts", &summary)) }
+                    (epoch_table(&epochs))
+                    section { details { summary { "Configuration (run.toml)" } pre { (text) } } }
+                }
+                footer { p { "Written by host " (env!("CARGO_PKG_VERSION")) " on " (clock::date()) "." } }
+            }
+        }
+    })
 }
 
 /// The folder's own name, also for paths such as `.`.
@@ -80,7 +87,7 @@ fn name(run: &Path) -> String {
     whole.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned())
 }
 
-fn header(name: &str, config: &RunConfig, points: &[Point], epochs: &[Epoch]) -> String {
+fn header(name: &str, config: &RunConfig, points: &[Point], epochs: &[Epoch]) -> Markup {
     let whole = epochs.last().map_or(0, |epoch| epoch.epoch);
     let done = points.last().map_or(0.0, |point| point.epoch).max(whole as f64);
     // A run that was prolonged may have more than its run.toml says.
@@ -102,15 +109,20 @@ fn header(name: &str, config: &RunConfig, points: &[Point], epochs: &[Epoch]) ->
         let mean = epochs.iter().map(|epoch| epoch.images_per_second).sum::<f64>() / epochs.len() as f64;
         figures.push(("Images a second".into(), grouped(mean.round() as usize)));
     }
-    format!(
-        "<header>\n<h1>{name}</h1>\n<p class=\"soft\">Masked autoencoder, pre-training</p>\n\
-         <div class=\"done\"><progress max=\"{total}\" value=\"{done:.2}\" aria-label=\"Epochs done\"></progress>\
-         <span class=\"soft\">{state}</span></div>\n<section>\n{}</section>\n</header>\n",
-        facts("figures", &figures)
-    )
+    html! {
+        header {
+            h1 { (name) }
+            p.soft { "Masked autoencoder, pre-training" }
+            div.done {
+                progress max=(total) value=(format_args!("{done:.2}")) aria-label="Epochs done" {}
+                span.soft { (state) }
+            }
+            section { (facts("figures", &figures)) }
+        }
+    }
 }
 
-fn curves(config: &RunConfig, points: &[Point], epochs: &[Epoch]) -> String {
+fn curves(config: &RunConfig, points: &[Point], epochs: &[Epoch]) -> Markup {
     let end = config.train.epochs as f64;
     let fine: Vec<_> = points.iter().map(|point| (point.epoch, point.loss)).collect();
     // An epoch's mean belongs to its middle.
@@ -141,20 +153,26 @@ fn curves(config: &RunConfig, points: &[Point], epochs: &[Epoch]) -> String {
         main: &lr,
         marked: false,
     };
-    let key = "<span class=\"key main\"></span>mean of an epoch &ensp; <span class=\"key fine\"></span>finer, from steps.csv";
-    let above = loss.above().map_or_else(String::new, |most| {
-        format!("<br>The first steps, with losses up to {}, lie above the picture.", number(most))
-    });
-    format!(
-        "<section>\n<h2>Loss</h2>\n<figure>\n{}<figcaption>{key}{above}</figcaption>\n</figure>\n</section>\n\
-         <section>\n<h2>Learning rate</h2>\n<figure>\n{}</figure>\n</section>\n",
-        loss.svg(),
-        rate.svg()
-    )
+    html! {
+        section {
+            h2 { "Loss" }
+            figure {
+                (loss.svg())
+                figcaption {
+                    span.key.main {} "mean of an epoch \u{2002} " span.key.fine {} "finer, from steps.csv"
+                    @if let Some(most) = loss.above() {
+                        br;
+                        "The first steps, with losses up to " (number(most)) ", lie above the picture."
+                    }
+                }
+            }
+        }
+        section { h2 { "Learning rate" } figure { (rate.svg()) } }
+    }
 }
 
 /// The strips of fixed images, and the final picture if there is one.
-fn reconstructions(run: &Path, config: &RunConfig) -> anyhow::Result<String> {
+fn reconstructions(run: &Path, config: &RunConfig) -> anyhow::Result<Markup> {
     let folder = run.join("pictures");
     let mut rows = Vec::new();
     for (file, name, alt) in [
@@ -173,32 +191,33 @@ fn reconstructions(run: &Path, config: &RunConfig) -> anyhow::Result<String> {
         }
     }
     let last = read_picture(&folder.join("reconstruction.png"))?;
-    let mut out = String::from("<section>\n<h2>Reconstructions</h2>\n");
-    if rows.is_empty() && last.is_none() {
-        return Ok(out + "<p class=\"soft\">No pictures yet.</p>\n</section>\n");
-    }
-    if config.model.norm_pix_loss {
-        out += "<p class=\"soft\">Each removed patch is shown with its own mean and deviation, which this model does not \
-                predict.</p>\n";
-    }
-    if !rows.is_empty() {
-        out += "<dl class=\"strips\">\n";
-        for (name, picture) in rows {
-            let _ = writeln!(out, "<dt>{name}</dt><dd>{picture}</dd>");
+    let alt = "Other images at the end of the training: the original, then for random, block and grid masks the visible \
+               patches and the reconstruction";
+    Ok(html! {
+        section {
+            h2 { "Reconstructions" }
+            @if rows.is_empty() && last.is_none() {
+                p.soft { "No pictures yet." }
+            } @else if config.model.norm_pix_loss {
+                p.soft {
+                    "Each removed patch is shown with its own mean and deviation, which this model does not predict."
+                }
+            }
+            @if !rows.is_empty() {
+                dl.strips {
+                    @for (name, picture) in rows { dt { (name) } dd { (picture) } }
+                }
+            }
+            @if let Some(png) = last {
+                figure.final {
+                    (picture(&png, alt))
+                    figcaption {
+                        "At the end: originals, then visible patches and reconstructions for random, block and grid masks."
+                    }
+                }
+            }
         }
-        out += "</dl>\n";
-    }
-    if let Some(png) = last {
-        let alt = "Other images at the end of the training: the original, then for random, block and grid masks the \
-                   visible patches and the reconstruction";
-        let _ = writeln!(
-            out,
-            "<figure class=\"final\">{}<figcaption>At the end: originals, then visible patches and \
-             reconstructions for random, block and grid masks.</figcaption></figure>",
-            picture(&png, alt)
-        );
-    }
-    Ok(out + "</section>\n")
+    })
 }
 
 /// At most `count` of `all`, evenly spread, the first and the last among them.
@@ -224,7 +243,7 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
         DataSource::Folder(folder) => folder.display().to_string(),
     };
     let (patches, kept) = (grid.patches(), mask::len_keep(grid.patches(), train.mask_ratio));
-    let peak = Schedule::scaled_lr(train.blr, train.batch_size);
+    let peak = Schedule::scaled_lr(train.blr, train.images_a_step());
     let lines = [
         ("Data", data),
         (
@@ -249,7 +268,7 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
             format!(
                 "{} epochs, {} images a step; AdamW, learning rate up to {}, warm-up {} {}, weight decay {}; seed {}",
                 train.epochs,
-                train.batch_size,
+                train.images_a_step(),
                 scientific(peak),
                 number(train.warmup_epochs),
                 if train.warmup_epochs == 1.0 { "epoch" } else { "epochs" },
@@ -263,26 +282,40 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
     Ok(lines.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
-fn epoch_table(epochs: &[Epoch]) -> String {
-    if epochs.is_empty() {
-        return String::new();
+fn epoch_table(epochs: &[Epoch]) -> Markup {
+    html! {
+        @if !epochs.is_empty() {
+            section {
+                details {
+                    summary { "Figures of every epoch (metrics.csv)" }
+                    div.table {
+                        table {
+                            thead {
+                                tr {
+                                    th.n scope="col" { "epoch" }
+                                    th.n scope="col" { "step" }
+                                    th.n scope="col" { "loss" }
+                                    th.n scope="col" { abbr title="learning rate" { "lr" } }
+                                    th.n scope="col" { "images/s" }
+                                }
+                            }
+                            tbody {
+                                @for Epoch { epoch, step, loss, lr, images_per_second } in epochs {
+                                    tr {
+                                        th.n scope="row" { (epoch) }
+                                        td.n { (grouped(*step)) }
+                                        td.n { (format_args!("{loss:.4}")) }
+                                        td.n { (format_args!("{lr:.2e}")) }
+                                        td.n { (grouped(images_per_second.round().max(0.0) as usize)) }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
-    let mut out = String::from(
-        "<section>\n<details>\n<summary>Figures of every epoch (metrics.csv)</summary>\n<div class=\"table\"><table>\n\
-         <thead><tr><th scope=\"col\" class=\"n\">epoch</th><th scope=\"col\" class=\"n\">step</th><th scope=\"col\" \
-         class=\"n\">loss</th><th scope=\"col\" class=\"n\"><abbr title=\"learning rate\">lr</abbr></th><th scope=\"col\" class=\"n\">images/s</th>\
-         </tr></thead>\n<tbody>\n",
-    );
-    for Epoch { epoch, step, loss, lr, images_per_second } in epochs {
-        let _ = writeln!(
-            out,
-            "<tr><th scope=\"row\" class=\"n\">{epoch}</th><td class=\"n\">{}</td><td class=\"n\">{loss:.4}</td>\
-             <td class=\"n\">{lr:.2e}</td><td class=\"n\">{}</td></tr>",
-            grouped(*step),
-            grouped(images_per_second.round().max(0.0) as usize)
-        );
-    }
-    out + "</tbody>\n</table></div>\n</details>\n</section>\n"
 }
 
 #[cfg(test)]
@@ -297,5 +330,23 @@ mod tests {
         assert_eq!(spread(&all[..3], 8).count(), 3);
         assert_eq!(spread(&all[..1], 8).count(), 1);
         assert_eq!(spread(&all[..0], 8).count(), 0);
+    }
+
+    #[test]
+    fn accumulated_batches_count_as_the_one_that_the_trainer_steps_with() {
+        let recipe = |batch: &str| {
+            let config: RunConfig = toml::from_str(&format!(
+                "format = 1\nhost_version = \"0\"\ndevice = \"a device\"\ndata = \"synthetic\"\n[pixels]\n\
+                 mean = [0.5, 0.5, 0.5, 0.0]\nstd = [0.5, 0.5, 0.5, 1.0]\n[model]\nimage_height = 8\nimage_width = 8\n\
+                 patch_size = 4\ndim = 8\ndepth = 1\nheads = 1\ndecoder_dim = 8\ndecoder_depth = 1\n\
+                 decoder_heads = 1\n[train]\nepochs = 2\nwarmup_epochs = 1\nblr = 1e-3\n{batch}\n"
+            ))
+            .expect("a run.toml");
+            let lines = summary(&config).expect("a summary");
+            lines.into_iter().find(|(name, _)| name == "Recipe").expect("a recipe").1
+        };
+        let parts = recipe("batch_size = 64\naccumulate = 8");
+        assert_eq!(parts, recipe("batch_size = 512"));
+        assert!(parts.contains("512 images a step") && parts.contains("learning rate up to 2 × 10⁻³"), "{parts}");
     }
 }

@@ -1,4 +1,4 @@
-//! Whose turn it is to compute: a person's look goes before the work in the background.
+//! A lock that a person's look takes before the work in the background.
 
 use std::{
     sync::{
@@ -11,29 +11,29 @@ use std::{
 
 /// Lets one compute at a time, so that each has all cores.
 #[derive(Debug, Default)]
-pub struct Turn {
+pub struct PriorityLock {
     lock: Mutex<()>,
     waiting: AtomicUsize,
 }
 
-impl Turn {
-    /// Waits for what computes now, then holds the turn; the background waits meanwhile.
+impl PriorityLock {
+    /// Waits for what computes now, then holds the lock; the background waits meanwhile.
     pub fn now(&self) -> MutexGuard<'_, ()> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let turn = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.waiting.fetch_sub(1, Ordering::Relaxed);
-        turn
+        held
     }
 
-    /// Holds the turn once nobody waits in [`Self::now`].
+    /// Holds the lock once nobody waits in [`Self::now`].
     pub fn later(&self) -> MutexGuard<'_, ()> {
         loop {
             while self.waiting.load(Ordering::Relaxed) > 0 {
                 thread::sleep(Duration::from_millis(1));
             }
-            let turn = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
             if self.waiting.load(Ordering::Relaxed) == 0 {
-                return turn;
+                return held;
             }
         }
     }
@@ -45,11 +45,11 @@ mod tests {
 
     #[test]
     fn a_look_waits_for_one_piece_of_background_work_at_most() {
-        let (turn, pieces) = (Turn::default(), AtomicUsize::new(0));
+        let (lock, pieces) = (PriorityLock::default(), AtomicUsize::new(0));
         thread::scope(|scope| {
             scope.spawn(|| {
                 while pieces.load(Ordering::Relaxed) < 60 {
-                    let held = turn.later();
+                    let held = lock.later();
                     thread::sleep(Duration::from_millis(2));
                     pieces.fetch_add(1, Ordering::Relaxed);
                     drop(held);
@@ -57,7 +57,7 @@ mod tests {
             });
             while pieces.load(Ordering::Relaxed) < 50 {
                 let before = pieces.load(Ordering::Relaxed);
-                let held = turn.now();
+                let held = lock.now();
                 assert!(pieces.load(Ordering::Relaxed) <= before + 2);
                 drop(held);
                 thread::sleep(Duration::from_millis(1));
