@@ -332,7 +332,6 @@ impl Explorer {
 }
 
 /// The page and what it asks.
-#[must_use]
 pub fn pages(explorer: Arc<Explorer>) -> Router {
     Router::new()
         .route("/", get(async || Html(PAGE)))

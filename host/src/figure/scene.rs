@@ -40,6 +40,8 @@ impl Paint {
 
 /// Width of a letter, as the layout counts it; what a text takes in either form of the picture is no more.
 pub const LETTER: f64 = 7.0;
+/// Size of the letters.
+pub const FONT_SIZE: f64 = 12.0;
 /// Height of a text.
 pub const LINE: f64 = 16.0;
 

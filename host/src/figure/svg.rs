@@ -1,6 +1,6 @@
 //! A scene as SVG.
 
-use super::scene::{Anchor, Item, Paint, Rgb, Scene};
+use super::scene::{Anchor, FONT_SIZE, Item, Paint, Rgb, Scene};
 use maud::{Markup, html};
 
 /// The family of the text, which [`super::png`] carries; Arial has letters of the same widths and nearly the same shapes.
@@ -12,7 +12,7 @@ pub fn text(scene: &Scene) -> String {
     let Scene { width, height, title, items } = scene;
     let svg = html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height)
-            role="img" font-family={ (FONT) ", Arial, Helvetica, sans-serif" } font-size="12" {
+            role="img" font-family={ (FONT) ", Arial, Helvetica, sans-serif" } font-size=(FONT_SIZE) {
             "\n" title { (title) } "\n"
             rect width="100%" height="100%" fill="#fff" {}
             @for item in items { "\n" (shape(item)) }
