@@ -29,3 +29,26 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Vec<T>> {
         .filter_map(|record| record.deserialize(None).ok())
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Line {
+        step: usize,
+        loss: f64,
+    }
+
+    #[test]
+    fn a_damaged_line_costs_no_other() -> anyhow::Result<()> {
+        let root = tempfile::tempdir()?;
+        let path = root.path().join("lines.csv");
+        assert_eq!(read::<Line>(&path)?, []);
+        fs::write(&path, b"step,lo\n1,0.5\n2,\"0.5\n3,NaN\n4\n\xff,1\n-5,1\n\n6,1e-3\n7,0.25")?;
+        let expected = [(1, 0.5), (6, 1e-3), (7, 0.25)].map(|(step, loss)| Line { step, loss });
+        assert_eq!(read::<Line>(&path)?, expected);
+        Ok(())
+    }
+}
