@@ -12,7 +12,7 @@ FLOORS = [
     "ablate explore bench report evaluate pictures figure serve flash",
     "train",
     "run preset objective model data formats export device link",
-    "tensors files progress clock stream",
+    "tensors files lines progress clock stream",
 ]
 CRATES = "common/src common/console/src common/imaging/src edge/src host/kernels/src host/src " \
     "edge/firmware/cortex-m/src edge/firmware/raspberry-pi/src".split()

@@ -4,7 +4,7 @@
 //! Design decision: a library under a command line. Rooms call only rooms below them: [`cli`] on top; then the engines
 //! (`ablate`, `explore`, `bench`, `report`, `evaluate`, `pictures`, `figure`); then the one training loop (`train`);
 //! then the objects (`run`, `preset`, `objective`, `model`, `data`, `formats`, `export`, `device`, `link`); and on the
-//! ground `tensors`, `files`, `progress` and `clock`. docs/architecture.md has the picture.
+//! ground `tensors`, `files`, `lines`, `progress` and `clock`. docs/architecture.md has the picture.
 
 pub mod ablate;
 pub mod bench;
@@ -18,6 +18,7 @@ pub mod export;
 pub mod figure;
 pub mod files;
 pub mod formats;
+mod lines;
 pub mod link;
 pub mod model;
 pub mod objective;

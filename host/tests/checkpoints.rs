@@ -5,6 +5,7 @@ use host::{
     export,
     formats::{
         export::Exported,
+        finding::Provenance,
         import::{Imported, import},
         infer::{Given, infer},
         official, source,
@@ -33,7 +34,11 @@ fn exported(imported: &Imported) -> Exported<'_> {
 }
 
 fn origin<'a>(imported: &'a Imported, name: &str) -> &'a str {
-    &imported.findings.iter().find(|finding| finding.name == name).unwrap_or_else(|| panic!("{name}")).origin
+    let finding = imported.findings.iter().find(|finding| finding.name == name);
+    match &finding.unwrap_or_else(|| panic!("{name}")).origin {
+        Provenance::Given => "given",
+        Provenance::Found(place) => place,
+    }
 }
 
 #[test]
@@ -137,7 +142,7 @@ fn arguments_go_before_config_and_options_before_both() {
     };
     let arguments = facts("the file's arguments", "num_heads", 8.into());
     let json = facts("config.json", "num_heads", 6.into());
-    assert_eq!(heads(&[arguments.clone(), json.clone()], Some(4)), (4, "--num-heads".into()));
+    assert_eq!(heads(&[arguments.clone(), json.clone()], Some(4)), (4, Provenance::Given));
     assert_eq!(heads(&[arguments, json.clone()], None), (8, "num_heads in the file's arguments".into()));
     assert_eq!(heads(&[json], None), (6, "num_heads in config.json".into()));
     assert_eq!(heads(&[], None), (12, "heads 64 wide, as in the paper".into()));
@@ -145,10 +150,7 @@ fn arguments_go_before_config_and_options_before_both() {
     let official = facts("the file's arguments", "model", "mae_vit_base_patch16".into());
     assert_eq!(heads(&[official], None), (12, "model in the file's arguments".into()));
     let error = infer(&shapes(&config, true), &[], Given { heads: Some(7), ..Given::default() });
-    assert_eq!(
-        error.expect_err("7 heads").to_string(),
-        "7 heads (--num-heads) do not divide the width 768: give --num-heads"
-    );
+    assert_eq!(error.expect_err("7 heads").to_string(), "7 heads (given) do not divide the width 768");
 }
 
 /// The error of importing the parity checkpoint after `change`.
@@ -292,5 +294,6 @@ fn another_image_size_interpolates_both_tables() {
         source::open(&parity("checkpoint.pth")).expect("file"),
         Given { image_size: Some(30), ..Given::default() },
     );
-    assert!(error.expect_err("30 pixels").to_string().contains("--image-size"));
+    let error = error.expect_err("30 pixels").to_string();
+    assert!(error.contains("images of 30x30 pixels"), "{error}");
 }

@@ -1,4 +1,4 @@
-"""Writes the small PyTorch files in tests/checkpoints, which the tests of host::checkpoint::pth read.
+"""Writes the small PyTorch files in tests/checkpoints, which the tests of host::formats::pth read.
 
 usage: make_checkpoints.py FOLDER
 """

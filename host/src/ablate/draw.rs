@@ -2,8 +2,9 @@
 
 use super::{
     experiment::Experiment,
+    row::Row,
     sweep::{Run, Sweep},
-    table::{Row, metrics, point},
+    table::{metrics, point},
 };
 use crate::{
     bench::flops,

@@ -1,75 +1,60 @@
 //! `--join`: results of the same sweep that another machine has, in one table and figure with those of this one.
 
 use super::{
+    row::{HEADER, Row, scientific},
     sweep::{Job, Sweep},
-    table::{HEADER, Row, scientific, training_flops},
+    table::training_flops,
 };
 use anyhow::Context as _;
 use console::misuse;
-use std::{fs, path::Path, str::FromStr};
+use csv::{ErrorKind, ReaderBuilder, StringRecord};
+use std::{fs, path::Path};
 
 /// Adds the lines of `file`, a `results.csv`, that are at settings of `sweep` and that it neither runs itself nor has
 /// joined already; their number.
 ///
 /// # Errors
-/// If the file cannot be read; as misuse, if it is no `results.csv`, or a line is of another experiment, or was had with
-/// other operations, which says that model, epochs, images or evaluations differ.
+/// If the file cannot be read; as misuse, if it is no `results.csv`, or a line is of another experiment, or was had
+/// with other operations, which says that model, epochs, images or evaluations differ.
 pub fn add(sweep: &mut Sweep, file: &Path) -> anyhow::Result<usize> {
     let shown = file.display();
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
-    let mut lines = text.lines().enumerate();
-    if lines.next().map(|(_, header)| header) != Some(HEADER) {
+    let mut reader = ReaderBuilder::new().flexible(true).quoting(false).from_reader(text.as_bytes());
+    if !reader.headers().is_ok_and(|header| header.iter().eq(HEADER.split(','))) {
         return Err(misuse(format!(
             "{shown} is no results.csv of `host ablate` (--join takes those of other sweeps)"
         )));
     }
     let before = sweep.joined.len();
-    for (number, line) in lines {
-        let row = row(sweep, line).map_err(|reason| misuse(format!("{shown}, line {}: {reason}", number + 1)))?;
+    for record in reader.records() {
+        let record = record.with_context(|| format!("cannot read {shown}"))?;
+        let number = record.position().map_or(0, csv::Position::line);
+        let row = row(sweep, &record).map_err(|reason| misuse(format!("{shown}, line {number}: {reason}")))?;
         sweep.joined.extend(row);
     }
     Ok(sweep.joined.len() - before)
 }
 
-/// The line's results; `None` where `sweep` has no such setting, runs that seed itself, or has joined the same already.
-fn row(sweep: &Sweep, line: &str) -> Result<Option<Row>, String> {
-    let fields: Vec<&str> = line.split(',').collect();
-    let &[
-        experiment,
-        setting,
-        seed,
-        metric,
-        value,
-        loss,
-        seconds,
-        flops,
-        pretrain_seconds,
-        pretrain_flops,
-        version,
-        date,
-    ] = &fields[..]
-    else {
-        return Err(format!("{} fields instead of {}", fields.len(), HEADER.split(',').count()));
-    };
-    let name = sweep.experiment.name();
+/// The line's results; `None` where `sweep` has no such setting, runs that seed itself, or has joined the same
+/// already.
+fn row(sweep: &Sweep, record: &StringRecord) -> Result<Option<Row>, String> {
+    let columns: Vec<&str> = HEADER.split(',').collect();
+    if record.len() != columns.len() {
+        return Err(format!("{} fields instead of {}", record.len(), columns.len()));
+    }
+    let (experiment, setting, name) = (&record[0], &record[1], sweep.experiment.name());
     if experiment != name {
         return Err(format!("of the experiment {experiment}, not {name}"));
     }
     let Some(place) = sweep.settings.iter().position(|known| known.value == setting) else { return Ok(None) };
-    let row = Row {
-        place,
-        setting: setting.into(),
-        seed: number("seed", seed)?,
-        metric: metric.into(),
-        value: number("value", value)?,
-        loss: optional("loss", loss)?,
-        seconds: number("seconds", seconds)?,
-        flops: number("flops", flops)?,
-        pretrain_seconds: optional("pretrain_seconds", pretrain_seconds)?,
-        pretrain_flops: number("pretrain_flops", pretrain_flops)?,
-        version: version.into(),
-        date: date.into(),
-    };
+    let (_, row): (String, Row) = record.deserialize(None).map_err(|error| match error.kind() {
+        ErrorKind::Deserialize { err, .. } => {
+            let column = err.field().map_or(0, |field| field as usize);
+            format!("{} is {:?}, no number", columns[column], &record[column])
+        }
+        _ => error.to_string(),
+    })?;
+    let row = Row { place, ..row };
     let measured = [row.value, row.seconds, row.flops, row.pretrain_flops].into_iter();
     if measured.chain(row.loss).chain(row.pretrain_seconds).any(|number| !number.is_finite()) {
         return Err("a number is not finite".into());
@@ -100,12 +85,4 @@ fn same_work(sweep: &Sweep, job: &Job, row: &Row) -> Result<(), String> {
     let here =
         evaluation.flops(&job.run.config, &sweep.judging, sweep.counts).map_err(|error| format!("{error:#}"))?;
     compare(&row.metric, row.flops, here)
-}
-
-fn number<T: FromStr>(name: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("{name} is {text:?}, no number"))
-}
-
-fn optional(name: &str, text: &str) -> Result<Option<f64>, String> {
-    if text.is_empty() { Ok(None) } else { number(name, text).map(Some) }
 }

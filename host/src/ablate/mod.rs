@@ -7,6 +7,7 @@ pub mod experiment;
 pub mod images;
 pub mod join;
 pub mod plan;
+pub mod row;
 pub mod runner;
 pub mod sweep;
 pub mod table;

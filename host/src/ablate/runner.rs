@@ -4,9 +4,9 @@ use super::{
     cache::{Judgement, Store, difference},
     draw,
     evaluator::Judge,
+    row::Row,
     sweep::{Evaluation, Job, Run, State, Sweep},
-    table::{self, Row},
-    tune,
+    table, tune,
 };
 use crate::{
     data::dataset::Dataset,

@@ -3,7 +3,7 @@
 use super::{
     cache::difference,
     experiment::{Experiment, Setting, run_name},
-    table::Row,
+    row::Row,
 };
 use crate::{
     bench::flops,

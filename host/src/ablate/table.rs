@@ -1,7 +1,8 @@
-//! The results: a line for each run and evaluation, means and spreads, `results.csv`.
+//! The results of a sweep: its rows, their means and spreads, and the files that hold them.
 
 use super::{
     cache::{Judgement, Store},
+    row::{Row, csv},
     sweep::{Job, Sweep},
 };
 use crate::{bench::flops, figure::Point, files, report::history};
@@ -15,52 +16,18 @@ use std::{
 /// Metrics that are shares of 1.
 const ACCURACIES: [&str; 3] = ["knn", "linear", "finetune"];
 
-/// The first line of `results.csv`.
-pub const HEADER: &str =
-    "experiment,setting,seed,metric,value,loss,seconds,flops,pretrain_seconds,pretrain_flops,version,date";
-
-/// One figure of one run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
-    /// Place of the setting.
-    #[serde(skip)]
-    pub place: usize,
-    /// The setting.
-    pub setting: String,
-    /// Random choices came from it.
-    pub seed: u64,
-    /// What was measured.
-    pub metric: String,
-    /// What came out; accuracies are shares of 1.
-    pub value: f64,
-    /// Loss of the last epoch of pre-training.
-    pub loss: Option<f64>,
-    /// Time of the evaluation.
-    pub seconds: f64,
-    /// Operations of the evaluation.
-    pub flops: f64,
-    /// Time of the pre-training.
-    pub pretrain_seconds: Option<f64>,
-    /// Operations of the pre-training.
-    pub pretrain_flops: f64,
-    /// Version of the program.
-    pub version: String,
-    /// When it was evaluated.
-    pub date: String,
-}
-
 /// Mean and spread of a metric at a setting.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// The setting.
+    /// Value of the setting: `0.75`.
     pub setting: String,
-    /// What was measured.
+    /// What was measured: `knn`.
     pub metric: String,
-    /// Over the seeds.
+    /// Mean over the seeds.
     pub mean: f64,
     /// Standard deviation over the seeds; 0 of one.
     pub std: f64,
-    /// How many.
+    /// How many seeds there are results of.
     pub seeds: usize,
 }
 
@@ -99,12 +66,6 @@ pub fn collect(sweep: &Sweep) -> anyhow::Result<Vec<Row>> {
 pub fn training_flops(job: &Job, images: usize) -> anyhow::Result<f64> {
     let (run, per_image) = (&job.run, flops::training(&job.run.config.preset())?);
     Ok(per_image as f64 * run.images(images) as f64)
-}
-
-/// Operations as `results.csv` has them.
-#[must_use]
-pub fn scientific(flops: f64) -> String {
-    format!("{flops:.4e}")
 }
 
 /// A run's pre-training.
@@ -179,33 +140,8 @@ pub fn summaries(sweep: &Sweep, rows: &[Row]) -> Vec<Summary> {
     pairs.filter_map(summary).collect()
 }
 
-/// The lines of `results.csv`.
-#[must_use]
-pub fn csv(experiment: &str, rows: &[Row]) -> String {
-    let mut out = format!("{HEADER}\n");
-    let optional = |value: Option<f64>, decimals: usize| value.map(|v| format!("{v:.decimals$}")).unwrap_or_default();
-    for row in rows {
-        let _ = writeln!(
-            out,
-            "{experiment},{},{},{},{:.6},{},{:.1},{},{},{},{},{}",
-            row.setting,
-            row.seed,
-            row.metric,
-            row.value,
-            optional(row.loss, 6),
-            row.seconds,
-            scientific(row.flops),
-            optional(row.pretrain_seconds, 1),
-            scientific(row.pretrain_flops),
-            row.version,
-            row.date
-        );
-    }
-    out
-}
-
-/// Settings by metrics as a table for a page: means, with the deviation where there are several seeds. Accuracies are in
-/// per cent.
+/// Settings by metrics as a table for a page: means, with the deviation where there are several seeds. Accuracies are
+/// in per cent.
 #[must_use]
 pub fn markdown(settings: &[String], rows: &[Row]) -> String {
     let metrics = metrics(rows);
@@ -241,41 +177,7 @@ pub fn write(sweep: &Sweep, rows: &[Row], out: &Path) -> anyhow::Result<[PathBuf
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn row(place: usize, seed: u64, metric: &str, value: f64) -> Row {
-        Row {
-            place,
-            setting: ["0.5", "0.75"][place].into(),
-            seed,
-            metric: metric.into(),
-            value,
-            loss: Some(0.25),
-            seconds: 12.345,
-            flops: 1.5e12,
-            pretrain_seconds: None,
-            pretrain_flops: 3e13,
-            version: "0.1.0".into(),
-            date: "2026-11-25 08:00:00 UTC".into(),
-        }
-    }
-
-    #[test]
-    fn a_line_has_as_many_fields_as_the_header_and_its_numbers_come_back() {
-        let text = csv("mask-ratio", &[row(0, 3, "knn", 0.123_456_7)]);
-        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
-        assert_eq!(lines[0].len(), lines[1].len());
-        let field = |name: &str| lines[1][lines[0].iter().position(|known| *known == name).expect("field")];
-        assert_eq!(
-            [field("setting"), field("seed"), field("metric"), field("value")],
-            ["0.5", "3", "knn", "0.123457"]
-        );
-        assert_eq!(
-            [field("loss"), field("pretrain_seconds"), field("date")],
-            ["0.250000", "", "2026-11-25 08:00:00 UTC"]
-        );
-        assert_eq!(field("pretrain_flops").parse(), Ok(3e13));
-    }
+    use super::{super::row::tests::row, *};
 
     #[test]
     fn seeds_become_mean_and_spread() {

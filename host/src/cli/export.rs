@@ -3,7 +3,7 @@
 use crate::{
     export::{self, form::Form},
     files,
-    formats::export::Exported,
+    formats::export::{ExportError, Exported},
     run::{
         RunFolder,
         finetune::{FILE, FinetuneFolder, Finetuned},
@@ -68,13 +68,25 @@ fn checkpoint(args: &Args) -> anyhow::Result<()> {
     let tensors = run.load()?.model;
     let (config, pixels, mask_ratio) = (&config.model, &config.pixels, config.train.mask_ratio);
     let exported = Exported { config, pixels, mask_ratio, tensors: &tensors };
-    match args.format {
-        Format::Huggingface => exported.huggingface(&args.out)?,
-        Format::Timm => exported.timm(&args.out)?,
-        Format::Official | Format::Onnx => exported.official(&args.out)?,
-    }
+    let written = match args.format {
+        Format::Huggingface => exported.huggingface(&args.out),
+        Format::Timm => exported.timm(&args.out),
+        Format::Official | Format::Onnx => exported.official(&args.out),
+    };
+    written.map_err(explained)?;
     console::say!("written  {}", args.out.display());
     Ok(())
+}
+
+/// The error with the option that mends it; a wrong `--out` is misuse.
+fn explained(error: ExportError) -> anyhow::Error {
+    match &error {
+        ExportError::Extension(out) => {
+            misuse(format!("--out {}: give a file that ends in .pth or .safetensors", out.display()))
+        }
+        ExportError::Occupied(_) => misuse(format!("{error}: name another --out, or a new folder in it")),
+        _ => error.into(),
+    }
 }
 
 fn model_folder(args: Args) -> anyhow::Result<()> {

@@ -3,14 +3,16 @@
 use crate::{
     device::precision::Precision,
     formats::{
+        error::ImportError,
+        finding::{Finding, Heads, Provenance},
         import::{Imported, import},
         infer::Given,
-        source,
+        source::{self, SourceError},
     },
     preset::Preset,
     run::{DataSource, FORMAT, Origin, RunConfig, RunFolder, TrainState, policy::CheckpointPolicy},
 };
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::ArgAction;
 use console::{called, misuse};
 use std::{fs, path::PathBuf};
@@ -57,10 +59,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         norm_pix_loss: args.norm_pix_loss,
         image_size: args.image_size,
     };
-    let source = source::open(&args.checkpoint)?;
+    let source = source::open(&args.checkpoint).map_err(unreadable)?;
     let file = source.file.clone();
     let count = source.tensors.len();
-    let imported = import(source, given).with_context(|| format!("cannot use {}", file.display()))?;
+    let imported =
+        import(source, given).map_err(explained).with_context(|| format!("cannot use {}", file.display()))?;
     let Imported { names, config, pixels, mask_ratio, tensors, decoder, findings, notes } = imported;
     let mut train = Preset::named("base-224")?.train;
     train.mask_ratio = mask_ratio;
@@ -82,6 +85,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
     let parts = if decoder { "encoder and decoder" } else { "encoder only" };
     if args.json {
+        let finding = |finding: &Finding| {
+            let Finding { name, value, .. } = finding;
+            serde_json::json!({ "name": name, "value": value, "origin": origin(name, &finding.origin) })
+        };
+        let findings: Vec<_> = findings.iter().map(finding).collect();
         let json = serde_json::json!({
             "file": file, "names": names, "tensors": count, "decoder": decoder, "findings": findings, "notes": notes,
             "run": args.out, "model": encoder.hash.to_string(),
@@ -90,8 +98,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Ok(());
     }
     console::say!("read          {} ({count} tensors, {names} names, {parts})", file.display());
-    for finding in &findings {
-        console::say!("{:<13} {} ({})", finding.name, finding.value, finding.origin);
+    for Finding { name, value, origin: from } in &findings {
+        console::say!("{name:<13} {value} ({})", origin(name, from));
     }
     for note in &notes {
         console::say!("note          {note}");
@@ -101,4 +109,46 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     console::say!("next          {host} evaluate knn --model {out} --train DIR --test DIR");
     console::say!("              {host} export --run {out} --out models/NAME");
     Ok(())
+}
+
+/// The option that gives the number `name` of a model.
+fn option(name: &str) -> &'static str {
+    match name {
+        "decoder_heads" => "--decoder-num-heads",
+        "norm_pix_loss" => "--norm-pix-loss",
+        _ => "--num-heads",
+    }
+}
+
+/// Where the number `name` comes from, in words.
+fn origin<'a>(name: &str, origin: &'a Provenance) -> &'a str {
+    match origin {
+        Provenance::Given => option(name),
+        Provenance::Found(place) => place,
+    }
+}
+
+/// A path that names no checkpoint is misuse; a checkpoint that cannot be read is a failure.
+fn unreadable(error: SourceError) -> anyhow::Error {
+    match error {
+        SourceError::Absent { .. }
+        | SourceError::Sharded(_)
+        | SourceError::RunFolder(_)
+        | SourceError::NoWeights(_) => misuse(error.to_string()),
+        _ => error.into(),
+    }
+}
+
+/// The error with the option that mends it.
+fn explained(error: ImportError) -> anyhow::Error {
+    let give = |heads: Heads| format!("give {}", option(heads.name()));
+    match &error {
+        ImportError::Heads { heads, .. } => anyhow!("{error}: {}", give(*heads)),
+        ImportError::Indivisible { heads, count, dim, origin: from } => {
+            let from = origin(heads.name(), from);
+            anyhow!("{count} {heads} ({from}) do not divide the width {dim}: {}", give(*heads))
+        }
+        ImportError::ImageSize { reason, .. } => anyhow!("--image-size: {reason}"),
+        _ => error.into(),
+    }
 }

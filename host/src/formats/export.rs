@@ -1,27 +1,80 @@
 //! A model of this program as other programs' checkpoints.
 
-use super::{huggingface, official, pth, timm};
+use super::{
+    error::ImportError,
+    huggingface, official,
+    pth::{self, PthError},
+    timm,
+};
 use crate::{
     files,
     model::MaeConfig,
-    tensors::{NamedTensor, Tensors, safetensors},
+    tensors::{
+        NamedTensor, Tensors,
+        safetensors::{self, TensorFileError},
+    },
 };
-use anyhow::{Context as _, ensure};
-use common::{model::PositionKind, normalize::PixelStats, position::sincos_2d_table};
-use console::misuse;
+use common::{model::PositionKind, normalize::PixelStats, patch::PatchError, position::sincos_2d_table};
 use serde_json::{Map, Value as Json};
-use std::{collections::HashMap, fs, io, path::Path};
+use std::{
+    collections::HashMap,
+    error::Error,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Why a model cannot be written for other programs.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The file's name does not tell which of the two formats is wanted.
+    #[error("{} ends neither in .pth nor in .safetensors", .0.display())]
+    Extension(PathBuf),
+    /// Where the folder should be is something that no export made.
+    #[error("{} is there and no exported folder", .0.display())]
+    Occupied(PathBuf),
+    /// A parameter that the model needs.
+    #[error("the tensor `{0}` is missing in the run")]
+    Missing(String),
+    /// Hugging Face's ViTMAE knows one side length only.
+    #[error("ViTMAE needs square images; this model's are {height}x{width}")]
+    NotSquare {
+        /// Height of an image, pixels.
+        height: usize,
+        /// Width of an image, pixels.
+        width: usize,
+    },
+    /// Images that cannot be cut into patches.
+    #[error(transparent)]
+    Grid(#[from] PatchError),
+    /// Parameters that are not those of the model.
+    #[error(transparent)]
+    Parameters(#[from] ImportError),
+    /// The `.pth` archive cannot be made.
+    #[error(transparent)]
+    Pth(#[from] PthError),
+    /// The safetensors file cannot be written.
+    #[error(transparent)]
+    Tensors(#[from] TensorFileError),
+    /// The file system refused, or one of the files in a folder cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file or folder that was asked for.
+        path: PathBuf,
+        /// What stood in the way.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
 
 /// A model with everything that a checkpoint tells.
 #[derive(Debug)]
 pub struct Exported<'a> {
-    /// The geometry.
+    /// Sizes of the model.
     pub config: &'a MaeConfig,
-    /// Normalisation of pixels.
+    /// Mean and deviation of each channel.
     pub pixels: &'a PixelStats,
     /// Share of patches that were removed in training.
     pub mask_ratio: f64,
-    /// The parameters, without fixed position tables.
+    /// Parameters by the reference's names, without fixed position tables.
     pub tensors: &'a Tensors,
 }
 
@@ -32,7 +85,7 @@ impl Exported<'_> {
     }
 
     /// All parameters in the reference's order, fixed position tables included; checked.
-    fn complete(&self, decoder: bool) -> anyhow::Result<(Vec<String>, Tensors)> {
+    fn complete(&self, decoder: bool) -> Result<(Vec<String>, Tensors), ExportError> {
         let grid = self.config.grid()?;
         let names = official::parameters(self.config, decoder);
         let mut tensors = Tensors::new();
@@ -44,7 +97,7 @@ impl Exported<'_> {
                     let dim = shape.last().copied().unwrap_or_default();
                     NamedTensor { shape: shape.clone(), data: sincos_2d_table(&grid, dim, true) }
                 }
-                _ => anyhow::bail!("the tensor `{name}` is missing in the run"),
+                _ => return Err(ExportError::Missing(name.clone())),
             };
             tensors.insert(name.clone(), tensor);
         }
@@ -71,12 +124,11 @@ impl Exported<'_> {
     /// Writes one file with the reference's names: `.pth` as `torch.save` does, or `.safetensors`.
     ///
     /// # Errors
-    /// If the name ends otherwise, a parameter is missing, or the file cannot be written.
-    pub fn official(&self, out: &Path) -> anyhow::Result<()> {
+    /// [`ExportError`]: the name ends otherwise, a parameter is missing, or the file cannot be written.
+    pub fn official(&self, out: &Path) -> Result<(), ExportError> {
         let extension = out.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         if !["pth", "pt", "bin", "safetensors"].contains(&extension.as_str()) || out.is_dir() {
-            let out = out.display();
-            return Err(misuse(format!("--out {out}: give a file that ends in .pth or .safetensors")));
+            return Err(ExportError::Extension(out.into()));
         }
         let decoder = self.decoder();
         let ((order, tensors), arguments) = (self.complete(decoder)?, self.arguments(decoder));
@@ -86,16 +138,18 @@ impl Exported<'_> {
             return Ok(safetensors::write(out, &tensors, metadata)?);
         }
         let bytes = pth::write(&order, &tensors, &arguments)?;
-        files::write_file(out, &bytes).with_context(|| format!("cannot write {}", out.display()))
+        files::write_file(out, &bytes).map_err(|error| cannot_write(out, error))
     }
 
     /// Writes a folder that `ViTMAEForPreTraining.from_pretrained` reads (`ViTMAEModel`, if there is no decoder).
     ///
     /// # Errors
-    /// If images are not square, a parameter is missing, or the folder cannot be written.
-    pub fn huggingface(&self, out: &Path) -> anyhow::Result<()> {
+    /// [`ExportError`]: images are not square, a parameter is missing, or the folder cannot be written.
+    pub fn huggingface(&self, out: &Path) -> Result<(), ExportError> {
         let (height, width) = (self.config.image_height, self.config.image_width);
-        ensure!(height == width, "ViTMAE needs square images; this model's are {height}x{width}");
+        if height != width {
+            return Err(ExportError::NotSquare { height, width });
+        }
         let decoder = self.decoder();
         let mut tensors = huggingface::from_official(&self.complete(decoder)?.1);
         if !decoder {
@@ -111,8 +165,8 @@ impl Exported<'_> {
     /// Writes a folder that `timm.create_model("local-dir:FOLDER", pretrained=True)` reads: the encoder.
     ///
     /// # Errors
-    /// If a parameter is missing, or the folder cannot be written.
-    pub fn timm(&self, out: &Path) -> anyhow::Result<()> {
+    /// [`ExportError`]: a parameter is missing, or the folder cannot be written.
+    pub fn timm(&self, out: &Path) -> Result<(), ExportError> {
         let tensors = self.complete(false)?.1;
         folder(out, &tensors, &[("config.json", timm::config_json(self.config, self.pixels))])
     }
@@ -127,22 +181,23 @@ fn pytorch() -> HashMap<String, String> {
 const FOLDER: [&str; 3] = ["config.json", "model.safetensors", "preprocessor_config.json"];
 
 /// Writes a folder, whole or not at all; only a folder that was exported before is replaced.
-fn folder(out: &Path, tensors: &Tensors, texts: &[(&str, Json)]) -> anyhow::Result<()> {
+fn folder(out: &Path, tensors: &Tensors, texts: &[(&str, Json)]) -> Result<(), ExportError> {
     let ours = |entry: io::Result<fs::DirEntry>| {
         entry.is_ok_and(|entry| FOLDER.iter().any(|name| entry.file_name().to_str() == Some(name)))
     };
     if out.exists() && !fs::read_dir(out).is_ok_and(|mut entries| entries.all(ours)) {
-        let out = out.display();
-        return Err(misuse(format!(
-            "{out} is there and no exported folder: name another --out, or a new folder in it"
-        )));
+        return Err(ExportError::Occupied(out.into()));
     }
-    files::write_folder(out, |folder| -> anyhow::Result<()> {
+    files::write_folder(out, |folder| -> Result<(), Box<dyn Error + Send + Sync>> {
         safetensors::write(&folder.join("model.safetensors"), tensors, pytorch())?;
         for (name, json) in texts {
             fs::write(folder.join(name), format!("{json:#}\n"))?;
         }
         Ok(())
     })
-    .with_context(|| format!("cannot write {}", out.display()))
+    .map_err(|source| cannot_write(out, source))
+}
+
+fn cannot_write(path: &Path, source: impl Into<Box<dyn Error + Send + Sync>>) -> ExportError {
+    ExportError::Write { path: path.into(), source: source.into() }
 }

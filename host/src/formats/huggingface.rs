@@ -42,7 +42,7 @@ const BLOCKS: [(&str, [&str; 2]); 2] = [
 
 /// Whether tensors have Hugging Face's names.
 #[must_use]
-pub fn is(tensors: &Tensors) -> bool {
+pub(crate) fn is(tensors: &Tensors) -> bool {
     tensors.keys().any(|name| name.starts_with("vit.") || name.starts_with("embeddings."))
 }
 
@@ -84,7 +84,7 @@ fn official_name(name: &str) -> Option<String> {
 
 /// Hugging Face's names of a parameter of the reference: three of a fused projection, else one.
 #[must_use]
-pub fn names(official: &str) -> Vec<String> {
+pub(crate) fn names(official: &str) -> Vec<String> {
     let (layer, part) = parts(official);
     for (prefix, [written, _]) in BLOCKS {
         let Some((number, layer)) = layer.strip_prefix(prefix).and_then(numbered) else { continue };
@@ -103,7 +103,7 @@ pub fn names(official: &str) -> Vec<String> {
 ///
 /// # Errors
 /// Names the first of queries, keys and values that is missing or misshapen.
-pub fn to_official(tensors: Tensors) -> Result<Tensors, MismatchError> {
+pub(crate) fn to_official(tensors: Tensors) -> Result<Tensors, MismatchError> {
     let mut renamed: Tensors =
         tensors.into_iter().map(|(name, tensor)| (official_name(&name).unwrap_or(name), tensor)).collect();
     let fused: std::collections::BTreeSet<(String, String)> = renamed
@@ -143,7 +143,7 @@ pub fn to_official(tensors: Tensors) -> Result<Tensors, MismatchError> {
 
 /// Renames, and takes queries, keys and values apart.
 #[must_use]
-pub fn from_official(tensors: &Tensors) -> Tensors {
+pub(crate) fn from_official(tensors: &Tensors) -> Tensors {
     let mut renamed = Tensors::new();
     for (official, tensor) in tensors {
         let names = names(official);
@@ -162,7 +162,7 @@ pub fn from_official(tensors: &Tensors) -> Tensors {
 
 /// `config.json` of a model; without `decoder`, that of the encoder alone.
 #[must_use]
-pub fn config_json(config: &MaeConfig, mask_ratio: f64, decoder: bool) -> Json {
+pub(crate) fn config_json(config: &MaeConfig, mask_ratio: f64, decoder: bool) -> Json {
     let hidden = |dim: usize| (dim as f64 * config.mlp_ratio) as usize;
     let architecture = if decoder { "ViTMAEForPreTraining" } else { "ViTMAEModel" };
     json!({
@@ -193,7 +193,7 @@ pub fn config_json(config: &MaeConfig, mask_ratio: f64, decoder: bool) -> Json {
 
 /// `preprocessor_config.json`: how images become the model's input.
 #[must_use]
-pub fn preprocessor_json(config: &MaeConfig, pixels: &PixelStats) -> Json {
+pub(crate) fn preprocessor_json(config: &MaeConfig, pixels: &PixelStats) -> Json {
     let values = |all: &[f32; 4]| all[..config.channels.min(4)].iter().map(|v| round(*v)).collect::<Vec<_>>();
     json!({
         "do_normalize": true,

@@ -1,96 +1,39 @@
 //! A checkpoint of another program as a model of this one.
 
 use super::{
+    error::ImportError,
+    finding::{Finding, Provenance},
     huggingface,
-    infer::{self, Finding, Given, Inferred},
+    infer::{self, Given, Inferred},
     interpolate, official,
     source::Source,
 };
 use crate::{
     model::MaeConfig,
-    tensors::{NamedTensor, Tensors, mismatch::MismatchError},
+    tensors::{NamedTensor, Tensors},
 };
 use common::{
     model::{PositionKind, SpecError},
     normalize::PixelStats,
-    patch::{PatchError, PatchGrid},
+    patch::PatchGrid,
     position::sincos_2d_table,
 };
 
 /// A table that differs from the fixed one by no more is the fixed one: computed in f32, it is off by less.
 const SAME_TABLE: f32 = 1e-5;
 
-/// Why a checkpoint is no masked autoencoder that this program can use.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// A parameter is missing or misshapen.
-    #[error(transparent)]
-    Mismatch(#[from] MismatchError),
-    /// A tensor that is not a parameter of a masked autoencoder.
-    #[error("the tensor `{0}` has no place in a masked autoencoder: the file is of another kind of model")]
-    Unknown(String),
-    /// Nothing tells the number of heads.
-    #[error("nothing tells the number of {what}, and the width {dim} is no multiple of {width}: give {option}")]
-    Heads {
-        /// Which heads.
-        what: &'static str,
-        /// Width of a token.
-        dim: usize,
-        /// The paper's width of a head.
-        width: usize,
-        /// The option that tells it.
-        option: &'static str,
-    },
-    /// Heads that do not divide the width.
-    #[error("{heads} {what} ({origin}) do not divide the width {dim}: give {option}")]
-    Indivisible {
-        /// Which heads.
-        what: &'static str,
-        /// Their number.
-        heads: usize,
-        /// Width of a token.
-        dim: usize,
-        /// Who says so.
-        origin: String,
-        /// The option that tells it.
-        option: &'static str,
-    },
-    /// A table of positions that belongs to no known grid.
-    #[error("the tensor `pos_embed` has {0} patches, which is no square, and no file tells height and width")]
-    NotSquare(usize),
-    /// Another calculation with parameters of the same shapes.
-    #[error("the model has {what} ({origin}); this program computes with {known}")]
-    Operation {
-        /// What it has.
-        what: String,
-        /// Who says so.
-        origin: String,
-        /// What is possible.
-        known: String,
-    },
-    /// The new image size is impossible.
-    #[error("--image-size: {0}")]
-    ImageSize(PatchError),
-    /// The model is impossible.
-    #[error("the model is impossible: {0}")]
-    Spec(#[from] SpecError),
-    /// The paper's numbers cannot be read.
-    #[error("{0}")]
-    Preset(String),
-}
-
 /// A model ready for a run folder.
 #[derive(Debug)]
 pub struct Imported {
     /// Whose names the file has: `official` (also timm's) or `huggingface`.
     pub names: &'static str,
-    /// The geometry.
+    /// Sizes of the model, with the image size that it is to be used with.
     pub config: MaeConfig,
-    /// Normalisation of pixels.
+    /// Mean and deviation of each channel, with which images become the model's input.
     pub pixels: PixelStats,
     /// Share of patches that were removed in training.
     pub mask_ratio: f64,
-    /// The parameters; position tables only where they are not the fixed ones.
+    /// Parameters by the reference's names; position tables only where they are not the fixed ones.
     pub tensors: Tensors,
     /// Whether there is a decoder.
     pub decoder: bool,
@@ -103,7 +46,7 @@ pub struct Imported {
 /// Makes a model of a checkpoint.
 ///
 /// # Errors
-/// Names the first tensor that is missing or misshapen, or the number that nothing tells.
+/// [`ImportError`]: names the first tensor that is missing or misshapen, or the number that nothing tells.
 pub fn import(source: Source, given: Given) -> Result<Imported, ImportError> {
     let mut tensors = official::unwrapped(source.tensors);
     let foreign = huggingface::is(&tensors);
@@ -151,11 +94,12 @@ fn in_file_names(error: ImportError) -> ImportError {
 }
 
 /// Drops tables that are the fixed ones, interpolates for another image size, and says what was done.
-fn positions(tensors: &mut Tensors, config: &mut MaeConfig, side: Option<usize>) -> Result<String, ImportError> {
+fn positions(tensors: &mut Tensors, config: &mut MaeConfig, side: Option<usize>) -> Result<Provenance, ImportError> {
     let grid = config.grid().map_err(SpecError::from)?;
     let tables = [("pos_embed", config.dim), ("decoder_pos_embed", config.decoder_dim)];
     if let Some(side) = side.filter(|side| (*side, *side) != (grid.height(), grid.width())) {
-        let to = PatchGrid::new(side, side, config.patch_size, config.channels).map_err(ImportError::ImageSize)?;
+        let to = PatchGrid::new(side, side, config.patch_size, config.channels);
+        let to = to.map_err(|reason| ImportError::ImageSize { side, reason })?;
         for (name, dim) in tables {
             if let Some(table) = tensors.get_mut(name) {
                 table.data =
@@ -165,7 +109,7 @@ fn positions(tensors: &mut Tensors, config: &mut MaeConfig, side: Option<usize>)
         }
         (config.image_height, config.image_width) = (side, side);
         config.validate()?;
-        return Ok(format!("interpolated (bicubic) from {}x{} patches", grid.rows(), grid.cols()));
+        return Ok(format!("interpolated (bicubic) from {}x{} patches", grid.rows(), grid.cols()).into());
     }
     let fixed = |(name, dim): &(&str, usize)| tensors.get(*name).is_none_or(|table| is_fixed(table, &grid, *dim));
     if tables.iter().all(fixed) {

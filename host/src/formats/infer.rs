@@ -1,13 +1,17 @@
 //! The geometry of a model from the shapes of its parameters, and from what files and people say about the rest.
 
-use super::{import::ImportError, source::Facts, timm};
+use super::{
+    error::ImportError,
+    finding::{Finding, Heads, Provenance},
+    source::Facts,
+    timm,
+};
 use crate::{
     model::MaeConfig,
     preset::Preset,
     tensors::{Tensors, mismatch::MismatchError},
 };
 use common::{model::PositionKind, normalize::PixelStats};
-use serde::Serialize;
 use serde_json::Value as Json;
 
 /// What a person may say about a checkpoint; it goes before what files say.
@@ -23,27 +27,16 @@ pub struct Given {
     pub image_size: Option<usize>,
 }
 
-/// One number of a model and where it comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// The number's name, as in `run.toml`.
-    pub name: &'static str,
-    /// The number.
-    pub value: String,
-    /// Where it comes from.
-    pub origin: String,
-}
-
 /// A model's numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inferred {
-    /// The geometry, at the image size of the file.
+    /// Sizes of the model, at the image size of the file.
     pub config: MaeConfig,
     /// Whether the file has a decoder.
     pub decoder: bool,
     /// Share of patches that were removed in training.
     pub mask_ratio: f64,
-    /// Normalisation of pixels.
+    /// Mean and deviation of each channel.
     pub pixels: PixelStats,
     /// What the shapes do not tell, and how it was found.
     pub findings: Vec<Finding>,
@@ -81,14 +74,14 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// A value by any of its names, at the top or among timm's `model_args` and `pretrained_cfg`.
-    fn fact<T>(&self, names: &[&str], read: impl Fn(&Json) -> Option<T>) -> Option<(T, String)> {
+    fn fact<T>(&self, names: &[&str], read: impl Fn(&Json) -> Option<T>) -> Option<(T, Provenance)> {
         for facts in self.facts {
             let nested =
                 ["model_args", "pretrained_cfg"].iter().filter_map(|key| facts.values.get(*key)?.as_object());
             for object in nested.chain([&facts.values]) {
                 for name in names {
                     if let Some(value) = object.get(*name).and_then(&read) {
-                        return Some((value, format!("{name} in {}", facts.origin)));
+                        return Some((value, format!("{name} in {}", facts.origin).into()));
                     }
                 }
             }
@@ -96,43 +89,36 @@ impl Search<'_> {
         None
     }
 
-    fn found<T: ToString>(&mut self, name: &'static str, (value, origin): (T, String)) -> T {
-        self.findings.push(Finding { name, value: value.to_string(), origin });
+    fn found<T: ToString>(&mut self, name: &'static str, value: T, origin: impl Into<Provenance>) -> T {
+        self.findings.push(Finding { name, value: value.to_string(), origin: origin.into() });
         value
     }
 
     /// Attention heads: given, said, or those of the paper for this width.
-    fn heads(
-        &mut self,
-        name: &'static str,
-        option: &'static str,
-        given: Option<usize>,
-        names: &[&str],
-        dim: usize,
-    ) -> Result<usize, ImportError> {
-        let encoder = option == "--num-heads";
+    fn heads(&mut self, heads: Heads, given: Option<usize>, dim: usize) -> Result<usize, ImportError> {
+        let encoder = heads == Heads::Encoder;
         let count = |value: &Json| value.as_u64().and_then(|n| usize::try_from(n).ok());
         let by_name = |value: &Json| timm::heads_of(value.as_str()?, dim);
-        let width = if encoder { 64 } else { 32 };
-        let found = given
-            .map(|heads| (heads, option.to_owned()))
-            .or_else(|| self.fact(names, count))
+        let width = heads.paper_width();
+        let (count, origin) = given
+            .map(|heads| (heads, Provenance::Given))
+            .or_else(|| self.fact(&heads.names(), count))
             .or_else(|| self.fact(&["model", "architecture"], by_name).filter(|_| encoder))
             .or_else(|| (encoder && dim == 1280).then(|| (16, "the paper's ViT-H".into())))
             .or_else(|| {
-                dim.is_multiple_of(width).then(|| (dim / width, format!("heads {width} wide, as in the paper")))
+                let origin = || format!("heads {width} wide, as in the paper").into();
+                dim.is_multiple_of(width).then(|| (dim / width, origin()))
             })
-            .ok_or(ImportError::Heads { what: name, dim, width, option })?;
-        if found.0 == 0 || !dim.is_multiple_of(found.0) {
-            let (heads, origin) = found;
-            return Err(ImportError::Indivisible { what: name, heads, dim, origin, option });
+            .ok_or(ImportError::Heads { heads, dim })?;
+        if count == 0 || !dim.is_multiple_of(count) {
+            return Err(ImportError::Indivisible { heads, count, dim, origin });
         }
-        Ok(self.found(name, found))
+        Ok(self.found(heads.name(), count, origin))
     }
 }
 
 /// Rows and columns of the patch grid, from the number of positions.
-fn grid(search: &Search<'_>, patches: usize, patch: usize) -> Result<(usize, usize, String), ImportError> {
+fn grid(search: &Search<'_>, patches: usize, patch: usize) -> Result<(usize, usize, Provenance), ImportError> {
     let side = patches.isqrt();
     if side * side == patches {
         return Ok((side, side, SHAPES.into()));
@@ -156,7 +142,7 @@ fn grid(search: &Search<'_>, patches: usize, patch: usize) -> Result<(usize, usi
 /// Finds everything out. `tensors` have the reference's names.
 ///
 /// # Errors
-/// Names the first tensor that is missing or misshapen, or the number that nothing tells.
+/// [`ImportError`]: names the first tensor that is missing or misshapen, or the number that nothing tells.
 pub fn infer(tensors: &Tensors, facts: &[Facts], given: Given) -> Result<Inferred, ImportError> {
     let mut search = Search { facts, findings: vec![] };
     let [dim, channels, patch, patch_width] = shape(tensors, "patch_embed.proj.weight")?;
@@ -172,7 +158,7 @@ pub fn infer(tensors: &Tensors, facts: &[Facts], given: Given) -> Result<Inferre
     let mlp_ratio = ratio(dim, hidden);
 
     // Presets are the paper's models; what no file tells is theirs.
-    let paper = Preset::named("base-224").map_err(|error| ImportError::Preset(error.to_string()))?;
+    let paper = Preset::named("base-224")?;
     let decoder = tensors.keys().any(|name| name.starts_with("decoder_") || name == "mask_token");
     let (decoder_dim, decoder_depth, decoder_hidden) = match decoder {
         true => {
@@ -189,20 +175,19 @@ pub fn infer(tensors: &Tensors, facts: &[Facts], given: Given) -> Result<Inferre
     }
     check_operations(&mut search)?;
 
-    search.found("image", (format!("{}x{}", rows * patch, cols * patch), origin));
+    search.found("image", format!("{}x{}", rows * patch, cols * patch), origin);
     let shapes = format!("{channels} channels, patches of {patch}x{patch}, {dim} wide, {depth} blocks");
-    search.found("encoder", (shapes, SHAPES.into()));
-    let heads = search.heads("heads", "--num-heads", given.heads, &["num_heads", "num_attention_heads"], dim)?;
+    search.found("encoder", shapes, SHAPES);
+    let heads = search.heads(Heads::Encoder, given.heads, dim)?;
     let mut decoder_heads = paper.model.decoder_heads;
     let mut norm_pix_loss = given.norm_pix_loss.unwrap_or(paper.model.norm_pix_loss);
     if decoder {
-        search.found("decoder", (format!("{decoder_dim} wide, {decoder_depth} blocks"), SHAPES.into()));
-        let names = ["decoder_num_heads", "decoder_num_attention_heads"];
-        decoder_heads =
-            search.heads("decoder_heads", "--decoder-num-heads", given.decoder_heads, &names, decoder_dim)?;
-        let said = given.norm_pix_loss.map(|flag| (flag, "--norm-pix-loss".to_owned()));
+        search.found("decoder", format!("{decoder_dim} wide, {decoder_depth} blocks"), SHAPES);
+        decoder_heads = search.heads(Heads::Decoder, given.decoder_heads, decoder_dim)?;
+        let said = given.norm_pix_loss.map(|flag| (flag, Provenance::Given));
         let said = said.or_else(|| search.fact(&["norm_pix_loss"], Json::as_bool));
-        norm_pix_loss = search.found("norm_pix_loss", said.unwrap_or((norm_pix_loss, "the paper's".into())));
+        let (flag, origin) = said.unwrap_or((norm_pix_loss, "the paper's".into()));
+        norm_pix_loss = search.found("norm_pix_loss", flag, origin);
     }
     let usable = |value: &Json| value.as_f64().filter(|ratio| *ratio > 0.0 && *ratio < 1.0);
     let mask_ratio = search.fact(&["mask_ratio"], usable).map_or(paper.train.mask_ratio, |(ratio, _)| ratio);
@@ -244,7 +229,7 @@ fn check_operations(search: &mut Search<'_>) -> Result<(), ImportError> {
         }
         if epsilon != known {
             let origin = format!("this program's; {origin} is {epsilon:e}");
-            search.found("norm_eps", (format!("{known:e}"), origin));
+            search.found("norm_eps", format!("{known:e}"), origin);
         }
     }
     Ok(())
@@ -267,9 +252,9 @@ fn pixels(search: &mut Search<'_>, channels: usize) -> PixelStats {
             (pixels, origin)
         }
         _ if channels == 3 => (PixelStats::IMAGENET, "ImageNet's, as in the paper".into()),
-        _ => (PixelStats::usual(channels), format!("usual for {channels} channels")),
+        _ => (PixelStats::usual(channels), format!("usual for {channels} channels").into()),
     };
     let shown = channels.min(4);
-    search.found("pixels", (format!("mean {:?}, std {:?}", &pixels.mean[..shown], &pixels.std[..shown]), origin));
+    search.found("pixels", format!("mean {:?}, std {:?}", &pixels.mean[..shown], &pixels.std[..shown]), origin);
     pixels
 }

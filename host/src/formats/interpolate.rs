@@ -19,7 +19,7 @@ fn taps(output: usize, inputs: usize, outputs: usize) -> [(usize, f64); 4] {
 /// Resamples a table of patch positions. `table`: `[rows * cols, D]` for the grid `from` (rows, columns), all at
 /// least 1. Returns `[rows * cols, D]` for the grid `to`.
 #[must_use]
-pub fn bicubic(table: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
+pub(crate) fn bicubic(table: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
     let dim = table.len() / (from.0 * from.1).max(1);
     let mut out = Vec::with_capacity(to.0 * to.1 * dim);
     for row in 0..to.0 {
@@ -39,7 +39,7 @@ pub fn bicubic(table: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f
 
 /// As [`bicubic`] for a table whose first row belongs to the class token and stays. `table`: `[1 + L, dim]`.
 #[must_use]
-pub fn with_cls(table: &[f32], dim: usize, from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
+pub(crate) fn with_cls(table: &[f32], dim: usize, from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
     let (cls, patches) = table.split_at(dim.min(table.len()));
     [cls, &bicubic(patches, from, to)].concat()
 }

@@ -1,12 +1,14 @@
 //! Checkpoint files of other programs: reading what they hold, finding what they leave out, writing them.
 
+pub(crate) mod error;
 pub mod export;
-pub mod huggingface;
+pub mod finding;
+pub(crate) mod huggingface;
 pub mod import;
 pub mod infer;
-pub mod interpolate;
+pub(crate) mod interpolate;
 pub mod official;
-pub mod pickle;
-pub mod pth;
+pub(crate) mod pickle;
+pub(crate) mod pth;
 pub mod source;
-pub mod timm;
+pub(crate) mod timm;

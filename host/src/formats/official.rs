@@ -1,6 +1,6 @@
 //! The names and shapes of the reference implementation's parameters, which are also timm's for the encoder.
 
-use super::import::ImportError;
+use super::error::ImportError;
 use crate::{
     model::MaeConfig,
     tensors::{Tensors, mismatch::fitting},
@@ -56,7 +56,7 @@ fn blocks(all: &mut Vec<(String, Vec<usize>)>, name: &str, depth: usize, dim: us
 
 /// Takes wrappers' prefixes off.
 #[must_use]
-pub fn unwrapped(mut tensors: Tensors) -> Tensors {
+pub(crate) fn unwrapped(mut tensors: Tensors) -> Tensors {
     while let Some(prefix) = WRAPPERS.iter().find(|prefix| tensors.keys().all(|name| name.starts_with(*prefix))) {
         if tensors.is_empty() {
             break;
@@ -68,15 +68,15 @@ pub fn unwrapped(mut tensors: Tensors) -> Tensors {
 
 /// What is done with tensors that an encoder does not have.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Left out: a classifier's.
-    pub left_out: Vec<String>,
+pub(crate) struct Changes {
+    /// Names of the classifier's tensors, which are left out.
+    pub(crate) left_out: Vec<String>,
     /// Whether the classifier's norm after pooling has become the encoder's last norm, because there is no other.
-    pub norm_from_fc_norm: bool,
+    pub(crate) norm_from_fc_norm: bool,
 }
 
 /// Leaves a classifier's tensors out.
-pub fn without_head(tensors: &mut Tensors) -> Changes {
+pub(crate) fn without_head(tensors: &mut Tensors) -> Changes {
     let mut changes = Changes::default();
     if !tensors.contains_key("norm.weight") && tensors.contains_key("fc_norm.weight") {
         for part in ["weight", "bias"] {
@@ -96,7 +96,7 @@ pub fn without_head(tensors: &mut Tensors) -> Changes {
 ///
 /// # Errors
 /// Names the first that is missing or has another shape, or else one that has no place in the model.
-pub fn check(tensors: &Tensors, config: &MaeConfig, decoder: bool) -> Result<(), ImportError> {
+pub(crate) fn check(tensors: &Tensors, config: &MaeConfig, decoder: bool) -> Result<(), ImportError> {
     let parameters = parameters(config, decoder);
     for (name, expected) in &parameters {
         fitting(tensors, name, expected)?;

@@ -16,14 +16,14 @@ const NAMED: [(&str, usize, usize, usize); 5] = [
 
 /// The heads of a model that is named in `text`, as timm and the reference name theirs, if it is that wide.
 #[must_use]
-pub fn heads_of(text: &str, dim: usize) -> Option<usize> {
+pub(crate) fn heads_of(text: &str, dim: usize) -> Option<usize> {
     let known = NAMED.iter().find(|(name, width, ..)| *width == dim && text.contains(&format!("vit_{name}")));
     known.map(|(.., heads)| *heads)
 }
 
 /// `config.json` of an encoder, with which `timm.create_model("local-dir:FOLDER", pretrained=True)` makes it.
 #[must_use]
-pub fn config_json(config: &MaeConfig, pixels: &PixelStats) -> Json {
+pub(crate) fn config_json(config: &MaeConfig, pixels: &PixelStats) -> Json {
     let (height, width) = (config.image_height, config.image_width);
     let values = |all: &[f32; 4]| all[..config.channels.min(4)].iter().map(|v| round(*v)).collect::<Vec<_>>();
     json!({

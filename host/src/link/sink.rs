@@ -1,4 +1,8 @@
 //! Where received features go: `.npy`, `.csv` or `.jsonl`, usable after every feature.
+//!
+//! The two CSV files are written here, not by the crate `csv` (tried: 1.4): here names and classes are quoted,
+//! numbers, the header and a class that is missing are not, and none of its quoting styles does that; and a row has
+//! to be whole before it is written, so that the file can be cut back to the row before if the disk is full.
 
 use anyhow::Context as _;
 use common::wire::Feature;

@@ -1,18 +1,19 @@
 //! `steps.csv`: loss and learning rate along a training, finer than the epochs of `metrics.csv`.
 
-use crate::files;
+use crate::{files, lines};
 use anyhow::Context as _;
+use serde::Deserialize;
 use std::{
     fs,
-    io::{ErrorKind, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
 const FILE: &str = "steps.csv";
 const HEADER: &str = "step,epoch,loss,lr,images_per_second,seconds";
 
-/// A line of `steps.csv`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A line of `steps.csv`; the fields are its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Point {
     /// Optimizer steps done.
     pub step: usize,
@@ -29,14 +30,6 @@ pub struct Point {
 }
 
 impl Point {
-    fn parse(line: &str) -> Option<Self> {
-        let mut fields = line.split(',');
-        let step = fields.next()?.parse().ok()?;
-        let mut number = || fields.next()?.parse().ok().filter(|value: &f64| value.is_finite());
-        let (epoch, loss, lr) = (number()?, number()?, number()?);
-        Some(Self { step, epoch, loss, lr, images_per_second: number()?, seconds: number()? })
-    }
-
     fn line(&self) -> String {
         let Self { step, epoch, loss, lr, images_per_second, seconds } = self;
         format!("{step},{epoch:.4},{loss:.6},{lr:.6e},{images_per_second:.1},{seconds:.1}\n")
@@ -48,11 +41,11 @@ impl Point {
 /// # Errors
 /// If the file cannot be read.
 pub fn read(run: &Path) -> anyhow::Result<Vec<Point>> {
-    Ok(read_text(&run.join(FILE))?.lines().filter_map(Point::parse).collect())
+    lines::read(&run.join(FILE))
 }
 
-/// A line of `metrics.csv`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A line of `metrics.csv`; the fields are its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Epoch {
     /// Whole epochs done.
     pub epoch: usize,
@@ -71,21 +64,7 @@ pub struct Epoch {
 /// # Errors
 /// If the file cannot be read.
 pub fn read_epochs(run: &Path) -> anyhow::Result<Vec<Epoch>> {
-    let parse = |line: &str| -> Option<Epoch> {
-        let mut fields = line.split(',');
-        let (epoch, step) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        let mut number = || fields.next()?.parse().ok().filter(|value: &f64| value.is_finite());
-        Some(Epoch { epoch, step, loss: number()?, lr: number()?, images_per_second: number()? })
-    };
-    Ok(read_text(&run.join("metrics.csv"))?.lines().filter_map(parse).collect())
-}
-
-fn read_text(path: &Path) -> anyhow::Result<String> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
+    lines::read(&run.join("metrics.csv"))
 }
 
 /// `steps.csv` of a training under way.

@@ -4,12 +4,16 @@ use super::{
     folder::{Kind, TrainingFolder},
     recipe::{FORMAT, FinetuneConfig},
 };
-use crate::tensors::{NamedTensor, Tensors, encoder_hash_with};
+use crate::{
+    lines,
+    tensors::{NamedTensor, Tensors, encoder_hash_with},
+};
 use anyhow::Context as _;
 use common::model::EncoderSpec;
 use console::misuse;
 use edge::head_file::{self, HeadDescription, HeadFile};
-use std::{fs, io::ErrorKind, path::Path};
+use serde::Deserialize;
+use std::path::Path;
 
 /// The name of the configuration's file.
 pub const FILE: &str = "finetune.toml";
@@ -24,8 +28,8 @@ static KIND: Kind = Kind {
     folders: &[],
 };
 
-/// One line of `metrics.csv`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// One line of `metrics.csv`; the fields are its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Metrics {
     /// Whole epochs done.
     pub epoch: usize,
@@ -147,23 +151,6 @@ impl FinetuneFolder {
     /// # Errors
     /// If it cannot be read.
     pub fn metrics(&self) -> anyhow::Result<Vec<Metrics>> {
-        let path = self.path().join("metrics.csv");
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            text => text.with_context(|| format!("cannot read {}", path.display()))?,
-        };
-        let line = |line: &str| {
-            let [epoch, step, train_loss, test_accuracy, lr] = line.split(',').collect::<Vec<_>>()[..] else {
-                return None;
-            };
-            Some(Metrics {
-                epoch: epoch.parse().ok()?,
-                step: step.parse().ok()?,
-                train_loss: train_loss.parse().ok()?,
-                test_accuracy: test_accuracy.parse().ok()?,
-                lr: lr.parse().ok()?,
-            })
-        };
-        Ok(text.lines().filter_map(line).collect())
+        lines::read(&self.path().join("metrics.csv"))
     }
 }

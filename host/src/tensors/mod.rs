@@ -1,6 +1,6 @@
 //! Parameters as plain named tensors, by the reference implementation's names, and the file that keeps them.
 
-pub mod mismatch;
+pub(crate) mod mismatch;
 pub(crate) mod number;
 pub mod safetensors;
 
@@ -18,8 +18,8 @@ pub struct NamedTensor {
 }
 
 /// Parameters by the reference implementation's names and layouts (`blocks.0.attn.qkv.weight` is `[3D, D]`,
-/// `patch_embed.proj.weight` is `[D, C, p, p]`). Fixed position tables are not parameters and never stored; others are
-/// `pos_embed`, `[1, 1 + L, D]`, and `decoder_pos_embed`, `[1, 1 + L, E]`.
+/// `patch_embed.proj.weight` is `[D, C, p, p]`). Fixed position tables are not parameters and never stored; others
+/// are `pos_embed`, `[1, 1 + L, D]`, and `decoder_pos_embed`, `[1, 1 + L, E]`.
 pub type Tensors = BTreeMap<String, NamedTensor>;
 
 /// The content hash of the parameters of an encoder with fixed positions: of names, shapes and values, without the

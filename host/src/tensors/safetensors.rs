@@ -16,27 +16,27 @@ pub enum TensorFileError {
     /// The file system refused.
     #[error("cannot access {path}: {source}")]
     Io {
-        /// The file.
+        /// What should have been read or written.
         path: PathBuf,
-        /// The cause.
+        /// What the file system says.
         source: io::Error,
     },
     /// Not a safetensors file, or a truncated one.
     #[error("{path} is not a whole safetensors file: {source}")]
     Format {
-        /// The file.
+        /// What was read or written.
         path: PathBuf,
-        /// The cause.
+        /// What is wrong with its header or its length.
         source: safetensors::SafeTensorError,
     },
     /// A tensor of numbers that are not read.
     #[error("{path}: the tensor `{name}` has type {dtype:?}; f32, f64, f16, bf16 and i64 are read")]
     Dtype {
-        /// The file.
+        /// The file that holds the tensor.
         path: PathBuf,
-        /// The tensor.
+        /// The tensor's name there.
         name: String,
-        /// Its type.
+        /// The type of its numbers there.
         dtype: Dtype,
     },
 }

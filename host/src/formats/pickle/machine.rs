@@ -1,6 +1,6 @@
 //! The stack machine.
 
-use super::{Node, PickleError, Value};
+use super::value::{Node, PickleError, Value};
 use std::collections::HashMap;
 
 pub(super) struct Machine<'a> {

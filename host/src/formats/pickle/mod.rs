@@ -4,79 +4,18 @@
 //! result decides which calls mean something (see [`super::pth`]); the others are never looked at.
 
 mod machine;
+mod value;
 
 use machine::Machine;
+use value::Node;
+pub(crate) use value::{PickleError, Value};
 
 /// Largest pickle that is read: that of a ViT-H with its optimizer's state has less than 1 MiB.
 const LIMIT: usize = 16 << 20;
 
-/// Why bytes are no pickle that this reader knows.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PickleError {
-    /// The bytes end too early.
-    #[error("it ends in the middle of an operation")]
-    Truncated,
-    /// More than `LIMIT`.
-    #[error("its {0} bytes are more than a checkpoint's description needs")]
-    TooLarge(usize),
-    /// Another version.
-    #[error("it has pickle protocol {0}; 2 to 5 are read")]
-    Protocol(u8),
-    /// An operation that `torch.save` does not write.
-    #[error("operation {code:#04x} at byte {at} is none that torch.save writes")]
-    Operation {
-        /// The operation.
-        code: u8,
-        /// Its place.
-        at: usize,
-    },
-    /// An operation without its operands.
-    #[error("the operation before byte {0} lacks its operands")]
-    Operands(usize),
-    /// Text that is not UTF-8.
-    #[error("the text before byte {0} is not UTF-8")]
-    Text(usize),
-}
-
-/// A value, small enough to copy.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value {
-    /// `None`.
-    None,
-    /// A truth value.
-    Bool(bool),
-    /// A number of at most 64 bits.
-    Int(i64),
-    /// A number.
-    Float(f64),
-    /// Anything else: its place in [`Pickle`].
-    Node(usize),
-}
-
-#[derive(Debug)]
-enum Node {
-    Text(String),
-    Tuple(Vec<Value>),
-    List(Vec<Value>),
-    Dict(Vec<(Value, Value)>),
-    /// A class or function, by name only.
-    Global(String, String),
-    /// Something kept outside of the pickle.
-    Persistent(Value),
-    /// A call that is not made.
-    Call {
-        callable: Value,
-        arguments: Value,
-        items: Vec<(Value, Value)>,
-        state: Option<Value>,
-    },
-    /// Bytes, large numbers.
-    Opaque,
-}
-
 /// A parsed pickle.
 #[derive(Debug)]
-pub struct Pickle {
+pub(crate) struct Pickle {
     nodes: Vec<Node>,
     root: Value,
 }
@@ -86,7 +25,7 @@ impl Pickle {
     ///
     /// # Errors
     /// If it is truncated or has operations that `torch.save` does not write.
-    pub fn parse(bytes: &[u8]) -> Result<Self, PickleError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, PickleError> {
         if bytes.len() > LIMIT {
             return Err(PickleError::TooLarge(bytes.len()));
         }
@@ -97,7 +36,7 @@ impl Pickle {
 
     /// What was pickled.
     #[must_use]
-    pub fn root(&self) -> Value {
+    pub(crate) fn root(&self) -> Value {
         self.root
     }
 
@@ -105,21 +44,21 @@ impl Pickle {
         if let Value::Node(index) = value { self.nodes.get(index) } else { None }
     }
 
-    /// A text.
+    /// A value that is text.
     #[must_use]
-    pub fn text(&self, value: Value) -> Option<&str> {
+    pub(crate) fn text(&self, value: Value) -> Option<&str> {
         if let Node::Text(text) = self.node(value)? { Some(text) } else { None }
     }
 
     /// The members of a tuple or list.
     #[must_use]
-    pub fn sequence(&self, value: Value) -> Option<&[Value]> {
+    pub(crate) fn sequence(&self, value: Value) -> Option<&[Value]> {
         if let Node::Tuple(values) | Node::List(values) = self.node(value)? { Some(values) } else { None }
     }
 
     /// The entries of a `dict` or `collections.OrderedDict`.
     #[must_use]
-    pub fn entries(&self, value: Value) -> Option<&[(Value, Value)]> {
+    pub(crate) fn entries(&self, value: Value) -> Option<&[(Value, Value)]> {
         match self.node(value)? {
             Node::Dict(entries) => Some(entries),
             Node::Call { callable, items, .. } if self.global(*callable)? == ("collections", "OrderedDict") => {
@@ -131,14 +70,14 @@ impl Pickle {
 
     /// The entry `key` of a dictionary.
     #[must_use]
-    pub fn entry(&self, value: Value, key: &str) -> Option<Value> {
+    pub(crate) fn entry(&self, value: Value, key: &str) -> Option<Value> {
         let mut entries = self.entries(value)?.iter().rev();
         entries.find(|(name, _)| self.text(*name) == Some(key)).map(|(_, value)| *value)
     }
 
     /// The attributes of an `argparse.Namespace`, or the entries of a dictionary.
     #[must_use]
-    pub fn attributes(&self, value: Value) -> Option<&[(Value, Value)]> {
+    pub(crate) fn attributes(&self, value: Value) -> Option<&[(Value, Value)]> {
         match self.node(value)? {
             Node::Call { callable, state, .. } if self.global(*callable)? == ("argparse", "Namespace") => {
                 self.entries((*state)?)
@@ -149,20 +88,20 @@ impl Pickle {
 
     /// Module and name of a class or function.
     #[must_use]
-    pub fn global(&self, value: Value) -> Option<(&str, &str)> {
+    pub(crate) fn global(&self, value: Value) -> Option<(&str, &str)> {
         if let Node::Global(module, name) = self.node(value)? { Some((module, name)) } else { None }
     }
 
     /// A call: module and name of what would be called, and with what.
     #[must_use]
-    pub fn call(&self, value: Value) -> Option<((&str, &str), &[Value])> {
+    pub(crate) fn call(&self, value: Value) -> Option<((&str, &str), &[Value])> {
         let Node::Call { callable, arguments, .. } = self.node(value)? else { return None };
         Some((self.global(*callable)?, self.sequence(*arguments)?))
     }
 
     /// The identification of something that is kept outside of the pickle.
     #[must_use]
-    pub fn persistent(&self, value: Value) -> Option<&[Value]> {
+    pub(crate) fn persistent(&self, value: Value) -> Option<&[Value]> {
         let Node::Persistent(id) = self.node(value)? else { return None };
         self.sequence(*id)
     }
@@ -172,6 +111,8 @@ impl Pickle {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const OPERATIONS: &[u8] = b"(012N)t]}aesul dRbqh\x85\x86\x87\x81\x92\x93\x94\x88K\x01c\nQ";
 
     #[test]
     fn calls_stay_data() {
@@ -210,8 +151,7 @@ mod tests {
 
         // Mostly operations, so that the machine gets further than into random bytes.
         #[test]
-        fn no_operations_panic(codes in prop::collection::vec(
-            prop::sample::select(b"(012N)t]}aesul dRbqh\x85\x86\x87\x81\x92\x93\x94\x88K\x01c\nQ".to_vec()), 0..200)) {
+        fn no_operations_panic(codes in prop::collection::vec(prop::sample::select(OPERATIONS.to_vec()), 0..200)) {
             let _ = Pickle::parse(&[b"\x80\x02", &codes[..], b"."].concat());
         }
     }

@@ -1,6 +1,7 @@
 //! Tests against files of PyTorch.
 
 use super::{write::pickled, *};
+use crate::formats::pickle::PickleError;
 use crate::tensors::safetensors;
 use proptest::prelude::*;
 use std::{
@@ -122,7 +123,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn no_truncated_or_changed_file_panics(cut in 0.0..1.0_f64, at in prop::collection::vec(0.0..1.0_f64, 1..8), mask in 1..=255_u8) {
+    fn no_truncated_or_changed_file_panics(
+        cut in 0.0..1.0_f64,
+        at in prop::collection::vec(0.0..1.0_f64, 1..8),
+        mask in 1..=255_u8,
+    ) {
         let whole = file("parity/mae-32/checkpoint.pth");
         let place = |share: f64| (whole.len() as f64 * share) as usize;
         prop_assert!(open(&whole[..place(cut)]).is_err());

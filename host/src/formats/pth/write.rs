@@ -1,6 +1,6 @@
 //! Writing what `torch.load(weights_only=True)` reads.
 
-use super::PthError;
+use super::error::PthError;
 use crate::tensors::{NamedTensor, Tensors};
 use serde_json::{Map, Value as Json};
 use std::io::{Cursor, Write as _};
@@ -14,7 +14,7 @@ use zip::{
 ///
 /// # Errors
 /// If the archive cannot be made.
-pub fn write(order: &[String], tensors: &Tensors, arguments: &Map<String, Json>) -> Result<Vec<u8>, PthError> {
+pub(crate) fn write(order: &[String], tensors: &Tensors, arguments: &Map<String, Json>) -> Result<Vec<u8>, PthError> {
     let tensors: Vec<(&String, &NamedTensor)> = order.iter().filter_map(|name| tensors.get_key_value(name)).collect();
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     // PyTorch aligns entries so that they can be mapped into memory.
