@@ -1,6 +1,7 @@
-//! `--join`: results of the same sweep that another machine has, in one table and figure with those of this one.
+//! Joining: results of the same sweep that another machine has, in one table and figure with those of this one.
 
 use super::{
+    error::SweepError,
     sweep::{Job, Sweep},
     table::{HEADER, Row, scientific, training_flops},
 };
@@ -19,9 +20,7 @@ pub fn add(sweep: &mut Sweep, file: &Path) -> anyhow::Result<usize> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
     let mut lines = text.lines().enumerate();
     if lines.next().map(|(_, header)| header) != Some(HEADER) {
-        return Err(misuse(format!(
-            "{shown} is no results.csv of `host ablate` (--join takes those of other sweeps)"
-        )));
+        return Err(SweepError::NoResults(file.into()).into());
     }
     let before = sweep.joined.len();
     for (number, line) in lines {

@@ -1,7 +1,8 @@
 //! `host explore`.
 
 use crate::{
-    data::dataset::Dataset,
+    cli::told::told,
+    data::dataset::{Dataset, DatasetError},
     explore::{
         api::{self, Explorer},
         images::Images,
@@ -79,13 +80,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// The images to pick from; none if the run's own are not here any more.
 fn gallery(args: &Args, config: &RunConfig) -> anyhow::Result<Option<Dataset>> {
     if let Some(folder) = &args.images {
-        // Found here, so that the message does not speak of training's option.
-        imaging::find(folder).map_err(|error| misuse(error.to_string()))?;
-        return Dataset::folder(folder, config.model.channels).map(Some);
+        return match Dataset::folder(folder, config.model.channels) {
+            // Told here, so that the message does not speak of training's option.
+            Err(DatasetError::Folder(error)) => Err(misuse(error.to_string())),
+            dataset => Ok(Some(dataset?)),
+        };
     }
     match config.open_data() {
         Ok(dataset) => Ok(Some(dataset)),
         Err(error) => {
+            let error = told(error.into());
             console::note!("warning: the run's own images cannot be shown ({error:#}); name others with --images");
             Ok(None)
         }
