@@ -39,7 +39,7 @@ pub enum Experiment {
 /// One value of what is varied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
-    /// As `--values` takes it.
+    /// As it is written on the command line.
     pub value: String,
     /// As the figure names it.
     pub label: String,

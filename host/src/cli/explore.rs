@@ -1,7 +1,7 @@
 //! `host explore`.
 
 use crate::{
-    cli::told::told,
+    cli::{described::described, told::told},
     data::dataset::{Dataset, DatasetError},
     explore::{
         api::{self, Explorer},
@@ -56,9 +56,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let server = Server::bind(args.port).map_err(|error| port_refused(args.port, &error))?;
     let gallery = gallery(&args, &config)?;
+    let names = (name(&args.run), gallery.as_ref().map(described));
     let images = Images::new(gallery, &config.model);
     let explored = Explored::load(&run, config, args.pool)?;
-    let explorer = Arc::new(Explorer::new(name(&args.run), explored, images, args.limit));
+    let explorer = Arc::new(Explorer::new(names, explored, images, args.limit));
     let stop = server.stopper();
     ctrlc::set_handler(move || stop.stop()).context("cannot watch for Ctrl-C")?;
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 pub mod ablate;
 pub mod bench;
+mod described;
 pub mod evaluate;
 pub mod explore;
 pub mod export;

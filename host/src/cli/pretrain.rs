@@ -1,9 +1,9 @@
 //! `host pretrain`.
 
-use super::{preset, saving::SavingArgs};
+use super::{described::described, preset, saving::SavingArgs};
 use crate::{
     clock,
-    data::{augment::Augment, dataset::Dataset},
+    data::augment::Augment,
     device::{self, DeviceChoice, precision::PrecisionChoice},
     objective::target::Target,
     pictures,
@@ -217,15 +217,6 @@ fn init_config(args: &Args, preset: &mut Preset) -> anyhow::Result<Option<RunCon
 fn set<T>(value: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *value = given;
-    }
-}
-
-fn described(dataset: &Dataset) -> String {
-    let (count, classes) = (dataset.len(), dataset.classes().len());
-    match dataset.root() {
-        None => format!("{count} generated images (embedded; use --data for your own)"),
-        Some(root) if classes > 1 => format!("{count} images in {} ({classes} folders)", root.display()),
-        Some(root) => format!("{count} images in {}", root.display()),
     }
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::FloatDType;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// `--precision`.
+/// The arithmetic that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum PrecisionChoice {
     /// bf16 on a CUDA device that has it, else fp32.
