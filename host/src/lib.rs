@@ -17,6 +17,7 @@ pub mod explore;
 pub mod export;
 pub mod figure;
 pub mod files;
+pub mod flash;
 pub mod formats;
 mod lines;
 pub mod link;

@@ -6,23 +6,21 @@ use crate::{
         features::{Choice, pooled, with_burn},
         knn::{self, Labelled, Vote},
         linear::{self, Method, Recipe, TrainingSet},
-        seam::{SeamFigures, SeamSums},
+        seam::{Masks, SeamFigures, measure},
         sets::Sets,
     },
-    model::{BurnEncoder, MaskBatch, classifier::accuracy},
+    model::{BurnEncoder, classifier::accuracy},
     pictures::fill,
     progress::bar,
     run::RunFolder,
     tensors::Tensors,
 };
 use burn::tensor::Device;
-use common::{mask, model::EncoderSpec};
+use common::model::EncoderSpec;
 use ndarray::Array2;
 
 /// Neighbours, and the temperature of their votes.
 const VOTE: Vote = Vote { k: 20, temperature: 0.07 };
-/// Images that are reconstructed at once.
-const BATCH: usize = 64;
 
 /// Features of the training and of the test images.
 #[derive(Debug)]
@@ -86,22 +84,10 @@ impl Judge {
     pub fn seam(&mut self, run: &Run) -> anyhow::Result<SeamFigures> {
         let (folder, config) = RunFolder::open(&run.path)?;
         let spec = folder.load_encoder(&config)?.0;
-        let (grid, train) = (config.model.grid()?, &config.train);
-        let (model, target) = fill::load(&folder, &config)?;
-        let images = &self.sets(&spec)?.test.images;
-        let kept = mask::len_keep(grid.patches(), train.mask_ratio);
-        let (mut sums, bar) = (SeamSums::default(), bar(images.len(), "reconstructing"));
-        for (batch, views) in images.chunks(BATCH).enumerate() {
-            // The same masks for every run.
-            let masks = MaskBatch::draw(train.mask, &grid, kept, 0, (batch * BATCH) as u64, views.len());
-            let filled = fill::fill(&model, (&config, &target), views, &masks)?;
-            for ((view, filled), mask) in views.iter().zip(&filled).zip(masks.masks()) {
-                sums.add(&grid, view, filled, &mask.removed());
-            }
-            bar.inc(views.len() as u64);
-        }
-        bar.finish_and_clear();
-        Ok(sums.figures())
+        let model = fill::load(&folder, &config)?;
+        // The same masks for every run.
+        let masks = Masks { kind: config.train.mask, ratio: config.train.mask_ratio, seed: 0 };
+        measure(&model, &config, &self.sets(&spec)?.test.images, masks)
     }
 
     /// The images; those of all runs have one size.

@@ -1,5 +1,6 @@
 //! The paper's experiments (MAE, section 4.1 and after) as changes to one preset.
 
+use super::error::SweepError;
 use crate::{
     data::augment::Augment,
     objective::seam::SeamConfig,
@@ -7,7 +8,6 @@ use crate::{
 };
 use clap::ValueEnum;
 use common::mask::MaskKind;
-use console::misuse;
 use serde::Serialize;
 
 /// What is varied.
@@ -39,7 +39,7 @@ pub enum Experiment {
 /// One value of what is varied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
-    /// As `--values` takes it.
+    /// As it is written on the command line.
     pub value: String,
     /// As the figure names it.
     pub label: String,
@@ -118,7 +118,7 @@ impl Experiment {
     /// it was shortened.
     ///
     /// # Errors
-    /// As misuse, if a value is none of this experiment, or describes an impossible model.
+    /// If a value is none of this experiment, or describes an impossible model.
     pub fn settings(self, base: &Preset, values: &[String], warmup: f64) -> anyhow::Result<Vec<Setting>> {
         let usual = self.usual_values(base);
         let values = if values.is_empty() { &usual } else { values };
@@ -126,19 +126,23 @@ impl Experiment {
         for value in values {
             let setting = self.setting(base, value, warmup)?;
             if settings.iter().any(|known| known.value == setting.value) {
-                return Err(misuse(format!("--values names {} twice", setting.value)));
+                return Err(SweepError::Twice(setting.value).into());
             }
-            setting.preset.model.validate().map_err(|error| misuse(format!("--values {value}: {error}")))?;
+            let wrong = |reason: String| SweepError::Value { value: value.clone(), reason };
+            setting.preset.model.validate().map_err(|error| wrong(error.to_string()))?;
             setting.preset.train.validate(setting.preset.model.grid()?.patches())?;
             settings.push(setting);
         }
         Ok(settings)
     }
 
-    fn setting(self, base: &Preset, value: &str, warmup: f64) -> anyhow::Result<Setting> {
+    fn setting(self, base: &Preset, value: &str, warmup: f64) -> Result<Setting, SweepError> {
         let mut preset = base.clone();
         let (model, train) = (&mut preset.model, &mut preset.train);
-        let wrong = |wanted: &str| misuse(format!("--values {value}: {} takes {wanted}", self.name()));
+        let wrong = |wanted: &str| SweepError::Value {
+            value: value.into(),
+            reason: format!("{} takes {wanted}", self.name()),
+        };
         let (mut label, mut blocks) = (value.to_owned(), None);
         let value = match self {
             Self::MaskRatio => {
@@ -270,6 +274,7 @@ pub fn run_name(base: &Preset, preset: &Preset, seed: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preset::validate::RecipeError;
 
     fn base() -> Preset {
         Preset::named("pico-32").expect("preset")
@@ -322,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn values_may_be_chosen_and_wrong_ones_are_misuse() {
+    fn values_may_be_chosen_and_wrong_ones_are_refused() {
         let of = |experiment: Experiment, values: &[&str]| {
             let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
             experiment.settings(&base(), &values, 2.0)
@@ -346,7 +351,7 @@ mod tests {
             (Experiment::Seam, "-1:0"),
         ] {
             let error = of(experiment, &[wrong]).expect_err(wrong);
-            assert!(error.downcast_ref::<console::Misuse>().is_some(), "{wrong}: {error}");
+            assert!(error.is::<SweepError>() || error.is::<RecipeError>(), "{wrong}: {error}");
         }
         assert!(of(Experiment::MaskRatio, &["0.5", "0.50"]).is_err(), "twice the same");
     }

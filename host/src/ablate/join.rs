@@ -1,6 +1,7 @@
-//! `--join`: results of the same sweep that another machine has, in one table and figure with those of this one.
+//! Joining: results of the same sweep that another machine has, in one table and figure with those of this one.
 
 use super::{
+    error::SweepError,
     row::{HEADER, Row, scientific},
     sweep::{Job, Sweep},
     table::training_flops,
@@ -21,9 +22,7 @@ pub fn add(sweep: &mut Sweep, file: &Path) -> anyhow::Result<usize> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
     let mut reader = ReaderBuilder::new().flexible(true).quoting(false).from_reader(text.as_bytes());
     if !reader.headers().is_ok_and(|header| header.iter().eq(HEADER.split(','))) {
-        return Err(misuse(format!(
-            "{shown} is no results.csv of `host ablate` (--join takes those of other sweeps)"
-        )));
+        return Err(SweepError::NoResults(file.into()).into());
     }
     let before = sweep.joined.len();
     for record in reader.records() {

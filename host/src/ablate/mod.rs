@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod draw;
+pub mod error;
 pub mod evaluator;
 pub mod experiment;
 pub mod images;
@@ -15,14 +16,14 @@ pub mod timing;
 pub mod tune;
 
 use crate::{
-    data::texture,
+    data::{dataset::DatasetError, texture},
     device::{Chosen, precision::Precision},
     evaluate::linear::Method,
     preset::Preset,
     run::DataSource,
 };
 use anyhow::Context as _;
-use console::misuse;
+use error::SweepError;
 use experiment::Experiment;
 use std::{fs, path::PathBuf};
 use sweep::{Common, Counts, Judging, Metric, Sweep};
@@ -72,7 +73,7 @@ impl Request {
     /// The sweep: its runs, and what each is asked. Says which of the files to join have nothing new.
     ///
     /// # Errors
-    /// As misuse, if a value is impossible, the experiment cannot be judged so, or folders or files are unusable.
+    /// If a value is impossible, the experiment cannot be judged so, or folders or files are unusable.
     pub fn sweep(self, chosen: &Chosen) -> anyhow::Result<Sweep> {
         let settings = self.experiment.settings(&self.base, &self.values, self.warmup)?;
         let partial = self.experiment == Experiment::Partial;
@@ -83,7 +84,7 @@ impl Request {
             self.metrics
         };
         if partial && !metrics.contains(&Metric::Finetune) {
-            return Err(misuse("partial is about fine-tuning: leave --evaluate out"));
+            return Err(SweepError::OnlyFinetune.into());
         }
         let common = Common {
             runs: self.runs,
@@ -116,9 +117,7 @@ impl Request {
             self.finetune_batch.unwrap_or_else(|| (1 << (counts.train / 8).max(1).ilog2()).min(256));
         let images = match &common.data {
             DataSource::Synthetic => common.base.train.synthetic_images,
-            DataSource::Folder(folder) => imaging::find(folder)
-                .map_err(|error| misuse(format!("{error}; --data takes a folder of images")))?
-                .len(),
+            DataSource::Folder(folder) => imaging::find(folder).map_err(DatasetError::Folder)?.len(),
         };
         let mut sweep =
             Sweep { experiment: self.experiment, settings, jobs, judging, counts, images, joined: Vec::new() };
@@ -134,16 +133,13 @@ impl Request {
 /// Claims the folder of a sweep for this process until it ends.
 ///
 /// # Errors
-/// As misuse, if another process has it; if it cannot be written.
+/// If another process has it, or it cannot be written.
 pub fn claim(out: &std::path::Path) -> anyhow::Result<fs::File> {
     let cannot = || format!("cannot write {}", out.display());
     fs::create_dir_all(out).with_context(cannot)?;
     let file = fs::File::options().create(true).append(true).open(out.join("ablate.lock")).with_context(cannot)?;
     match file.try_lock() {
-        Err(fs::TryLockError::WouldBlock) => {
-            let shown = out.display();
-            Err(misuse(format!("another process sweeps in {shown}: wait for its end, or name another --out")))
-        }
+        Err(fs::TryLockError::WouldBlock) => Err(SweepError::Busy(out.into()).into()),
         // Some network file systems have no locks.
         Err(fs::TryLockError::Error(error)) => {
             console::note!("warning: {} cannot be locked: {error}", out.display());

@@ -66,15 +66,16 @@ pub struct Found {
 }
 
 /// Does what is left of `sweep`, or stops, saved, when `stop` is set. Results and figure are written into `out` after
-/// every evaluation.
+/// every evaluation. `tell` gives an error the words of the command line: what is misuse in them ends the sweep.
 ///
 /// # Errors
-/// As misuse, if a run is there with other options; if a training or an evaluation fails.
+/// If a run is there with other options; if a training or an evaluation fails.
 pub fn run(
     sweep: &Sweep,
     (out, chosen): (&Path, &Chosen),
     images: &mut Images,
     stop: &AtomicBool,
+    tell: fn(anyhow::Error) -> anyhow::Error,
 ) -> anyhow::Result<Found> {
     let mut judge = Judge::new(sweep.judging.clone(), chosen.device.clone());
     let mut failed: Vec<(&str, anyhow::Error)> = Vec::new();
@@ -82,7 +83,7 @@ pub fn run(
         if failed.iter().any(|(name, _)| *name == job.run.name) {
             continue;
         }
-        match work_on(sweep, (place, job), (out, chosen), images, &mut judge, stop) {
+        match work_on(sweep, (place, job), (out, chosen), images, &mut judge, stop).map_err(tell) {
             Ok(true) => {}
             Ok(false) => return found(sweep, out, false),
             Err(error) if error.downcast_ref::<Misuse>().is_some() => return Err(error),

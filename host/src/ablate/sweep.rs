@@ -2,6 +2,7 @@
 
 use super::{
     cache::difference,
+    error::SweepError,
     experiment::{Experiment, Setting, run_name},
     row::Row,
 };
@@ -11,15 +12,13 @@ use crate::{
     evaluate::linear::Method,
     preset::Preset,
     report::history,
-    run::{DataSource, FORMAT, RunConfig, RunFolder, policy::CheckpointPolicy},
+    run::{DataSource, RunConfig, RunFolder, policy::CheckpointPolicy},
 };
-use common::normalize::PixelStats;
-use console::misuse;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// `--evaluate`.
+/// How a run is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
@@ -187,7 +186,7 @@ impl Run {
     /// How far it is, by what its folder says.
     ///
     /// # Errors
-    /// As misuse, if the folder holds a run with other options.
+    /// If the folder holds a run with other options.
     pub fn state(&self) -> anyhow::Result<State> {
         if !self.path.join("run.toml").exists() {
             return Ok(State::Waiting);
@@ -195,10 +194,7 @@ impl Run {
         let (folder, known) = RunFolder::open(&self.path)?;
         let (known, wanted) = (described(&known)?, described(&self.config)?);
         if let Some(difference) = difference(&known, &wanted) {
-            let shown = self.path.display();
-            return Err(misuse(format!(
-                "{shown} was trained with other options ({difference}): name another --out, or remove it"
-            )));
+            return Err(SweepError::Different { path: self.path.clone(), difference }.into());
         }
         let epochs = history::read_epochs(&self.path)?.last().map_or(0, |epoch| epoch.epoch);
         Ok(match epochs {
@@ -285,18 +281,9 @@ impl Common {
             let name = run_name(&self.base, &setting.preset, seed);
             let mut preset = setting.preset.clone();
             preset.train.seed = seed;
-            let config = RunConfig {
-                format: FORMAT,
-                host_version: env!("CARGO_PKG_VERSION").into(),
-                device: chosen.description.clone(),
-                precision: self.precision,
-                data: self.data.clone(),
-                pixels: PixelStats::usual(preset.model.channels),
-                model: preset.model,
-                train: preset.train,
-                checkpoints: CheckpointPolicy { seconds: self.checkpoint_seconds, steps: None, keep: 1 },
-                imported: None,
-            };
+            let checkpoints = CheckpointPolicy { seconds: self.checkpoint_seconds, steps: None, keep: 1 };
+            let config = RunConfig::new(preset, self.data.clone(), chosen.description.clone());
+            let config = RunConfig { precision: self.precision, checkpoints, ..config };
             let run = Run { path: self.runs.join(&name), name, config };
             // Blocks matter to fine-tuning alone.
             let asked = self.metrics.iter().filter(|metric| !partial || **metric == Metric::Finetune);

@@ -199,7 +199,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let wanted = (warm_up + timed.max(setup.rounds)) * train.accumulate + config.prefetch + 1;
     let open = || -> anyhow::Result<Dataset> {
         match &setup.data {
-            Some(folder) => Dataset::folder(folder, model.channels),
+            Some(folder) => Ok(Dataset::folder(folder, model.channels)?),
             None => {
                 let count = parts::pool_size(wanted, batch_size, &grid);
                 Ok(Dataset::synthetic(train.seed, count, model.image_height, model.image_width))

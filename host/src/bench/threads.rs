@@ -1,7 +1,16 @@
 //! Bounds the whole process, not only its thread pool: the loader has a thread of its own.
 
 use anyhow::Context as _;
-use console::misuse;
+
+/// A number of threads that this machine does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{threads} threads: from 1 to {most} on this machine")]
+pub struct ThreadsError {
+    /// How many are asked for.
+    pub threads: usize,
+    /// How many there are.
+    pub most: usize,
+}
 
 /// The processors that this process may use.
 #[must_use]
@@ -13,11 +22,11 @@ pub fn available() -> usize {
 /// anything computes, because threads inherit the bound.
 ///
 /// # Errors
-/// As misuse for 0 or more than there are; else if the pool runs already or the kernel refuses.
+/// [`ThreadsError`] for 0 or more than there are; else if the pool runs already or the kernel refuses.
 pub fn bound(threads: usize) -> anyhow::Result<()> {
     let most = available();
     if threads == 0 || threads > most {
-        return Err(misuse(format!("--threads {threads}: from 1 to {most} on this machine")));
+        return Err(ThreadsError { threads, most }.into());
     }
     #[cfg(target_os = "linux")]
     pin(threads).context("cannot bind this process to its processors")?;

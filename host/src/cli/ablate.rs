@@ -1,9 +1,6 @@
 //! `host ablate`: the paper's experiments, each a sweep of small trainings and their evaluations.
 
-use super::{
-    evaluate::recipe::Switch,
-    told::{self, open_preset},
-};
+use super::{preset, switch::Switch, told::told};
 use crate::{
     ablate::{
         Request, claim,
@@ -141,7 +138,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     console::note!("device   {}", chosen.description);
     console::note!("plan     {}", planned.line());
-    let found = runner::run(&sweep, (&args.out, &chosen), &mut images, &*stop_on_ctrl_c()?)?;
+    let found = runner::run(&sweep, (&args.out, &chosen), &mut images, &*stop_on_ctrl_c()?, told)?;
     let summaries = table::summaries(&sweep, &found.rows);
     if args.json {
         let result = json!({ "experiment": sweep.experiment, "finished": found.finished, "rows": found.rows,
@@ -166,7 +163,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 /// The sweep that the options describe.
 fn sweep(args: &Args, chosen: &Chosen) -> anyhow::Result<Sweep> {
-    let (_, mut base) = open_preset(args.config.as_deref(), args.preset.as_deref(), chosen.cuda)?;
+    let usual = preset::usual(chosen.cuda);
+    let (_, mut base) = preset::open(args.config.as_deref(), args.preset.as_deref().unwrap_or(usual))?;
     let warmup = base.train.warmup_epochs;
     if let Some(epochs) = args.epochs {
         base.train.epochs = epochs;
@@ -174,7 +172,7 @@ fn sweep(args: &Args, chosen: &Chosen) -> anyhow::Result<Sweep> {
     }
     base.train.batch_size = args.batch_size.unwrap_or(base.train.batch_size);
     let patches = base.model.grid().map_err(|error| misuse(error.to_string()))?.patches();
-    base.train.validate(patches).map_err(told::recipe)?;
+    base.train.validate(patches)?;
     if args.limit == Some(0) || args.finetune_epochs == 0 || args.finetune_batch_size == Some(0) {
         return Err(misuse("--limit, --finetune-epochs and --finetune-batch-size must be at least 1"));
     }
@@ -204,7 +202,7 @@ fn sweep(args: &Args, chosen: &Chosen) -> anyhow::Result<Sweep> {
         seeds: (args.seed..last).collect(),
         join: args.join.clone(),
     };
-    let sweep = request.sweep(chosen).map_err(told::any)?;
-    train.validate_images(sweep.images).map_err(told::recipe)?;
+    let sweep = request.sweep(chosen)?;
+    train.validate_images(sweep.images)?;
     Ok(sweep)
 }

@@ -1,7 +1,8 @@
 //! `host explore`.
 
 use crate::{
-    data::dataset::Dataset,
+    cli::{described::described, told::told},
+    data::dataset::{Dataset, DatasetError},
     explore::{
         api::{self, Explorer},
         images::Images,
@@ -55,9 +56,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let server = Server::bind(args.port).map_err(|error| port_refused(args.port, &error))?;
     let gallery = gallery(&args, &config)?;
+    let names = (name(&args.run), gallery.as_ref().map(described));
     let images = Images::new(gallery, &config.model);
     let explored = Explored::load(&run, config, args.pool)?;
-    let explorer = Arc::new(Explorer::new(name(&args.run), explored, images, args.limit));
+    let explorer = Arc::new(Explorer::new(names, explored, images, args.limit));
     let stop = server.stopper();
     ctrlc::set_handler(move || stop.stop()).context("cannot watch for Ctrl-C")?;
 
@@ -79,13 +81,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// The images to pick from; none if the run's own are not here any more.
 fn gallery(args: &Args, config: &RunConfig) -> anyhow::Result<Option<Dataset>> {
     if let Some(folder) = &args.images {
-        // Found here, so that the message does not speak of training's option.
-        imaging::find(folder).map_err(|error| misuse(error.to_string()))?;
-        return Dataset::folder(folder, config.model.channels).map(Some);
+        return match Dataset::folder(folder, config.model.channels) {
+            // Told here, so that the message does not speak of training's option.
+            Err(DatasetError::Folder(error)) => Err(misuse(error.to_string())),
+            dataset => Ok(Some(dataset?)),
+        };
     }
     match config.open_data() {
         Ok(dataset) => Ok(Some(dataset)),
         Err(error) => {
+            let error = told(error.into());
             console::note!("warning: the run's own images cannot be shown ({error:#}); name others with --images");
             Ok(None)
         }

@@ -1,7 +1,6 @@
 //! `host import`.
 
 use crate::{
-    device::precision::Precision,
     formats::{
         error::ImportError,
         finding::{Finding, Heads, Provenance},
@@ -10,7 +9,7 @@ use crate::{
         source::{self, SourceError},
     },
     preset::Preset,
-    run::{DataSource, FORMAT, Origin, RunConfig, RunFolder, TrainState, policy::CheckpointPolicy},
+    run::{DataSource, Origin, RunConfig, RunFolder, TrainState},
 };
 use anyhow::{Context as _, anyhow};
 use clap::ArgAction;
@@ -65,20 +64,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let imported =
         import(source, given).map_err(explained).with_context(|| format!("cannot use {}", file.display()))?;
     let Imported { names, config, pixels, mask_ratio, tensors, decoder, findings, notes } = imported;
-    let mut train = Preset::named("base-224")?.train;
-    train.mask_ratio = mask_ratio;
-    let run_config = RunConfig {
-        format: FORMAT,
-        host_version: env!("CARGO_PKG_VERSION").into(),
-        device: "none: imported".into(),
-        data: DataSource::Synthetic,
-        pixels,
-        model: config,
-        train,
-        checkpoints: CheckpointPolicy::default(),
-        precision: Precision::default(),
-        imported: Some(Origin { file: file.clone(), names: names.into(), decoder }),
-    };
+    let mut preset = Preset { model: config, ..Preset::named("base-224")? };
+    preset.train.mask_ratio = mask_ratio;
+    let imported = Some(Origin { file: file.clone(), names: names.into(), decoder });
+    let run_config = RunConfig::new(preset, DataSource::Synthetic, "none: imported".into());
+    let run_config = RunConfig { pixels, imported, ..run_config };
     let run = RunFolder::create(&args.out, &run_config)?;
     run.training().save(&tensors, &Default::default(), TrainState::default(), 1)?;
     let encoder = run.load_encoder(&run_config)?.0;

@@ -5,9 +5,7 @@ use std::process::ExitCode;
 
 pub mod ablate;
 pub mod bench;
-pub mod bench_encode;
-mod bench_finetune;
-pub mod check;
+mod described;
 pub mod evaluate;
 pub mod explore;
 pub mod export;
@@ -15,10 +13,13 @@ pub mod features;
 pub mod flash;
 pub mod import;
 pub mod listen;
+mod preset;
 pub mod pretrain;
 pub mod reconstruct;
 pub mod report;
+mod runtime;
 mod saving;
+mod switch;
 mod told;
 pub mod verify;
 
@@ -79,5 +80,5 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Flash(args) => flash::run(args),
     };
-    console::report("host", result)
+    console::report("host", result.map_err(told::told))
 }

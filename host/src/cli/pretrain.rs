@@ -1,9 +1,6 @@
 //! `host pretrain`.
 
-use super::{
-    saving::SavingArgs,
-    told::{self, open_preset},
-};
+use super::{described::described, preset, saving::SavingArgs};
 use crate::{
     clock,
     data::augment::Augment,
@@ -12,17 +9,14 @@ use crate::{
     pictures,
     preset::Preset,
     report::{self, recorder::Recorder},
-    run::{DataSource, FORMAT, RunConfig, RunFolder, policy::CheckpointPolicy},
+    run::{DataSource, RunConfig, RunFolder},
     train::{
         engine::{Outcome, Task as _},
         pretraining::Pretraining,
     },
 };
 use clap::ArgAction;
-use common::{
-    mask::{self, MaskKind},
-    normalize::PixelStats,
-};
+use common::mask::{self, MaskKind};
 use console::{called, misuse, stop_on_ctrl_c};
 use std::{
     path::{Path, PathBuf},
@@ -137,31 +131,21 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             (path.clone(), config, true)
         }
         None => {
-            let (name, mut preset) = preset(&args, chosen.cuda)?;
+            let (name, mut preset) = changed(&args, chosen.cuda)?;
             let init = init_config(&args, &mut preset)?;
             let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(clock::named(&name)));
             let data = args.data.clone().map_or(DataSource::Synthetic, DataSource::Folder);
-            let config = RunConfig {
-                format: FORMAT,
-                host_version: env!("CARGO_PKG_VERSION").into(),
-                device: chosen.description.clone(),
-                data,
-                pixels: init.map_or_else(|| PixelStats::usual(preset.model.channels), |init| init.pixels),
-                model: preset.model,
-                train: preset.train,
-                checkpoints: CheckpointPolicy::default(),
-                precision: args.precision.on(&chosen)?,
-                imported: None,
-            };
-            (path, config, false)
+            let config = RunConfig::new(preset, data, chosen.description.clone());
+            let pixels = init.map_or(config.pixels, |init| init.pixels);
+            (path, RunConfig { pixels, precision: args.precision.on(&chosen)?, ..config }, false)
         }
     };
     config.checkpoints = args.saving.apply(config.checkpoints)?;
     let patches = config.model.grid().map_err(|e| misuse(e.to_string()))?.patches();
-    config.train.validate(patches).map_err(told::recipe)?;
+    config.train.validate(patches)?;
     let dataset = Arc::new(config.open_data()?);
-    console::say!("data     {}", dataset.describe());
-    config.train.validate_images(dataset.len()).map_err(told::recipe)?;
+    console::say!("data     {}", described(&dataset));
+    config.train.validate_images(dataset.len())?;
     let run = if resumed { RunFolder::reopen(&path, &config)? } else { RunFolder::create(&path, &config)? };
     let mut engine = Pretraining::open(&run, &config, dataset.clone(), &chosen.device, resumed)?;
     if let Some(init) = &args.init {
@@ -194,8 +178,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn preset(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
-    let (name, mut preset) = open_preset(args.config.as_deref(), args.preset.as_deref(), cuda)?;
+/// The preset with what the options change.
+fn changed(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
+    let named = args.preset.as_deref().unwrap_or(preset::usual(cuda));
+    let (name, mut preset) = preset::open(args.config.as_deref(), named)?;
     let (model, train) = (&mut preset.model, &mut preset.train);
     set(&mut train.epochs, args.epochs);
     set(&mut train.batch_size, args.batch_size);
@@ -238,20 +224,15 @@ fn describe(config: &RunConfig, task: &Pretraining, path: &Path) -> anyhow::Resu
     let (model, train) = (&config.model, &config.train);
     let grid = model.grid()?;
     let kept = mask::len_keep(grid.patches(), train.mask_ratio);
-    let count = |encoder: bool| -> anyhow::Result<f64> {
-        let (tensors, _) = task.tensors()?;
-        let trained = tensors.iter().filter(|(name, _)| !name.ends_with("pos_embed"));
-        let wanted = trained.filter(|(name, _)| crate::tensors::is_encoder(name) == encoder);
-        Ok(wanted.map(|(_, tensor)| tensor.data.len()).sum::<usize>() as f64 / 1e6)
-    };
+    let (encoder, decoder) = task.parameters()?;
     console::say!(
         "model    encoder {}x{} ({:.2} M), decoder {}x{} ({:.2} M); {} of {} patches of {p}x{p} visible",
         model.dim,
         model.depth,
-        count(true)?,
+        encoder as f64 / 1e6,
         model.decoder_dim,
         model.decoder_depth,
-        count(false)?,
+        decoder as f64 / 1e6,
         kept,
         grid.patches(),
         p = grid.patch_size(),

@@ -1,8 +1,6 @@
 //! `host reconstruct`.
 
-use super::told;
-use crate::preset::validate::mask_ratio;
-use crate::{pictures, run::RunFolder};
+use crate::{pictures, preset::validate::mask_ratio, run::RunFolder};
 use common::mask::MaskKind;
 use console::misuse;
 use std::{path::PathBuf, sync::Arc};
@@ -37,7 +35,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let (run, config) = RunFolder::open(&args.run)?;
     let ratio = args.mask_ratio.unwrap_or(config.train.mask_ratio);
-    mask_ratio(ratio, config.model.grid()?.patches()).map_err(told::recipe)?;
+    mask_ratio(ratio, config.model.grid()?.patches())?;
     if args.limit == 0 {
         return Err(misuse("--limit must be at least 1"));
     }

@@ -1,6 +1,6 @@
 //! The options of trainings about checkpoints, which may be changed when one is continued.
 
-use crate::run::policy::CheckpointPolicy;
+use crate::run::policy::{CheckpointPolicy, PolicyError};
 
 /// When to save, and what to keep.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -20,8 +20,8 @@ impl SavingArgs {
     /// `policy` with what was given.
     ///
     /// # Errors
-    /// As misuse, if it would keep nothing or save without end.
-    pub fn apply(&self, policy: CheckpointPolicy) -> anyhow::Result<CheckpointPolicy> {
+    /// If it would keep nothing or save without end.
+    pub fn apply(&self, policy: CheckpointPolicy) -> Result<CheckpointPolicy, PolicyError> {
         let policy = CheckpointPolicy {
             seconds: self.checkpoint_seconds.unwrap_or(policy.seconds),
             steps: self.checkpoint_steps.or(policy.steps),

@@ -1,15 +1,64 @@
-//! What the library refuses, told by the options of the command line; ends with exit code 2.
+//! What the library refuses, told by the options of the command line. Misuse ends with exit code 2.
 
 use crate::{
-    preset::{Preset, validate::RecipeError},
-    run::recipe::FinetuneError,
+    ablate::error::SweepError,
+    bench::{check::files::NoParity, encode::EncodeError, threads::ThreadsError},
+    data::{classes::ClassError, dataset::DatasetError},
+    device::precision::PrecisionError,
+    evaluate::linear::LinearError,
+    flash::FlashError,
+    link::{port::OneWay, sink::NameError, upload::UploadError},
+    preset::validate::RecipeError,
+    run::{
+        folder::{FolderError, TAKE_ANOTHER},
+        policy::PolicyError,
+        recipe::FinetuneError,
+    },
 };
 use console::misuse;
-use std::{fs, path::Path};
+use std::error::Error;
 
-/// An impossible recipe of pre-training.
-pub(super) fn recipe(error: RecipeError) -> anyhow::Error {
-    misuse(match error {
+/// Instead of [`TAKE_ANOTHER`].
+const NAME_ANOTHER: &str = "name another --out";
+
+/// The error in the words of the command line; as it is, if the library's are the same.
+pub(super) fn told(error: anyhow::Error) -> anyhow::Error {
+    let found = error.chain().enumerate().find_map(|(place, cause)| Some((place, tell(cause)?)));
+    let Some((place, told)) = found else { return error };
+    let contexts: Vec<String> = error.chain().take(place).map(ToString::to_string).collect();
+    contexts.into_iter().rev().fold(told, |error, context| error.context(context))
+}
+
+fn tell(cause: &(dyn Error + 'static)) -> Option<anyhow::Error> {
+    let told = None
+        .or_else(|| cause.downcast_ref().map(recipe))
+        .or_else(|| cause.downcast_ref().map(finetune))
+        .or_else(|| cause.downcast_ref().map(class))
+        .or_else(|| cause.downcast_ref().map(policy))
+        .or_else(|| cause.downcast_ref().map(precision))
+        .or_else(|| cause.downcast_ref().map(threads))
+        .or_else(|| cause.downcast_ref().map(no_parity))
+        .or_else(|| cause.downcast_ref().map(one_way))
+        .or_else(|| cause.downcast_ref().map(name))
+        .or_else(|| cause.downcast_ref().map(encode))
+        .or_else(|| cause.downcast_ref().map(sweep));
+    let misused = told.map(misuse);
+    misused
+        .or_else(|| cause.downcast_ref().map(dataset))
+        .or_else(|| cause.downcast_ref().map(folder))
+        .or_else(|| cause.downcast_ref().map(flash))
+        .or_else(|| cause.downcast_ref().and_then(linear))
+        .or_else(|| cause.downcast_ref().and_then(upload))
+}
+
+/// The text of `error` with another end.
+fn ending(error: &impl Error, end: &str, other: &str) -> String {
+    let text = error.to_string();
+    text.strip_suffix(end).map_or_else(|| text.clone(), |start| format!("{start}{other}"))
+}
+
+fn recipe(error: &RecipeError) -> String {
+    match error {
         RecipeError::MaskRatio(_) | RecipeError::NothingKept { .. } | RecipeError::NothingRemoved { .. } => {
             error.to_string().replacen("mask_ratio", "--mask-ratio", 1)
         }
@@ -28,12 +77,11 @@ pub(super) fn recipe(error: RecipeError) -> anyhow::Error {
             "{images} images are fewer than one step of {parts} batches of {batch}: use --batch-size {}",
             images / parts
         ),
-    })
+    }
 }
 
-/// An impossible recipe of fine-tuning.
-pub(super) fn finetune(error: FinetuneError) -> anyhow::Error {
-    misuse(match error {
+fn finetune(error: &FinetuneError) -> String {
+    match error {
         FinetuneError::Keep(keep) => format!("--keep {keep} is not above 0 and at most 1"),
         FinetuneError::Zero => "--epochs and --batch-size must be at least 1".into(),
         FinetuneError::NoImages => "--limit and --test-limit must be at least 1".into(),
@@ -47,32 +95,116 @@ pub(super) fn finetune(error: FinetuneError) -> anyhow::Error {
         FinetuneError::Blocks { blocks, depth } => {
             format!("--blocks {blocks}: use 0, 0.5 or a whole number up to {depth}, the model's blocks")
         }
-    })
-}
-
-/// As [`recipe`] and [`finetune`], if it is one of those errors.
-pub(super) fn any(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<RecipeError>() {
-        Ok(error) => recipe(error),
-        Err(error) => error.downcast::<FinetuneError>().map_or_else(|error| error, finetune),
+        FinetuneError::FewImages { images, .. } => format!("{error}: use --batch-size {images}"),
     }
 }
 
-/// The preset of `--config` or `--preset`, or the usual one of the device, and its name.
-///
-/// # Errors
-/// As misuse, if there is none.
-pub(super) fn open_preset(config: Option<&Path>, name: Option<&str>, cuda: bool) -> anyhow::Result<(String, Preset)> {
-    match config {
-        Some(file) => {
-            let text =
-                fs::read_to_string(file).map_err(|e| misuse(format!("cannot read {}: {e}", file.display())))?;
-            let name = file.file_stem().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
-            Ok((name, Preset::parse(&text, &file.display().to_string()).map_err(|e| misuse(e.to_string()))?))
+fn class(error: &ClassError) -> String {
+    match error {
+        ClassError::Folder(_) => format!("{error}; --train and --test take a folder of images a class"),
+        ClassError::Outside(_) => error.to_string(),
+        ClassError::Unknown { .. } => format!("{error}: --train and --test need the same class folders"),
+    }
+}
+
+fn policy(error: &PolicyError) -> String {
+    match error {
+        PolicyError::Endless => "--checkpoint-seconds and --checkpoint-steps must be at least 1".into(),
+        PolicyError::KeepsNothing => "--keep-checkpoints must be at least 1".into(),
+    }
+}
+
+fn precision(error: &PrecisionError) -> String {
+    match error {
+        PrecisionError::NoBf16(_) => format!("{error}: use --precision fp32"),
+        PrecisionError::Began(_) => format!("{error}: leave --precision out"),
+    }
+}
+
+fn threads(ThreadsError { threads, most }: &ThreadsError) -> String {
+    format!("--threads {threads}: from 1 to {most} on this machine")
+}
+
+fn no_parity(NoParity(folder): &NoParity) -> String {
+    let shown = folder.display();
+    format!(
+        "no parity files in {shown}: name their folder with --parity; it is tests/parity/mae-32 in the source tree"
+    )
+}
+
+fn one_way(error: &OneWay) -> String {
+    match error {
+        OneWay::StandardInput => "standard input goes one way; --images needs a serial port".into(),
+        OneWay::NoSerialPort(port) => format!("{port} is no serial port, which --images needs"),
+    }
+}
+
+fn name(error: &NameError) -> String {
+    format!("--out {error}")
+}
+
+fn sweep(error: &SweepError) -> String {
+    match error {
+        SweepError::Twice(value) => format!("--values names {value} twice"),
+        SweepError::Value { value, reason } => format!("--values {value}: {reason}"),
+        SweepError::OnlyFinetune => "partial is about fine-tuning: leave --evaluate out".into(),
+        SweepError::Busy(_) => ending(error, TAKE_ANOTHER, NAME_ANOTHER),
+        SweepError::Different { .. } => {
+            ending(error, &format!("{TAKE_ANOTHER}, or remove it"), &format!("{NAME_ANOTHER}, or remove it"))
         }
-        None => {
-            let name = name.unwrap_or(if cuda { "tiny-32" } else { "pico-32" });
-            Ok((name.to_owned(), Preset::named(name).map_err(|e| misuse(e.to_string()))?))
+        SweepError::NoResults(_) => format!("{error} (--join takes those of other sweeps)"),
+    }
+}
+
+/// Images that cannot be decoded are no misuse.
+fn dataset(error: &DatasetError) -> anyhow::Error {
+    match error {
+        DatasetError::Folder(_) => misuse(format!("{error}; --data takes a folder of images")),
+        DatasetError::OnlyRgb => misuse(format!("{error}: use --data for other channels")),
+        DatasetError::Damaged { .. } => anyhow::anyhow!("{error}"),
+    }
+}
+
+/// A training that diverges is no misuse.
+fn folder(error: &FolderError) -> anyhow::Error {
+    match error {
+        FolderError::Diverged { .. } => anyhow::anyhow!(ending(error, "blr", "--blr")),
+        _ => misuse(ending(error, TAKE_ANOTHER, NAME_ANOTHER)),
+    }
+}
+
+/// A board that cannot be reached or does not work is no misuse.
+fn flash(error: &FlashError) -> anyhow::Error {
+    match error {
+        FlashError::Unreadable { .. } | FlashError::NoProgram(_) | FlashError::OtherMachine(_) => {
+            misuse(error.to_string())
         }
+        FlashError::Address(_) => misuse(format!("--to {error}")),
+        FlashError::Silent(_) => anyhow::anyhow!(ending(error, "timeout", "--timeout")),
+        FlashError::Refused { .. } | FlashError::Ended(_) => anyhow::anyhow!(error.to_string()),
+    }
+}
+
+fn encode(error: &EncodeError) -> String {
+    match error {
+        EncodeError::NoForm { .. } => error.to_string(),
+        EncodeError::Visible { visible, patches } => {
+            format!("--visible {visible}: {patches} patches are the most of this model, 1 the least")
+        }
+    }
+}
+
+fn linear(error: &LinearError) -> Option<anyhow::Error> {
+    (*error == LinearError::Diverged).then(|| anyhow::anyhow!(ending(error, "blr", "--blr")))
+}
+
+fn upload(error: &UploadError) -> Option<anyhow::Error> {
+    match error {
+        UploadError::Silent { .. } => Some(anyhow::anyhow!(ending(error, "baud?", "--baud?"))),
+        UploadError::Damaged { .. } => {
+            let end = |baud| format!("{baud} or a shorter line");
+            Some(anyhow::anyhow!(ending(error, &end("baud"), &end("--baud"))))
+        }
+        _ => None,
     }
 }

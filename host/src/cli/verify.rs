@@ -1,21 +1,10 @@
 //! `host verify`.
 
 use crate::{
-    evaluate::{
-        backend::Encoder,
-        features::Choice,
-        images::prepared,
-        knn::{Labelled, Vote, predict},
-        sets::Sets,
-        verify,
-    },
-    model::classifier::accuracy,
+    evaluate::{features::Choice, images::prepared, sets::Sets, verify},
     progress::bar,
-    run::load_encoder,
-    tensors::Tensors,
 };
-use common::model::EncoderSpec;
-use edge::{model_folder::ModelFolder, select::Select};
+use edge::select::Select;
 use std::path::PathBuf;
 
 /// Options of `host verify`.
@@ -62,20 +51,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.limit == 0 || args.knn_limit == 0 {
         return Err(console::misuse("--limit and --knn-limit must be at least 1"));
     }
-    let folder = edge::options::open_model(&args.model)?;
-    let reference = args.run.as_ref().unwrap_or(&args.model);
-    let (spec, tensors) = load_encoder(reference)?;
-    if spec.hash != folder.spec().hash
-        && (args.run.is_some() || folder.forms().contains(&edge::model_folder::Precision::F32))
-    {
-        anyhow::bail!(
-            "{} (model {}) was not exported from {} (model {})",
-            args.model.display(),
-            folder.spec().hash,
-            reference.display(),
-            spec.hash
-        );
-    }
+    let (folder, spec, tensors) = verify::open(&args.model, args.run.as_deref())?;
     let images = prepared(&args.images, &spec, Some(args.limit))?.images;
     let bar = bar(images.len() * (folder.files().count() + 1), "verifying");
     let agreements = verify::verify(&folder, (&spec, &tensors), &images, choice, || bar.inc(1))?;
@@ -83,7 +59,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let knn = match (&args.train, &args.test) {
         (Some(train), Some(test)) => {
             let sets = Sets::read(train, test, &spec, Some(args.knn_limit))?;
-            Some(neighbours(&folder, (&spec, &tensors), &sets, choice)?)
+            Some(verify::neighbours(&folder, (&spec, &tensors), &sets, choice)?)
         }
         _ => None,
     };
@@ -113,29 +89,4 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         console::say!("kNN, {name:<10}  {:>6.2} %", accuracy * 100.0);
     }
     Ok(())
-}
-
-/// kNN accuracy (20 neighbours, temperature 0.07) by the float encoder and by every form.
-fn neighbours(
-    folder: &ModelFolder,
-    (spec, tensors): (&EncoderSpec, &Tensors),
-    sets: &Sets,
-    choice: Choice,
-) -> anyhow::Result<Vec<(String, f64)>> {
-    let encoders = std::iter::once(Encoder::burn(spec, tensors)?).chain(Encoder::all(folder));
-    let judge = |encoder: Encoder| -> anyhow::Result<(String, f64)> {
-        let bar = bar(sets.train.images.len() + sets.test.images.len(), "kNN");
-        let labelled = |images: &[Vec<u8>], labels: &[usize]| -> anyhow::Result<Labelled> {
-            let before = bar.position();
-            let tick = |done| bar.set_position(before + done as u64);
-            let rows = encoder.encode(images, choice, spec.pooling, tick)?;
-            Ok(Labelled { rows, labels: labels.to_vec() })
-        };
-        let train = labelled(&sets.train.images, &sets.train_labels)?;
-        let test = labelled(&sets.test.images, &sets.test_labels)?;
-        bar.finish_and_clear();
-        let found = predict(&train, &test, &[Vote { k: 20, temperature: 0.07 }])?;
-        Ok((encoder.name(), accuracy(&found[0], &sets.test_labels)))
-    };
-    encoders.map(judge).collect()
 }

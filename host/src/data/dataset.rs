@@ -1,7 +1,7 @@
 //! A set of images: a folder, or the embedded generator.
 
 use super::{synthetic, texture::PATTERNS};
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use imaging::{ImageError, Pixels};
 use std::{
     path::{Path, PathBuf},
@@ -13,6 +13,25 @@ use std::{
 
 /// Decoded images are kept up to this many bytes; the rest is decoded anew in every epoch.
 const CACHE_BYTES: usize = 2 << 30;
+
+/// Why there are no images to work with. The command line tells the first and the last with its own options.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// There is no such folder, or no image in it.
+    #[error("{0}")]
+    Folder(ImageError),
+    /// No image can be read.
+    #[error("none of the {count} images in {} can be decoded; are they damaged?", root.display())]
+    Damaged {
+        /// How many there are.
+        count: usize,
+        /// The folder.
+        root: PathBuf,
+    },
+    /// The embedded generator has no other channels.
+    #[error("the embedded generator makes RGB images")]
+    OnlyRgb,
+}
 
 /// Images by number.
 #[derive(Debug)]
@@ -45,14 +64,8 @@ impl Dataset {
     ///
     /// # Errors
     /// If it cannot be read, holds no image, or none that can be decoded.
-    pub fn folder(root: &Path, channels: usize) -> anyhow::Result<Self> {
-        let files = match imaging::find(root) {
-            Ok(files) => files,
-            Err(error @ (ImageError::NoImages(_) | ImageError::Io { .. })) => {
-                return Err(console::misuse(format!("{error}; --data takes a folder of images")));
-            }
-            Err(error) => return Err(error.into()),
-        };
+    pub fn folder(root: &Path, channels: usize) -> Result<Self, DatasetError> {
+        let files = imaging::find(root).map_err(DatasetError::Folder)?;
         let class = |file: &PathBuf| -> Option<String> {
             let mut parts = file.strip_prefix(root).ok()?.components();
             let first = parts.next()?.as_os_str().to_string_lossy().into_owned();
@@ -68,7 +81,7 @@ impl Dataset {
         let dataset = Self::new(Source::Files { root: root.into(), files }, channels, classes, labels, count);
         let readable = (0..count).map(|index| dataset.image(index)).find(Result::is_ok);
         if readable.is_none() {
-            bail!("none of the {count} images in {} can be decoded; are they damaged?", root.display());
+            return Err(DatasetError::Damaged { count, root: root.into() });
         }
         Ok(dataset)
     }
@@ -113,16 +126,12 @@ impl Dataset {
         }
     }
 
-    /// One line for a person.
+    /// The folder; none of the embedded generator.
     #[must_use]
-    pub fn describe(&self) -> String {
-        let (count, classes) = (self.len(), self.classes.len());
+    pub fn root(&self) -> Option<&Path> {
         match &self.source {
-            Source::Synthetic { .. } => format!("{count} generated images (embedded; use --data for your own)"),
-            Source::Files { root, .. } if classes > 1 => {
-                format!("{count} images in {} ({classes} folders)", root.display())
-            }
-            Source::Files { root, .. } => format!("{count} images in {}", root.display()),
+            Source::Synthetic { .. } => None,
+            Source::Files { root, .. } => Some(root),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{
     augment::{flip, random_crop_of},
+    classes::ClassError,
     dataset::Dataset,
     erasing::erase,
     mixup::{Mixing, targets},
@@ -77,17 +78,17 @@ pub struct LabelledLoader {
 }
 
 impl Labelled {
-    /// At most `limit` images, evenly spread. `number` gives the class of a name.
+    /// At most `limit` images, evenly spread. `number` gives that of a class's name.
     ///
     /// # Errors
     /// Those of `number`; or if an image has no class.
     pub fn new(
         dataset: Arc<Dataset>,
         classes: usize,
-        number: impl Fn(&str) -> anyhow::Result<usize>,
+        number: impl Fn(&str) -> Result<usize, ClassError>,
         limit: Option<usize>,
     ) -> anyhow::Result<Self> {
-        let numbers = dataset.classes().iter().map(|name| number(name)).collect::<anyhow::Result<Vec<usize>>>()?;
+        let numbers = dataset.classes().iter().map(|name| number(name)).collect::<Result<Vec<usize>, _>>()?;
         let (all, count) = (dataset.len(), limit.map_or(dataset.len(), |limit| limit.min(dataset.len())));
         let item = |index: usize| {
             let index = index * all / count;
@@ -319,7 +320,7 @@ mod tests {
     fn set(limit: Option<usize>) -> Labelled {
         let dataset = Arc::new(Dataset::synthetic(7, 50, 16, 16));
         let names = dataset.classes().to_vec();
-        let number = |name: &str| names.iter().position(|known| known == name).context("known");
+        let number = |name: &str| Ok(names.iter().position(|known| known == name).expect("known"));
         Labelled::new(dataset.clone(), 10, number, limit).expect("set")
     }
 

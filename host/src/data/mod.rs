@@ -1,6 +1,7 @@
 //! Images for training and evaluation: folders, the embedded generator, augmentation, batches.
 
 pub mod augment;
+pub mod classes;
 pub mod dataset;
 pub mod erasing;
 pub mod geometry;

@@ -6,7 +6,7 @@ pub mod precision;
 use burn::tensor::Device;
 use clap::ValueEnum;
 
-/// `--device`.
+/// Where to compute, as it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum DeviceChoice {
     /// CUDA where it works, else the CPU.

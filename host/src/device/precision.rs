@@ -4,10 +4,9 @@ use super::Chosen;
 use crate::model::ops::Ops;
 use burn::tensor::FloatDType;
 use clap::ValueEnum;
-use console::misuse;
 use serde::{Deserialize, Serialize};
 
-/// `--precision`.
+/// The arithmetic that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum PrecisionChoice {
     /// bf16 on a CUDA device that has it, else fp32.
@@ -30,12 +29,23 @@ pub enum Precision {
     Bf16,
 }
 
+/// Why a device or a run has no such arithmetic. The command line adds what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrecisionError {
+    /// The device of this description cannot.
+    #[error("{0} cannot compute in bf16")]
+    NoBf16(String),
+    /// The run goes on in the arithmetic of its beginning.
+    #[error("this run began in {} and goes on in it", .0.name())]
+    Began(Precision),
+}
+
 impl PrecisionChoice {
     /// What it means on a device.
     ///
     /// # Errors
-    /// As misuse, if the device cannot compute in bf16.
-    pub fn on(self, chosen: &Chosen) -> anyhow::Result<Precision> {
+    /// If the device cannot compute in bf16.
+    pub fn on(self, chosen: &Chosen) -> Result<Precision, PrecisionError> {
         let supported = chosen.device.supports_dtype(FloatDType::BF16);
         match self {
             Self::Auto if chosen.cuda && supported => Ok(Precision::Bf16),
@@ -46,19 +56,18 @@ impl PrecisionChoice {
                 }
                 Ok(Precision::Bf16)
             }
-            Self::Bf16 => Err(misuse(format!("{} cannot compute in bf16: use --precision fp32", chosen.description))),
+            Self::Bf16 => Err(PrecisionError::NoBf16(chosen.description.clone())),
         }
     }
 
     /// The precision of a run that goes on: that of its beginning.
     ///
     /// # Errors
-    /// As misuse, if another is asked for, or the device lacks it.
-    pub fn resumed(self, recorded: Precision, chosen: &Chosen) -> anyhow::Result<Precision> {
+    /// If another is asked for, or the device lacks it.
+    pub fn resumed(self, recorded: Precision, chosen: &Chosen) -> Result<Precision, PrecisionError> {
         let recorded_choice = Self::from(recorded);
         if self != Self::Auto && self != recorded_choice {
-            let name = recorded.name();
-            return Err(misuse(format!("this run began in {name} and goes on in it: leave --precision out")));
+            return Err(PrecisionError::Began(recorded));
         }
         recorded_choice.on(chosen)
     }

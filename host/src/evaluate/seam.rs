@@ -1,9 +1,59 @@
 //! How visible the borders of patches are in reconstructions. docs/seam.md defines the figures.
 
-use common::patch::PatchGrid;
+use crate::{
+    model::MaskBatch,
+    objective::{Learner, target::FittedTarget},
+    pictures::fill,
+    progress::bar,
+    run::RunConfig,
+};
+use common::{
+    mask::{self, MaskKind},
+    patch::PatchGrid,
+};
+
+/// Images that are reconstructed at once.
+const BATCH: usize = 64;
 
 /// Removed pixels this close to a visible patch are near it.
 const NEAR: usize = 2;
+
+/// The patches that are removed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Masks {
+    /// How they are chosen.
+    pub kind: MaskKind,
+    /// Their share.
+    pub ratio: f64,
+    /// Random choices come from this, one stream an image.
+    pub seed: u64,
+}
+
+/// The figures of `images` (`[H, W, C]` each) as the model of a run, which [`fill::load`] gives, reconstructs them; with a
+/// progress bar.
+///
+/// # Errors
+/// If an image does not fit the model, or the device fails.
+pub fn measure(
+    (model, target): &(Learner, FittedTarget),
+    config: &RunConfig,
+    images: &[Vec<u8>],
+    masks: Masks,
+) -> anyhow::Result<SeamFigures> {
+    let grid = config.model.grid()?;
+    let kept = mask::len_keep(grid.patches(), masks.ratio);
+    let (mut sums, bar) = (SeamSums::default(), bar(images.len(), "reconstructing"));
+    for (batch, views) in images.chunks(BATCH).enumerate() {
+        let masks = MaskBatch::draw(masks.kind, &grid, kept, masks.seed, (batch * BATCH) as u64, views.len());
+        let filled = fill::fill(model, (config, target), views, &masks)?;
+        for ((view, filled), mask) in views.iter().zip(&filled).zip(masks.masks()) {
+            sums.add(&grid, view, filled, &mask.removed());
+        }
+        bar.inc(views.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(sums.figures())
+}
 
 /// Sums over images; [`Self::figures`] makes figures of them.
 #[derive(Debug, Clone, Copy, Default)]

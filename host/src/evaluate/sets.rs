@@ -1,8 +1,8 @@
 //! Training and test images, one folder a class.
 
 use super::images::{Prepared, prepared};
+use crate::data::classes::{ClassError, ClassNumbers};
 use common::model::EncoderSpec;
-use console::misuse;
 use std::{collections::BTreeSet, path::Path};
 
 /// Training and test images with their classes.
@@ -29,17 +29,9 @@ impl Sets {
         let (train_set, test_set) = (labelled(train, spec, limit)?, labelled(test, spec, limit)?);
         let classes: BTreeSet<&String> = train_set.labels.iter().collect();
         let classes: Vec<String> = classes.into_iter().cloned().collect();
-        let number = |class: &String| {
-            classes.binary_search(class).map_err(|_| {
-                misuse(format!(
-                    "the class {class} of {} has no images in {}: --train and --test need the same class folders",
-                    test.display(),
-                    train.display()
-                ))
-            })
-        };
-        let train_labels = train_set.labels.iter().map(number).collect::<Result<_, _>>()?;
-        let test_labels = test_set.labels.iter().map(number).collect::<Result<_, _>>()?;
+        let numbers = ClassNumbers::new(&classes, train, test);
+        let numbered = |labels: &[String]| labels.iter().map(|class| numbers.of(class)).collect::<Result<_, _>>();
+        let (train_labels, test_labels) = (numbered(&train_set.labels)?, numbered(&test_set.labels)?);
         Ok(Self { train: train_set, test: test_set, classes, train_labels, test_labels })
     }
 }
@@ -47,10 +39,7 @@ impl Sets {
 fn labelled(folder: &Path, spec: &EncoderSpec, limit: Option<usize>) -> anyhow::Result<Prepared> {
     let images = prepared(folder, spec, limit)?;
     if images.labels.len() != images.images.len() {
-        return Err(misuse(format!(
-            "{} has images outside class folders: put each in a folder of its class",
-            folder.display()
-        )));
+        return Err(ClassError::Outside(folder.into()).into());
     }
     Ok(images)
 }

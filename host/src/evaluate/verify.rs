@@ -1,10 +1,21 @@
 //! Every exported form in its runtime against the float encoder in burn.
 
-use super::{backend::Encoder, features::Choice};
-use crate::{model::encode::Features, tensors::Tensors};
+use super::{
+    backend::Encoder,
+    features::Choice,
+    knn::{Labelled, Vote, predict},
+    sets::Sets,
+};
+use crate::{
+    model::{classifier::accuracy, encode::Features},
+    progress::bar,
+    run::load_encoder,
+    tensors::Tensors,
+};
 use common::model::EncoderSpec;
-use edge::model_folder::ModelFolder;
+use edge::model_folder::{ModelFolder, Precision};
 use serde::Serialize;
+use std::path::Path;
 
 /// How near one form comes to the float encoder, over images and both poolings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -41,6 +52,54 @@ pub fn verify(
         Ok(compare(encoder.form(), &found, &expected))
     };
     Encoder::all(folder).into_iter().map(compare).collect()
+}
+
+/// The model folder at `model` and the float encoder to compare it with: that of `run`, or its own.
+///
+/// # Errors
+/// If a folder is none, or the model was not exported from the run.
+pub fn open(model: &Path, run: Option<&Path>) -> anyhow::Result<(ModelFolder, EncoderSpec, Tensors)> {
+    let folder = edge::options::open_model(model)?;
+    let reference = run.unwrap_or(model);
+    let (spec, tensors) = load_encoder(reference)?;
+    if spec.hash != folder.spec().hash && (run.is_some() || folder.forms().contains(&Precision::F32)) {
+        anyhow::bail!(
+            "{} (model {}) was not exported from {} (model {})",
+            model.display(),
+            folder.spec().hash,
+            reference.display(),
+            spec.hash
+        );
+    }
+    Ok((folder, spec, tensors))
+}
+
+/// kNN accuracy (20 neighbours, temperature 0.07) by the float encoder and by every form, with their names.
+///
+/// # Errors
+/// If a form cannot be run.
+pub fn neighbours(
+    folder: &ModelFolder,
+    (spec, tensors): (&EncoderSpec, &Tensors),
+    sets: &Sets,
+    choice: Choice,
+) -> anyhow::Result<Vec<(String, f64)>> {
+    let encoders = std::iter::once(Encoder::burn(spec, tensors)?).chain(Encoder::all(folder));
+    let judge = |encoder: Encoder| -> anyhow::Result<(String, f64)> {
+        let bar = bar(sets.train.images.len() + sets.test.images.len(), "kNN");
+        let labelled = |images: &[Vec<u8>], labels: &[usize]| -> anyhow::Result<Labelled> {
+            let before = bar.position();
+            let tick = |done| bar.set_position(before + done as u64);
+            let rows = encoder.encode(images, choice, spec.pooling, tick)?;
+            Ok(Labelled { rows, labels: labels.to_vec() })
+        };
+        let train = labelled(&sets.train.images, &sets.train_labels)?;
+        let test = labelled(&sets.test.images, &sets.test_labels)?;
+        bar.finish_and_clear();
+        let found = predict(&train, &test, &[Vote { k: 20, temperature: 0.07 }])?;
+        Ok((encoder.name(), accuracy(&found[0], &sets.test_labels)))
+    };
+    encoders.map(judge).collect()
 }
 
 fn compare(form: String, found: &[Features], expected: &[Features]) -> Agreement {

@@ -53,6 +53,8 @@ const BATCH: usize = 16;
 #[derive(Debug)]
 pub struct Explorer {
     name: String,
+    /// The gallery in one line.
+    described: Option<String>,
     explored: Explored,
     images: Images,
     /// The folder's images that go into the index.
@@ -159,13 +161,19 @@ impl From<ImagesError> for Refusal {
 }
 
 impl Explorer {
-    /// Shows `explored`, named `name`, with the images of a folder, of which `limit` at most go into the index.
+    /// Shows `explored`, named `name`, with the images of a gallery as it is `described`, of which `limit` at most go into
+    /// the index.
     #[must_use]
-    pub fn new(name: String, explored: Explored, images: Images, limit: usize) -> Self {
+    pub fn new(
+        (name, described): (String, Option<String>),
+        explored: Explored,
+        images: Images,
+        limit: usize,
+    ) -> Self {
         let (count, limit) = (images.len(), limit.min(images.len()));
         let indexed = (0..limit).map(|i| i * count / limit.max(1)).collect();
         let index = RwLock::new(Index::new(explored.config.model.dim));
-        Self { name, explored, images, indexed, index, lock: PriorityLock::default() }
+        Self { name, described, explored, images, indexed, index, lock: PriorityLock::default() }
     }
 
     /// Encodes the images of the index; looks go first.
@@ -227,7 +235,7 @@ impl Explorer {
             "mask": config.train.mask, "mask_ratio": config.train.mask_ratio,
             "kinds": MaskKind::ALL.map(MaskKind::name),
             "images": self.images.len(),
-            "described": self.images.gallery().map(crate::data::dataset::Dataset::describe),
+            "described": self.described,
             "max_image": MAX_IMAGE,
             "version": env!("CARGO_PKG_VERSION"),
         }))

@@ -2,6 +2,8 @@
 
 pub mod classes;
 pub mod port;
+pub mod receive;
+pub mod send;
 pub mod sink;
 pub mod upload;
 

@@ -9,6 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Why images cannot be sent over a line.
+#[derive(Debug, thiserror::Error)]
+pub enum OneWay {
+    /// It is standard input.
+    #[error("standard input goes one way; sending images needs a serial port")]
+    StandardInput,
+    /// It is a file, a folder or a pipe.
+    #[error("{0} is no serial port, which sending images needs")]
+    NoSerialPort(String),
+}
+
 /// How long one read waits.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long nobody may take what is written.
@@ -46,9 +57,9 @@ type BothWays = (Box<dyn Read>, Box<dyn Write>);
 /// If it does not exist, may not be opened, or is no port.
 pub fn open_both_ways(port: &str, baud: u32) -> anyhow::Result<BothWays> {
     match fs::metadata(port) {
-        _ if port == "-" => Err(misuse("standard input goes one way; --images needs a serial port")),
+        _ if port == "-" => Err(OneWay::StandardInput.into()),
         Ok(metadata) if metadata.is_dir() || metadata.is_file() || is_pipe(&metadata) => {
-            Err(misuse(format!("{port} is no serial port, which --images needs")))
+            Err(OneWay::NoSerialPort(port.into()).into())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(misuse(format!("the port {port} does not exist; {}", present())))

@@ -6,9 +6,8 @@
 
 use anyhow::Context as _;
 use common::wire::Feature;
-use console::misuse;
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
@@ -22,6 +21,11 @@ enum Format {
     Csv,
     Jsonl,
 }
+
+/// A name that no format belongs to.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: the name must end in .npy, .csv or .jsonl", .0.display())]
+pub struct NameError(pub PathBuf);
 
 /// A file that grows by one feature at a time; after a failure it holds all whole features before it.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ impl Sink {
             Some("npy") => Format::Npy,
             Some("csv") => Format::Csv,
             Some("jsonl") => Format::Jsonl,
-            _ => return Err(misuse(format!("--out {}: the name must end in .npy, .csv or .jsonl", path.display()))),
+            _ => return Err(NameError(path.into()).into()),
         };
         let make = |path: &Path| File::create(path).with_context(|| format!("cannot write {}", path.display()));
         let file = make(path)?;
@@ -57,6 +61,16 @@ impl Sink {
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Removes files that hold nothing: they would pass for a result.
+    pub fn discard_if_empty(self) {
+        let Self { path, count, .. } = self;
+        if count == 0 {
+            drop(fs::remove_file(&path));
+            drop(fs::remove_file(names_path(&path)));
+            drop(fs::remove_file(classes_path(&path)));
+        }
     }
 
     /// Appends a feature with the name and the score of its class.

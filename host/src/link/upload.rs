@@ -18,13 +18,13 @@ const ATTEMPTS: u32 = 5;
 /// How long a board may take to say who it is.
 const GREETING: Duration = Duration::from_secs(2);
 
-/// Why an image was not answered.
+/// Why an image was not answered. The command line tells `baud` as its option.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// The board says nothing.
     #[error(
         "the board does not answer {what} ({ATTEMPTS} attempts of {seconds:.1} s); is it on, does it run a firmware \
-         that takes images, and at the same --baud?"
+         that takes images, and at the same baud?"
     )]
     Silent {
         /// What was sent.
@@ -33,7 +33,7 @@ pub enum UploadError {
         seconds: f64,
     },
     /// Something arrives, but never the right answer.
-    #[error("the board got {what} damaged {ATTEMPTS} times; try a lower --baud or a shorter line")]
+    #[error("the board got {what} damaged {ATTEMPTS} times; try a lower baud or a shorter line")]
     Damaged {
         /// What was sent.
         what: String,

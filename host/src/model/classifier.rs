@@ -156,7 +156,7 @@ impl Classifier {
 }
 
 impl Trained {
-    /// `--blocks` of `depth` blocks: 0, 0.5, or a whole number.
+    /// The last `blocks` of `depth`: 0, 0.5, or a whole number.
     #[must_use]
     pub fn last_blocks(blocks: f64, depth: usize) -> Option<Self> {
         match blocks {

@@ -1,7 +1,7 @@
 //! The folder of a fine-tuning: `finetune.toml`, `metrics.csv`, `checkpoints/`; complete and movable.
 
 use super::{
-    folder::{Kind, TrainingFolder},
+    folder::{FolderError, Kind, TrainingFolder},
     recipe::{FORMAT, FinetuneConfig},
 };
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
 };
 use anyhow::Context as _;
 use common::model::EncoderSpec;
-use console::misuse;
 use edge::head_file::{self, HeadDescription, HeadFile};
 use serde::Deserialize;
 use std::path::Path;
@@ -23,6 +22,7 @@ static KIND: Kind = Kind {
     folder: "fine-tuned folder",
     file: FILE,
     format: FORMAT,
+    begin: "host evaluate finetune",
     resume: "host evaluate finetune --resume",
     metrics: "epoch,step,train_loss,test_accuracy,lr",
     folders: &[],
@@ -76,8 +76,7 @@ impl FinetuneFolder {
     /// If the folder holds a training already, another process trains in it, or it cannot be written.
     pub fn create(path: &Path, config: &FinetuneConfig) -> anyhow::Result<Self> {
         if path.join("run.toml").exists() || path.join("model.toml").exists() {
-            let shown = path.display();
-            return Err(misuse(format!("{shown} holds a pre-training or a model: name another --out")));
+            return Err(FolderError::Foreign(path.into()).into());
         }
         Ok(Self { folder: TrainingFolder::create(path, &KIND, config)? })
     }
@@ -122,8 +121,7 @@ impl FinetuneFolder {
     pub fn finetuned(&self, config: &FinetuneConfig) -> anyhow::Result<Finetuned> {
         let shown = self.path().display();
         let checkpoint = self.folder.newest()?;
-        let none =
-            || format!("{shown} has no checkpoint yet: continue it with `host evaluate finetune --resume {shown}`");
+        let none = || format!("{shown} has no checkpoint yet: continue it with `{} {shown}`", KIND.resume);
         let mut encoder = checkpoint.with_context(none)?.model;
         let mut take =
             |name: &str| encoder.remove(name).with_context(|| format!("the checkpoint in {shown} has no `{name}`"));

@@ -31,12 +31,57 @@ pub struct Kind {
     pub file: &'static str,
     /// Version of that file's format.
     pub format: u32,
+    /// The command that begins a training.
+    pub begin: &'static str,
     /// The command, without the folder, that continues a training.
     pub resume: &'static str,
     /// First line of `metrics.csv`; the first column is the number of whole epochs done.
     pub metrics: &'static str,
     /// Sub-folders beside `checkpoints/`.
     pub folders: &'static [&'static str],
+}
+
+/// What ends the wish [`FolderError`] to train in a folder; the command line names its option instead.
+pub const TAKE_ANOTHER: &str = "take another folder";
+
+/// Why a folder cannot be trained in, or a training in it not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// It holds a training with a checkpoint.
+    #[error("{0} holds a {training} already: continue it with `{resume} {0}`, or {TAKE_ANOTHER}",
+        .path.display(), training = kind.training, resume = kind.resume)]
+    Begun {
+        /// The folder.
+        path: PathBuf,
+        /// What it holds.
+        kind: &'static Kind,
+    },
+    /// It holds something that is no fine-tuning.
+    #[error("{} holds a pre-training or a model: {TAKE_ANOTHER}", .0.display())]
+    Foreign(PathBuf),
+    /// It holds a fine-tuning that differs.
+    #[error("{} holds a run with another recipe, model or classes: {TAKE_ANOTHER}", .0.display())]
+    Different(PathBuf),
+    /// The model that the training in it began with has changed.
+    #[error("{} is not the model that {} began with: {TAKE_ANOTHER}", model.display(), path.display())]
+    OtherModel {
+        /// The model.
+        model: PathBuf,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The training's numbers are no longer finite.
+    #[error("{what} no longer finite at epoch {epoch}, step {step}: {kept}; start again with a smaller blr")]
+    Diverged {
+        /// What has become so, with its verb.
+        what: &'static str,
+        /// The epoch under way.
+        epoch: usize,
+        /// Optimizer steps done.
+        step: usize,
+        /// The checkpoint that is left.
+        kept: String,
+    },
 }
 
 /// A checkpoint as read from disk.
@@ -66,14 +111,11 @@ impl TrainingFolder {
     /// If it holds a training with a checkpoint already, another process trains in it, or it cannot be written.
     pub fn create(path: &Path, kind: &'static Kind, description: &impl Serialize) -> anyhow::Result<Self> {
         let mut folder = Self { path: path.into(), kind, lock: None };
-        let (shown, Kind { training, resume, .. }) = (path.display(), kind);
         if path.join(kind.file).exists() && folder.has_checkpoint()? {
-            return Err(misuse(format!(
-                "{shown} holds a {training} already: continue it with `{resume} {shown}`, or name another --out"
-            )));
+            return Err(FolderError::Begun { path: path.into(), kind }.into());
         }
         for name in kind.folders.iter().chain(&["checkpoints"]) {
-            let cannot = || format!("cannot write the {} {shown}", kind.folder);
+            let cannot = || format!("cannot write the {} {}", kind.folder, path.display());
             fs::create_dir_all(path.join(name)).with_context(cannot)?;
         }
         folder.lock_for_training()?;
@@ -257,22 +299,20 @@ impl TrainingFolder {
         if model.values().flat_map(|tensor| &tensor.data).all(|value| value.is_finite()) {
             return Ok(());
         }
-        Err(self.diverged("a parameter is", state))
+        Err(self.diverged("a parameter is", state).into())
     }
 
     /// What ends a training whose numbers are no longer finite: names the checkpoint that is left. `what`: what has
     /// become so, with its verb.
     #[must_use]
-    pub fn diverged(&self, what: &str, state: &TrainState) -> anyhow::Error {
-        let TrainState { epoch, step, .. } = state;
+    pub fn diverged(&self, what: &'static str, state: &TrainState) -> FolderError {
+        let TrainState { epoch, step, .. } = *state;
         let kept = match self.checkpoints().map(|mut all| all.pop()) {
             Ok(Some(path)) => format!("the last good checkpoint is {}", path.display()),
             Ok(None) => format!("{} has no checkpoint yet", self.path.display()),
             Err(error) => format!("{error:#}"),
         };
-        anyhow::anyhow!(
-            "{what} no longer finite at epoch {epoch}, step {step}: {kept}; start again with a smaller --blr"
-        )
+        FolderError::Diverged { what, epoch, step, kept }
     }
 
     /// Adds `line`, which has no line break, to `metrics.csv`.

@@ -12,7 +12,7 @@ use self::{
     policy::CheckpointPolicy,
 };
 use crate::{
-    data::dataset::Dataset,
+    data::dataset::{Dataset, DatasetError},
     device::precision::Precision,
     model::{MaeConfig, weights::WeightsError},
     preset::Preset,
@@ -31,6 +31,7 @@ static KIND: Kind = Kind {
     folder: "run folder",
     file: "run.toml",
     format: FORMAT,
+    begin: "host pretrain",
     resume: "host pretrain --resume",
     metrics: "epoch,step,loss,lr,images_per_second",
     folders: &["pictures"],
@@ -86,6 +87,23 @@ pub struct Origin {
 }
 
 impl RunConfig {
+    /// A new run of `preset`: the usual pixel statistics and checkpoints, fp32. `device`: as a person reads it.
+    #[must_use]
+    pub fn new(preset: Preset, data: DataSource, device: String) -> Self {
+        Self {
+            format: FORMAT,
+            host_version: env!("CARGO_PKG_VERSION").into(),
+            device,
+            precision: Precision::default(),
+            data,
+            pixels: PixelStats::usual(preset.model.channels),
+            model: preset.model,
+            train: preset.train,
+            checkpoints: CheckpointPolicy::default(),
+            imported: None,
+        }
+    }
+
     /// Model and recipe.
     #[must_use]
     pub fn preset(&self) -> Preset {
@@ -95,8 +113,8 @@ impl RunConfig {
     /// The images.
     ///
     /// # Errors
-    /// If the folder is missing, empty or damaged.
-    pub fn open_data(&self) -> anyhow::Result<Dataset> {
+    /// If the folder is missing, empty or damaged, or the embedded generator lacks the channels.
+    pub fn open_data(&self) -> Result<Dataset, DatasetError> {
         let model = &self.model;
         match &self.data {
             DataSource::Folder(folder) => Dataset::folder(folder, model.channels),
@@ -104,9 +122,7 @@ impl RunConfig {
                 let train = &self.train;
                 Ok(Dataset::synthetic(train.seed, train.synthetic_images, model.image_height, model.image_width))
             }
-            DataSource::Synthetic => {
-                Err(console::misuse("the embedded generator makes RGB images: use --data for other channels"))
-            }
+            DataSource::Synthetic => Err(DatasetError::OnlyRgb),
         }
     }
 
@@ -183,7 +199,7 @@ impl RunFolder {
     /// # Errors
     /// If there is none.
     pub fn load(&self) -> anyhow::Result<Checkpoint> {
-        let none = || format!("{} has no checkpoint yet: start again with `host pretrain`", self.path().display());
+        let none = || format!("{} has no checkpoint yet: start again with `{}`", self.path().display(), KIND.begin);
         self.folder.newest()?.with_context(none)
     }
 

@@ -1,6 +1,5 @@
 //! When a training saves, and how much of it is kept.
 
-use console::misuse;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -15,6 +14,17 @@ pub struct CheckpointPolicy {
     pub steps: Option<usize>,
     /// Newest checkpoints that are kept.
     pub keep: usize,
+}
+
+/// Why a policy is impossible. Fields have their names in `run.toml`; the command line tells its own instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// It would save without end.
+    #[error("checkpoints.seconds and checkpoints.steps must be at least 1")]
+    Endless,
+    /// It would keep nothing.
+    #[error("checkpoints.keep must be at least 1")]
+    KeepsNothing,
 }
 
 impl Default for CheckpointPolicy {
@@ -39,13 +49,13 @@ impl CheckpointPolicy {
     /// Refuses a policy that keeps nothing or saves without end.
     ///
     /// # Errors
-    /// As misuse.
-    pub fn check(&self) -> anyhow::Result<()> {
+    /// Says which of both it is.
+    pub fn check(&self) -> Result<(), PolicyError> {
         if self.seconds == 0 || self.steps == Some(0) {
-            return Err(misuse("--checkpoint-seconds and --checkpoint-steps must be at least 1"));
+            return Err(PolicyError::Endless);
         }
         if self.keep == 0 {
-            return Err(misuse("--keep-checkpoints must be at least 1"));
+            return Err(PolicyError::KeepsNothing);
         }
         Ok(())
     }

@@ -120,6 +120,14 @@ pub enum FinetuneError {
         /// How many there are.
         depth: usize,
     },
+    /// One step takes more images than there are.
+    #[error("{images} images are fewer than one batch of {batch}")]
+    FewImages {
+        /// Training images that are there.
+        images: usize,
+        /// Images a step.
+        batch: usize,
+    },
 }
 
 impl Recipe {

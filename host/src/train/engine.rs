@@ -197,7 +197,7 @@ impl<T: Task> Engine<T> {
             return Ok(());
         }
         progress.finish();
-        Err(self.folder.diverged("the loss is", &self.state))
+        Err(self.folder.diverged("the loss is", &self.state).into())
     }
 }
 

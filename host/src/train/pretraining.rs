@@ -15,7 +15,7 @@ use crate::{
     objective::{Learner, Objective, target::FittedTarget},
     preset::Preset,
     run::{RunConfig, RunFolder, TrainState},
-    tensors::Tensors,
+    tensors::{Tensors, is_encoder},
 };
 use anyhow::{Context as _, bail};
 use burn::{
@@ -84,6 +84,20 @@ impl Pretraining {
             device,
             images: None,
         })
+    }
+
+    /// How many values of the encoder and of the decoder are trained.
+    ///
+    /// # Errors
+    /// If the device cannot give them back.
+    pub fn parameters(&self) -> anyhow::Result<(usize, usize)> {
+        let (tensors, _) = self.tensors()?;
+        let count = |encoder: bool| {
+            let wanted =
+                tensors.iter().filter(|(name, _)| is_encoder(name) == encoder && !name.ends_with("pos_embed"));
+            wanted.map(|(_, tensor)| tensor.data.len()).sum()
+        };
+        Ok((count(true), count(false)))
     }
 
     /// The training of a run from the start, or from its newest checkpoint with `resume`.

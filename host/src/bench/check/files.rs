@@ -31,6 +31,11 @@ struct Description {
     mask_ratio: f64,
 }
 
+/// A folder without parity files.
+#[derive(Debug, thiserror::Error)]
+#[error("no parity files in {}; those of the source tree are in tests/parity/mae-32", .0.display())]
+pub struct NoParity(pub PathBuf);
+
 /// A folder of parity files.
 #[derive(Debug)]
 pub struct Parity {
@@ -48,13 +53,10 @@ impl Parity {
     /// Opens a folder.
     ///
     /// # Errors
-    /// As misuse if there is none; otherwise if a file is missing or damaged.
+    /// [`NoParity`]; or if a file is missing or damaged.
     pub fn open(folder: &std::path::Path) -> anyhow::Result<Self> {
         if !folder.join("config.json").is_file() {
-            return Err(console::misuse(format!(
-                "no parity files in {}: name their folder with --parity; it is tests/parity/mae-32 in the source tree",
-                folder.display()
-            )));
+            return Err(NoParity(folder.into()).into());
         }
         let folder = folder.to_owned();
         let description: Description = read_json(&folder.join("config.json"))?;

@@ -24,7 +24,7 @@ pub fn measure(setup: &Setup) -> anyhow::Result<Board> {
         if let Some(kernels) = &setup.kernels {
             command.args(["--kernels", kernels]);
         }
-        let output = command.arg("--model").arg(&setup.path).stderr(Stdio::piped()).output()?;
+        let output = command.arg("--model").arg(&setup.model.path).stderr(Stdio::piped()).output()?;
         if !output.status.success() {
             bail!("edge bench failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
@@ -33,7 +33,7 @@ pub fn measure(setup: &Setup) -> anyhow::Result<Board> {
         memory.push(figure("peak_memory_bytes")?);
         startup.push(figure("startup_ms")?);
     }
-    let model_bytes = setup.folder.native()?.metadata()?.len();
+    let model_bytes = setup.model.folder.native()?.metadata()?.len();
     let spread = |values: &[f64]| Spread::of(values).context("nothing was measured");
     Ok(Board { model_bytes, peak_memory_bytes: spread(&memory)?, startup_ms: spread(&startup)? })
 }

@@ -1,5 +1,6 @@
 //! The patches that every contender encodes.
 
+use super::EncodeError;
 use crate::data::synthetic;
 use anyhow::Context as _;
 use common::model::EncoderSpec;
@@ -25,7 +26,7 @@ impl Input {
         let grid = spec.grid()?;
         let all = grid.patches();
         if !(1..=all).contains(&visible) {
-            return Err(console::misuse(format!("--visible {visible}: this model has 1 to {all} patches")));
+            return Err(EncodeError::Visible { visible, patches: all }.into());
         }
         let (height, width, channels) = (grid.height(), grid.width(), grid.channels());
         let rgb = synthetic::image(0, 0, height, width).data;

@@ -6,6 +6,7 @@
 pub mod board;
 pub mod contender;
 pub mod inputs;
+pub mod model;
 pub mod native;
 pub mod onnxruntime;
 pub mod report;
@@ -15,8 +16,8 @@ pub mod tract;
 
 use crate::evaluate::verify::cosine;
 use contender::Contender;
-use edge::model_folder::ModelFolder;
 use inputs::Input;
+use model::Model;
 use report::{Missing, Ratio, Report, Row};
 use std::path::PathBuf;
 
@@ -25,15 +26,32 @@ const TURN: f64 = 8.0;
 /// Most timed runs of a turn.
 const MOST_RUNS: f64 = 40.0;
 
+/// Why nothing can be measured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// The model lacks a form.
+    #[error("{name} has no {form} form, which this bench needs: export the model again")]
+    NoForm {
+        /// The model for a person.
+        name: String,
+        /// The form.
+        form: &'static str,
+    },
+    /// The model does not have so many patches.
+    #[error("{visible} visible patches: {patches} patches are the most of this model, 1 the least")]
+    Visible {
+        /// How many are to be visible.
+        visible: usize,
+        /// How many there are.
+        patches: usize,
+    },
+}
+
 /// What to measure.
 #[derive(Debug)]
 pub struct Setup {
-    /// The model for a person: a preset's name or a folder's path.
-    pub name: String,
-    /// The model folder, with the forms f32, int8 and native.
-    pub folder: ModelFolder,
-    /// Its path.
-    pub path: PathBuf,
+    /// The model.
+    pub model: Model,
     /// Numbers of visible patches.
     pub visible: Vec<usize>,
     /// Timed rounds.
@@ -51,18 +69,19 @@ pub struct Setup {
 /// # Errors
 /// If the model's forms cannot be used, or a contender that was loaded fails.
 pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
-    let inputs = setup.visible.iter().map(|v| Input::new(setup.folder.spec(), *v)).collect::<Result<Vec<_>, _>>()?;
-    let file = edge::native_file::NativeFile::open(&setup.folder)?;
+    let inputs =
+        setup.visible.iter().map(|v| Input::new(setup.model.folder.spec(), *v)).collect::<Result<Vec<_>, _>>()?;
+    let file = edge::native_file::NativeFile::open(&setup.model.folder)?;
     stage("loading");
     let most = setup.visible.iter().copied().max().unwrap_or(1);
-    let native = native::Native::new(&file, &setup.folder, setup.kernels.as_deref(), most)?;
+    let native = native::Native::new(&file, &setup.model.folder, setup.kernels.as_deref(), most)?;
     let kernels = native.kernels();
     let mut contenders: Vec<Box<dyn Contender + '_>> = vec![Box::new(native)];
     let mut missing = Vec::new();
     if setup.rivals {
-        contenders.extend(tract::contenders(&setup.folder)?);
+        contenders.extend(tract::contenders(&setup.model.folder)?);
         stage("onnxruntime makes its models");
-        match onnxruntime::contenders(&setup.python, &setup.path, &inputs) {
+        match onnxruntime::contenders(&setup.python, &setup.model.path, &inputs) {
             Ok(found) => {
                 contenders.extend(found.contenders);
                 #[cfg(feature = "rten")]
@@ -128,7 +147,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     }
     drop(contenders);
     stage("parts of the native encoder");
-    let parts = native::parts(&file, &setup.folder, setup.kernels.as_deref(), &inputs, setup.rounds)?;
+    let parts = native::parts(&file, &setup.model.folder, setup.kernels.as_deref(), &inputs, setup.rounds)?;
     stage("memory and start-up");
     let board = board::measure(setup);
     if let Err(error) = &board {
@@ -153,6 +172,6 @@ fn warm_up(
 
 /// The feature of each input by tract in f32, which all others are compared with.
 fn float_features(setup: &Setup, inputs: &[Input]) -> anyhow::Result<Vec<Vec<f32>>> {
-    let mut float = tract::Tract::new(&setup.folder, edge::model_folder::Precision::F32)?;
+    let mut float = tract::Tract::new(&setup.model.folder, edge::model_folder::Precision::F32)?;
     inputs.iter().map(|input| float.feature(input)).collect()
 }

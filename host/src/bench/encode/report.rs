@@ -163,11 +163,11 @@ impl Report {
             Some(Share { visible: row.visible, of_patches, of_time: row.ms.median / most.ms.median })
         };
         let shares = native.iter().filter_map(share).collect();
-        let spec = setup.folder.spec();
+        let spec = setup.model.folder.spec();
         Self {
             program: "host",
             version: env!("CARGO_PKG_VERSION"),
-            model: setup.name.clone(),
+            model: setup.model.name.clone(),
             hash: spec.hash.to_string(),
             patches: spec.grid().map_or(0, |grid| grid.patches()),
             threads: 1,

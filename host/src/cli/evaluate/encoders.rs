@@ -1,12 +1,13 @@
 //! Which encoders are evaluated on which patches: the options that every way on frozen features shares.
 
 use crate::{
-    cli::features::Runtime,
-    evaluate::{backend::Encoder, features::Choice},
-    progress::bar,
-    run::load_encoder,
+    cli::runtime::Runtime,
+    evaluate::{
+        encoders::{self, Backend, Encoders, Request},
+        features::Choice,
+    },
 };
-use common::model::{EncoderSpec, Pooling};
+use common::model::Pooling;
 use console::misuse;
 use edge::{model_folder::Precision, select::Select};
 use std::path::Path;
@@ -53,19 +54,6 @@ enum Form {
     All,
 }
 
-/// Encoders of one model, and what they encode.
-#[derive(Debug)]
-pub struct Encoders {
-    /// The model.
-    pub spec: EncoderSpec,
-    /// One a form.
-    pub list: Vec<Encoder>,
-    /// Patches.
-    pub choice: Choice,
-    /// Feature.
-    pub pooling: Pooling,
-}
-
 impl EncodeArgs {
     /// Opens the model.
     ///
@@ -76,72 +64,35 @@ impl EncodeArgs {
         if self.limit == Some(0) {
             return Err(misuse("--limit must be at least 1"));
         }
-        let runtime = self.runtime.unwrap_or(match self.precision.is_empty() {
-            true => Runtime::Burn,
-            false => Runtime::Tract,
-        });
+        Encoders::open(model, &Request { backend: self.backend()?, choice, pooling: self.pool })
+    }
+
+    fn backend(&self) -> anyhow::Result<Backend> {
         let forms = self.precision.as_slice();
+        let runtime = self.runtime.unwrap_or(if forms.is_empty() { Runtime::Burn } else { Runtime::Tract });
+        let form = |form: &Form| match form {
+            Form::F32 => encoders::Form::Onnx(Precision::F32),
+            Form::W8 => encoders::Form::Onnx(Precision::W8),
+            Form::Int8 => encoders::Form::Onnx(Precision::Int8),
+            Form::Native => encoders::Form::Native,
+            // A wish for tract is one for all that it can run.
+            Form::All if self.runtime.is_some() => encoders::Form::AllOnnx,
+            Form::All => encoders::Form::All,
+        };
         match runtime {
             Runtime::Burn if !forms.is_empty() => {
-                return Err(misuse("--precision is for --runtime tract; burn computes in f32"));
+                Err(misuse("--precision is for --runtime tract; burn computes in f32"))
             }
             Runtime::Native if forms.iter().any(|form| *form != Form::Native) => {
-                return Err(misuse("--precision is for --runtime tract; the native encoder computes in 8 bits"));
+                Err(misuse("--precision is for --runtime tract; the native encoder computes in 8 bits"))
             }
             Runtime::Tract if self.runtime.is_some() && forms.contains(&Form::Native) => {
-                return Err(misuse("tract does not run the native form: leave --runtime out"));
+                Err(misuse("tract does not run the native form: leave --runtime out"))
             }
-            _ => {}
+            Runtime::Burn => Ok(Backend::Burn),
+            Runtime::Native => Ok(Backend::Board(vec![encoders::Form::Native])),
+            Runtime::Tract if forms.is_empty() => Ok(Backend::Board(vec![encoders::Form::MostExact])),
+            Runtime::Tract => Ok(Backend::Board(forms.iter().map(form).collect())),
         }
-        let (spec, list) = if runtime != Runtime::Burn {
-            let folder = edge::options::open_model(model)?;
-            let mut list: Vec<Encoder> = Vec::new();
-            for form in forms {
-                list.extend(match form {
-                    Form::F32 => vec![Encoder::tract(&folder, Precision::F32)],
-                    Form::W8 => vec![Encoder::tract(&folder, Precision::W8)],
-                    Form::Int8 => vec![Encoder::tract(&folder, Precision::Int8)],
-                    Form::Native => vec![Encoder::native(&folder)],
-                    // A wish for tract is one for all that it can run.
-                    Form::All if self.runtime.is_some() => {
-                        folder.forms().into_iter().map(|form| Encoder::tract(&folder, form)).collect()
-                    }
-                    Form::All => Encoder::all(&folder),
-                });
-            }
-            if list.is_empty() {
-                list.push(match runtime {
-                    Runtime::Native => Encoder::native(&folder),
-                    _ => Encoder::tract(&folder, folder.default_form()),
-                });
-            }
-            let mut seen = std::collections::BTreeSet::new();
-            list.retain(|encoder| seen.insert(encoder.form()));
-            let present: Vec<String> = Encoder::all(&folder).iter().map(Encoder::form).collect();
-            if let Some(form) = list.iter().map(Encoder::form).find(|form| !present.contains(form)) {
-                let present = present.join(", ");
-                return Err(misuse(format!("{} has no {form} form; it has {present}", model.display())));
-            }
-            (*folder.spec(), list)
-        } else {
-            let (spec, tensors) = load_encoder(model)?;
-            (spec, vec![Encoder::burn(&spec, &tensors)?])
-        };
-        let pooling = spec.pooling_for(self.pool);
-        Ok(Encoders { spec, list, choice, pooling })
-    }
-}
-
-impl Encoders {
-    /// Features of `images` with a progress bar; random patches differ from view to view (0: the images as they are).
-    ///
-    /// # Errors
-    /// As [`Encoder::encode`].
-    pub fn encode(&self, encoder: &Encoder, images: &[Vec<u8>], view: u64) -> anyhow::Result<Vec<Vec<f32>>> {
-        let bar = bar(images.len(), "encoding");
-        let choice = Choice { seed: self.choice.seed.wrapping_add(view), ..self.choice };
-        let features = encoder.encode(images, choice, self.pooling, |done| bar.set_position(done as u64));
-        bar.finish_and_clear();
-        features
     }
 }

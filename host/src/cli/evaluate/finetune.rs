@@ -3,8 +3,8 @@
 use super::{
     options::Options,
     output::{finish, percent, write_confusion},
-    recipe::{RecipeArgs, Switch},
-    tuned::{RunningArgs, confusion, row},
+    recipe::RecipeArgs,
+    tuned::{RunningArgs, confusion, describe, row},
 };
 use crate::{
     clock, device,
@@ -53,12 +53,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let picture = options.confusion()?;
     let (chosen, json) = (device::choose(running.device)?, options.json);
     let run = match &args.resume {
-        Some(path) => Run::resume(path, options.changes(), |policy| running.saving.apply(policy))?,
+        Some(path) => Run::resume(path, options.changes(), |policy| Ok(running.saving.apply(policy)?))?,
         None => {
             let part = Part { blocks: None, positions: args.train_positions == Switch::On };
             let (config, images, encoder) = {
                 let checkpoints = running.saving.apply(CheckpointPolicy::default())?;
-                configure(options.folders()?, |spec| recipe.recipe(spec, part), checkpoints, &chosen)?
+                configure(options.folders()?, |spec| Ok(recipe.recipe(spec, part)?), checkpoints, &chosen)?
             };
             let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(clock::named("finetune")));
             Run { folder: FinetuneFolder::create(&path, &config)?, config, images, encoder }
@@ -66,7 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     if !json {
         console::say!("device   {}", chosen.description);
-        run.describe();
+        describe(&run);
     }
     let (stop, begun) = (stop_on_ctrl_c()?, Instant::now());
     let (folder, config) = (run.folder.clone(), run.config.clone());

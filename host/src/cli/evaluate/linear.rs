@@ -1,31 +1,25 @@
 //! `host evaluate linear`.
 
 use super::{
-    encoders::{EncodeArgs, Encoders},
+    encoders::EncodeArgs,
     options::Options,
     output::{finish, percent, write_confusion},
-    views::augmented,
 };
 use crate::{
     evaluate::{
-        backend::Encoder,
         confusion::Confusion,
         head,
-        linear::{LinearHead, Method, Recipe, TrainingSet, train},
+        linear::{
+            Method, Recipe,
+            probe::{Probe, Probed, Row},
+        },
         sets::Sets,
     },
     model::classifier::accuracy,
-    progress::bar,
-    train::finetune::tuning::Folders,
 };
-use anyhow::Context as _;
 use console::misuse;
-use edge::head_file::{FILE_NAME, HeadDescription};
-use ndarray::Array2;
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use edge::head_file::FILE_NAME;
+use std::path::{Path, PathBuf};
 
 /// Options of `host evaluate linear`.
 #[derive(Debug, clap::Args)]
@@ -76,50 +70,20 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         console::say!("linear probe, {images} training and {test} test images, {keep} of the patches");
         console::say!("features    method  accuracy    train  {}", if many { "head of the first form" } else { "" });
     }
-    let mut rows = Vec::new();
-    let mut first: Option<(LinearHead, Vec<usize>)> = None;
-    // Heads of the first form, one a recipe: what becomes of them on the others?
-    let mut of_first_form: Vec<LinearHead> = Vec::new();
-    for encoder in &encoders.list {
-        let set = training_set(&args, &folders, &encoders, encoder, &sets)?;
-        let test = matrix(encoders.encode(encoder, &sets.test.images, 0)?)?;
-        for (place, recipe) in recipes.iter().enumerate() {
-            let begun = Instant::now();
-            let bar = bar(recipe.epochs, "training");
-            let head = train(&set, recipe, |done| bar.set_position(done as u64));
-            bar.finish_and_clear();
-            let (head, seconds) = (head?, begun.elapsed().as_secs_f64());
-            let found = head.predict(test.view());
-            let right = accuracy(&found, &sets.test_labels);
-            let foreign =
-                of_first_form.get(place).map(|head| accuracy(&head.predict(test.view()), &sets.test_labels));
-            if !json {
-                let (name, method) = (encoder.name(), recipe.method.to_string());
-                let foreign = foreign.map(percent).unwrap_or_default();
-                console::say!("{name:<10}  {method:<6}  {:>8}  {seconds:>5.1} s  {foreign}", percent(right));
-            }
-            let mut row = serde_json::json!({
-                "name": encoder.name(), "method": recipe.method, "accuracy": right, "train_seconds": seconds, "recipe": recipe,
-            });
-            if let Some(foreign) = foreign {
-                row["accuracy_of_first_forms_head"] = foreign.into();
-            }
-            rows.push(row);
-            first.get_or_insert_with(|| (head.clone(), found));
-            if of_first_form.len() == place {
-                of_first_form.push(head);
-            }
+    let probe =
+        Probe { encoders: &encoders, sets: &sets, folder: &folders.train, recipes: &recipes, views: args.views };
+    let Probed { rows, head: classifier, first } = probe.run(|row| {
+        if !json {
+            print(row);
         }
-    }
-    let (classifier, found) = first.context("nothing was evaluated")?;
-    let confusion = Confusion::new(&sets.classes, &found, &sets.test_labels);
-    let right = accuracy(&found, &sets.test_labels);
+    })?;
+    let confusion = Confusion::new(&sets.classes, &first, &sets.test_labels);
+    let right = accuracy(&first, &sets.test_labels);
     if let Some(path) = &picture {
         write_confusion(path, &format!("linear probe, {}, {}", recipes[0].method, percent(right)), &confusion)?;
     }
-    let description = describe(&args, &encoders, &sets, &recipes[0], right);
     for path in &heads {
-        head::save(path, description.clone(), &classifier)?;
+        head::save(path, probe.describe(right), &classifier)?;
         if !json {
             console::say!("head     {}", path.display());
         }
@@ -129,6 +93,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         "test_images": sets.test.images.len(), "classes": confusion.per_class(), "heads": heads,
     });
     finish("linear", &args.options, &folders.model, result, true)
+}
+
+fn print(row: &Row) {
+    let Row { name, accuracy, train_seconds, accuracy_of_first_forms_head, .. } = row;
+    let method = row.method.to_string();
+    let foreign = accuracy_of_first_forms_head.map(percent).unwrap_or_default();
+    console::say!("{name:<10}  {method:<6}  {:>8}  {train_seconds:>5.1} s  {foreign}", percent(*accuracy));
 }
 
 /// Refuses impossible options before the work is done; returns where the head goes.
@@ -154,7 +125,7 @@ fn check(args: &Args, model: &Path) -> anyhow::Result<Vec<PathBuf>> {
         }
         heads.push(model.join(FILE_NAME));
     }
-    heads.extend(args.out_head.as_deref().map(head::file_at).transpose()?);
+    heads.extend(args.out_head.as_deref().map(head_at).transpose()?);
     Ok(heads)
 }
 
@@ -163,53 +134,22 @@ fn recipe(args: &Args, method: Method, images: usize) -> Recipe {
     if method != Method::Closed {
         recipe.blr = args.blr.unwrap_or(recipe.blr);
         if let Some(epochs) = args.epochs {
-            // A short training warms up for a tenth of it.
-            recipe.warmup_epochs = recipe.warmup_epochs.min(epochs as f64 / 10.0);
-            recipe.epochs = epochs;
+            recipe = recipe.with_epochs(epochs);
         }
     }
     recipe
 }
 
-/// Features of the training images, and of augmented views of them.
-fn training_set(
-    args: &Args,
-    folders: &Folders,
-    encoders: &Encoders,
-    encoder: &Encoder,
-    sets: &Sets,
-) -> anyhow::Result<TrainingSet> {
-    let mut rows = encoders.encode(encoder, &sets.train.images, 0)?;
-    for view in 1..=args.views {
-        let images = augmented(&folders.train, &sets.train.names, &encoders.spec, (args.encode.seed, view))?;
-        rows.extend(encoders.encode(encoder, &images, view)?);
+/// The file that `--out-head` means: a folder stands for the usual name in it.
+fn head_at(path: &Path) -> anyhow::Result<PathBuf> {
+    if path.is_dir() {
+        return Ok(path.join(FILE_NAME));
     }
-    Ok(TrainingSet { rows: matrix(rows)?, labels: sets.train_labels.clone(), classes: sets.classes.len() })
-}
-
-/// `[N, D]`.
-fn matrix(rows: Vec<Vec<f32>>) -> anyhow::Result<Array2<f32>> {
-    let dim = rows.first().map_or(0, Vec::len);
-    Ok(Array2::from_shape_vec((rows.len(), dim), rows.into_iter().flatten().collect())?)
-}
-
-fn describe(args: &Args, encoders: &Encoders, sets: &Sets, recipe: &Recipe, accuracy: f64) -> HeadDescription {
-    let Recipe { method, epochs, batch_size, blr, .. } = *recipe;
-    let how = match method {
-        Method::Closed => "ridge regression in closed form".to_owned(),
-        Method::Lars | Method::Adamw => format!("{method}, {epochs} epochs, batch {batch_size}, blr {blr}"),
-    };
-    let features = encoders.list.first().map(Encoder::name).unwrap_or_default();
-    let (version, images) = (env!("CARGO_PKG_VERSION"), sets.train.images.len());
-    let views = if args.views > 0 { format!(" and {} crops of each", args.views) } else { String::new() };
-    HeadDescription {
-        format: edge::head_file::FORMAT,
-        encoder: encoders.spec.hash,
-        pooling: encoders.pooling,
-        classes: sets.classes.clone(),
-        keep: args.encode.keep,
-        made_by: format!("host {version}: {how}, {images} images{views}, {features}"),
-        accuracy,
-        sha256: String::new(),
+    if path.extension().is_none_or(|extension| extension != "safetensors") {
+        return Err(misuse(format!(
+            "--out-head {}: name a folder that is there, or a file that ends in .safetensors",
+            path.display()
+        )));
     }
+    Ok(path.into())
 }

@@ -1,16 +1,15 @@
 //! `host evaluate`: one file a way.
 
-pub mod encoders;
+mod encoders;
 mod finetune;
 mod knn;
 mod linear;
-pub(super) mod options;
-pub mod output;
+mod options;
+mod output;
 mod partial;
-pub(super) mod recipe;
+mod recipe;
 mod seam;
 mod tuned;
-mod views;
 
 use clap::Arg;
 

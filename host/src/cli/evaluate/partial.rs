@@ -4,26 +4,16 @@ use super::{
     options::Options,
     output::{finish, percent, write_confusion},
     recipe::RecipeArgs,
-    tuned::{RunningArgs, confusion, row},
+    tuned::{RunningArgs, confusion, describe, row},
 };
 use crate::{
-    cli::told,
     clock, device,
-    run::{
-        finetune::{FILE, FinetuneFolder},
-        policy::CheckpointPolicy,
-        recipe::{FinetuneConfig, Part, Recipe},
-    },
-    train::{
-        engine::Outcome,
-        finetune::tuning::{Found, Run, configure},
-    },
+    evaluate::partial::{Partial, Request},
+    run::recipe::Recipe,
+    train::finetune::tuning::Found,
 };
-use console::{misuse, stop_on_ctrl_c};
+use console::stop_on_ctrl_c;
 use std::path::{Path, PathBuf};
-
-/// Last blocks to train, unless told (figure 9 of the paper).
-const DEFAULT: [f64; 5] = [0.0, 0.5, 1.0, 2.0, 4.0];
 
 /// Options of `host evaluate partial`.
 #[derive(Debug, clap::Args)]
@@ -52,51 +42,30 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let picture = options.confusion()?;
     let (chosen, json) = (device::choose(running.device)?, options.json);
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(clock::named("partial")));
-    // What is impossible is said before the first of many trainings, not between them.
-    let configure_for = |blocks| {
-        let part = Part { blocks: Some(blocks), positions: false };
-        let checkpoints = running.saving.apply(CheckpointPolicy::default())?;
-        configure(options.folders()?, |spec| recipe.recipe(spec, part), checkpoints, &chosen)
+    let request = Request {
+        folders: options.folders()?,
+        recipe: &|spec, part| recipe.recipe(spec, part),
+        checkpoints: &|policy| running.saving.apply(policy),
+        blocks: args.blocks.clone(),
+        out: out.clone(),
     };
-    let (config, images, _) = configure_for(0.0)?;
-    let (train, test) = (images.train.len(), images.test.len());
-    let depth = f64::from(config.encoder.depth);
-    let usual = || DEFAULT.into_iter().filter(|blocks| *blocks <= depth).collect();
-    let all: Vec<f64> = args.blocks.clone().unwrap_or_else(usual);
-    for blocks in &all {
-        let config =
-            FinetuneConfig { recipe: Recipe { blocks: Some(*blocks), ..config.recipe.clone() }, ..config.clone() };
-        config.recipe.validate(&config.encoder).map_err(told::finetune)?;
-        begun(&run_path(&out, *blocks), &config)?;
-    }
+    let partial = Partial::plan(request, &chosen)?;
     if !json {
         console::say!("device   {}", chosen.description);
     }
-    let stop = stop_on_ctrl_c()?;
-    let (mut done, mut finished): (Vec<(f64, Found)>, _) = (Vec::new(), true);
-    for blocks in all {
-        let (mut config, images, encoder) = configure_for(blocks)?;
-        let path = run_path(&out, blocks);
-        let folder = match begun(&path, &config)? {
-            Some(known) => {
-                config.checkpoints = running.saving.apply(known.checkpoints)?;
-                FinetuneFolder::reopen(&path, &config)?
+    let (trained, config) = (
+        partial.train(&*stop_on_ctrl_c()?, |run| {
+            if !json {
+                describe(run)
             }
-            None => FinetuneFolder::create(&path, &config)?,
-        };
-        let run = Run { folder, config, images, encoder };
-        if !json {
-            run.describe();
-        }
-        let found = run.train(&chosen, &stop, done.is_empty())?;
-        if let Outcome::Stopped(checkpoint) = &found.outcome {
-            let (checkpoint, out) = (checkpoint.display(), out.display());
-            console::note!("stopped; saved {checkpoint}; the same command with --out {out} goes on");
-            finished = false;
-            break;
-        }
-        done.push((blocks, found));
+        })?,
+        &partial.config,
+    );
+    if let Some(checkpoint) = &trained.stopped {
+        let (checkpoint, out) = (checkpoint.display(), out.display());
+        console::note!("stopped; saved {checkpoint}; the same command with --out {out} goes on");
     }
+    let (done, finished) = (trained.done, trained.stopped.is_none());
     let confusion = done.first().and_then(|(_, found)| confusion(found, &config.classes));
     if let (Some(path), Some(confusion), Some((blocks, Found { last: Some(last), .. }))) =
         (&picture, &confusion, done.first())
@@ -118,8 +87,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     let result = serde_json::json!({
-        "rows": rows, "finished": finished, "run": out, "recipe": Recipe { blocks: None, ..config.recipe }, "train_images": train,
-        "test_images": test, "classes": confusion.map(|confusion| confusion.per_class()),
+        "rows": rows, "finished": finished, "run": out, "recipe": Recipe { blocks: None, ..config.recipe.clone() },
+        "train_images": partial.images.0, "test_images": partial.images.1, "classes": confusion.map(|confusion| confusion.per_class()),
     });
     finish("partial", options, &config.model, result, finished)
 }
@@ -132,22 +101,4 @@ fn name(blocks: f64) -> String {
         1.0 => "last block".into(),
         _ => format!("last {blocks} blocks"),
     }
-}
-
-fn run_path(out: &Path, blocks: f64) -> PathBuf {
-    out.join(format!("blocks-{blocks}"))
-}
-
-/// The configuration of a run that was begun before, and of which `config` is a repetition.
-fn begun(path: &Path, config: &FinetuneConfig) -> anyhow::Result<Option<FinetuneConfig>> {
-    if !path.join(FILE).exists() {
-        return Ok(None);
-    }
-    let known = FinetuneFolder::open(path)?.1;
-    let same = known.recipe == config.recipe && known.encoder == config.encoder && known.classes == config.classes;
-    if !same {
-        let shown = path.display();
-        return Err(misuse(format!("{shown} holds a run with another recipe, model or classes: name another --out")));
-    }
-    Ok(Some(known))
 }

@@ -1,21 +1,12 @@
 //! The recipe that `host evaluate finetune` and `partial` share, as options.
 
 use crate::{
-    cli::told,
+    cli::switch::Switch,
     data::labelled::CropKind,
     model::classifier::HeadPool,
-    run::recipe::{Part, Recipe},
+    run::recipe::{FinetuneError, Part, Recipe},
 };
 use common::model::EncoderSpec;
-
-/// `on` or `off`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Switch {
-    /// Done.
-    On,
-    /// Not done.
-    Off,
-}
 
 /// `--pool`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -95,8 +86,8 @@ impl RecipeArgs {
     /// The recipe for `spec`, with `part` to train.
     ///
     /// # Errors
-    /// As misuse, if a number is impossible.
-    pub fn recipe(&self, spec: &EncoderSpec, part: Part) -> anyhow::Result<Recipe> {
+    /// If a number is impossible.
+    pub fn recipe(&self, spec: &EncoderSpec, part: Part) -> Result<Recipe, FinetuneError> {
         let paper = Recipe::paper(spec, part);
         let recipe = Recipe {
             epochs: self.epochs,
@@ -124,7 +115,7 @@ impl RecipeArgs {
             seed: self.seed,
             ..paper
         };
-        recipe.validate(spec).map_err(told::finetune)?;
+        recipe.validate(spec)?;
         Ok(recipe)
     }
 }

@@ -2,23 +2,18 @@
 
 use super::output;
 use crate::{
-    cli::told,
-    evaluate::{images::prepared, seam::SeamSums},
-    model::MaskBatch,
+    evaluate::{
+        images::prepared,
+        seam::{Masks, measure},
+    },
     pictures::fill,
     preset::validate::mask_ratio,
     run::RunFolder,
 };
-use common::{
-    mask::{self, MaskKind},
-    model::ModelHash,
-};
+use common::{mask::MaskKind, model::ModelHash};
 use console::misuse;
 use serde_json::json;
 use std::path::PathBuf;
-
-/// Images that are reconstructed at once.
-const BATCH: usize = 64;
 
 /// Options of `host evaluate seam`.
 #[derive(Debug, clap::Args)]
@@ -52,27 +47,15 @@ pub struct Args {
 /// With a message that says what to do.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let (run, config) = RunFolder::open(&args.model)?;
-    let grid = config.model.grid()?;
     let ratio = args.mask_ratio.unwrap_or(config.train.mask_ratio);
-    mask_ratio(ratio, grid.patches()).map_err(told::recipe)?;
+    mask_ratio(ratio, config.model.grid()?.patches())?;
     if args.limit == 0 {
         return Err(misuse("--limit must be at least 1"));
     }
-    let (model, target) = fill::load(&run, &config)?;
+    let model = fill::load(&run, &config)?;
     let spec = config.model.encoder_spec(config.pixels, ModelHash::default());
     let images = prepared(&args.test, &spec, Some(args.limit))?.images;
-    let (kept, kind) = (mask::len_keep(grid.patches(), ratio), args.mask);
-    let (mut sums, bar) = (SeamSums::default(), crate::progress::bar(images.len(), "reconstructing"));
-    for (batch, views) in images.chunks(BATCH).enumerate() {
-        let masks = MaskBatch::draw(kind, &grid, kept, args.seed, (batch * BATCH) as u64, views.len());
-        let filled = fill::fill(&model, (&config, &target), views, &masks)?;
-        for ((view, filled), mask) in views.iter().zip(&filled).zip(masks.masks()) {
-            sums.add(&grid, view, filled, &mask.removed());
-        }
-        bar.inc(views.len() as u64);
-    }
-    bar.finish_and_clear();
-    let found = sums.figures();
+    let found = measure(&model, &config, &images, Masks { kind: args.mask, ratio, seed: args.seed })?;
     if !args.json {
         console::say!("images  seam   steps across / inside   error near   far   all  (of 255)");
         console::say!(
@@ -87,7 +70,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     let result = json!({
-        "images": images.len(), "mask": kind, "mask_ratio": ratio, "seed": args.seed, "seam": found.seam,
+        "images": images.len(), "mask": args.mask, "mask_ratio": ratio, "seed": args.seed, "seam": found.seam,
         "across_over_inside": { "original": found.original, "reconstruction": found.reconstruction },
         "rmse": { "near": found.rmse_near, "far": found.rmse_far, "all": found.rmse },
     });

@@ -1,7 +1,10 @@
 //! What `host evaluate finetune` and `partial` share: options that may change when a run is continued, rows, verdicts.
 
 use crate::{
-    cli::saving::SavingArgs, device::DeviceChoice, evaluate::confusion::Confusion, train::finetune::tuning::Found,
+    cli::saving::SavingArgs,
+    device::DeviceChoice,
+    evaluate::confusion::Confusion,
+    train::finetune::tuning::{Found, Run},
 };
 
 /// What may be another when a run is continued.
@@ -12,6 +15,22 @@ pub struct RunningArgs {
     pub device: DeviceChoice,
     #[command(flatten)]
     pub saving: SavingArgs,
+}
+
+/// Says what is about to be trained.
+pub fn describe(Run { folder, config, images, .. }: &Run) {
+    let (train, test, classes) = (images.train.len(), images.test.len(), images.classes.len());
+    let (spec, recipe) = (&config.encoder, &config.recipe);
+    console::say!("data     {train} training and {test} test images, {classes} classes");
+    let start = if recipe.from_scratch { "random weights".into() } else { config.model.display().to_string() };
+    console::say!("model    {}x{} from {start}", spec.dim, spec.depth);
+    let steps = train / recipe.batch_size;
+    console::say!(
+        "train    {} epochs of {steps} steps, {} images a step; Ctrl-C saves",
+        recipe.epochs,
+        recipe.batch_size
+    );
+    console::say!("run      {}", folder.path().display());
 }
 
 /// A row of the result's table, once an epoch is done.

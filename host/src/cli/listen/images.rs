@@ -1,29 +1,20 @@
 //! `host listen --images`: sends images to a board and writes the features that it answers.
 
-use super::{Args, Display, discard_empty, statistics_line};
-use crate::link::{
-    Event, port,
-    sink::Sink,
-    upload::{UploadError, Uploader},
+use super::{Args, display::Display, stop_at_once};
+use crate::{
+    cli::told::told,
+    link::{
+        port,
+        send::{Done, News, Request, send, stopped},
+        sink::Sink,
+        upload::Uploader,
+    },
 };
-use anyhow::{Context as _, bail};
-use common::{
-    model::Pooling,
-    wire::{Hello, Settings, name_of},
-};
+use anyhow::bail;
+use common::model::Pooling;
 use console::misuse;
 use edge::{options::strategy, select::Select};
-use imaging::{Crop, ImageError};
-use std::{
-    cell::RefCell,
-    path::Path,
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{cell::RefCell, path::Path, rc::Rc, sync::atomic::Ordering, time::Duration};
 
 /// Options that belong to `--images`.
 #[derive(Debug, clap::Args)]
@@ -45,80 +36,34 @@ pub struct ImageArgs {
     seed: u64,
 }
 
-/// What became of the images.
-#[derive(Debug, Clone, Copy, Default)]
-struct Done {
-    features: u64,
-    skipped: u64,
-}
-
 /// Sends every image and waits for its feature.
 ///
 /// # Errors
 /// If the board cannot be reached, refuses, or gives no answer to several attempts; what was received is kept.
 pub(super) fn run(args: &Args, images: &Path) -> anyhow::Result<()> {
     let choice = strategy(args.images.select, args.images.keep)?;
-    let mut paths = imaging::find(images).map_err(|error| misuse(format!("--images: {error}")))?;
-    paths.truncate(args.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX)));
+    let mut files = imaging::find(images).map_err(|error| misuse(format!("--images: {error}")))?;
+    files.truncate(args.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX)));
     let line = port::open_both_ways(&args.port, args.baud)?;
     let mut sink = args.out.as_deref().map(Sink::create).transpose()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
-
+    let stop = stop_at_once()?;
     let display = Rc::new(RefCell::new(Display::new(args.json)));
     let shown = display.clone();
-    let show = move |event: &Event| match event {
-        Event::Hello(hello) => shown.borrow().hello(hello),
-        Event::Statistics(board) => shown.borrow().line(&statistics_line(board)),
-        Event::Log(log) => shown.borrow().line(&format!("board    {:?}: {}", log.level, log.text)),
-        _ => {}
-    };
     let patience = Duration::from_secs_f64(args.timeout.unwrap_or(10.0));
-    let mut board = Uploader::new(line, args.baud, patience, move || stop.load(Ordering::Relaxed), show);
-
+    let stopping = move || stop.load(Ordering::Relaxed);
+    let mut board = Uploader::new(line, args.baud, patience, stopping, move |event| shown.borrow().event(event));
+    let ImageArgs { keep, seed, pool: pooling, .. } = args.images;
+    let request = Request { files, root: images.into(), keep, choice, seed, pooling };
     let mut done = Done::default();
-    let mut send_all = || -> anyhow::Result<()> {
-        let hello = board.greet()?;
-        let settings = Settings {
-            keep: args.images.keep,
-            choice,
-            seed: args.images.seed,
-            pooling: args.images.pool.unwrap_or(hello.pooling),
-        };
-        board.set(settings)?;
-        for path in &paths {
-            let pixels = match prepare(path, &hello) {
-                Ok(pixels) => pixels,
-                Err(error) => {
-                    display.borrow().line(&format!("skipped  {error}"));
-                    done.skipped += 1;
-                    continue;
-                }
-            };
-            let mut feature = board.image(&hello, settings, done.features as u32, &pixels)?;
-            let name = path.strip_prefix(images).ok().filter(|name| !name.as_os_str().is_empty()).unwrap_or(path);
-            feature.name = name_of(&name.display().to_string()).as_str().into();
-            let class = board.reader().class_of(&feature);
-            if let Some(sink) = &mut sink {
-                sink.push(&feature, class.as_ref())?;
-            }
-            done.features += 1;
-            display.borrow_mut().feature(&feature, class.as_ref(), board.reader().counts());
-        }
-        board.figures()?;
-        Ok(())
-    };
-    let result = send_all();
+    let result = send(&mut board, &request, sink.as_mut(), &mut done, |news| match news {
+        News::Skipped(error) => display.borrow().line(&format!("skipped  {error}")),
+        News::Feature(feature, class, counts) => display.borrow_mut().feature(feature, class, counts),
+    });
     display.borrow().finish();
-    discard_empty(args, sink.as_ref());
-    summary(args, done, &board, result)
-}
-
-/// The image as the board wants it, `[H, W, C]`.
-fn prepare(path: &Path, hello: &Hello) -> Result<Vec<u8>, ImageError> {
-    let pixels = imaging::pixels(imaging::open(path)?, hello.channels as usize);
-    imaging::resize(&pixels, Crop::whole(&pixels), hello.image_height as usize, hello.image_width as usize)
+    if let Some(sink) = sink {
+        sink.discard_if_empty();
+    }
+    summary(args, done, &board, result.map_err(told))
 }
 
 fn summary<R: std::io::Read, W: std::io::Write>(
@@ -128,7 +73,7 @@ fn summary<R: std::io::Read, W: std::io::Write>(
     result: anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let (counts, Done { features, skipped }) = (board.reader().counts(), done);
-    let stopped = matches!(&result, Err(error) if matches!(error.downcast_ref(), Some(UploadError::Stopped)));
+    let stopped = result.as_ref().is_err_and(stopped);
     let ending = match &result {
         Ok(()) => "all answered".to_owned(),
         Err(error) => format!("{error:#}"),

@@ -1,6 +1,7 @@
 //! A linear classifier on frozen features: the paper's probe (appendix A.1, table 10), AdamW, or ridge regression.
 
 pub mod descent;
+pub mod probe;
 pub mod ridge;
 
 use crate::model::classifier::argmax;
@@ -70,7 +71,7 @@ pub enum LinearError {
     #[error("a feature is not finite: the encoder diverged")]
     NotFinite,
     /// The steps grew without bound.
-    #[error("the linear probe diverged: its weights are not finite; lower --blr")]
+    #[error("the linear probe diverged: its weights are not finite; lower blr")]
     Diverged,
 }
 
@@ -147,6 +148,12 @@ impl Recipe {
         };
         let batch_size = batch_size.unwrap_or_else(|| fitting.clamp(16, largest)).clamp(1, images.max(1));
         Self { method, epochs, batch_size, blr: lr * 256.0 / batch_size as f64, warmup_epochs, seed }
+    }
+
+    /// For so many epochs; a short training warms up for a tenth of them.
+    #[must_use]
+    pub fn with_epochs(self, epochs: usize) -> Self {
+        Self { epochs, warmup_epochs: self.warmup_epochs.min(epochs as f64 / 10.0), ..self }
     }
 }
 

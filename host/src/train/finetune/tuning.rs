@@ -2,13 +2,18 @@
 
 use super::task::{Finetuning, Verdicts};
 use crate::{
-    data::{dataset::Dataset, labelled::Labelled},
+    data::{
+        classes::{ClassError, ClassNumbers},
+        dataset::{Dataset, DatasetError},
+        labelled::Labelled,
+    },
     device::Chosen,
     run::{
         finetune::{FinetuneFolder, Metrics},
+        folder::FolderError,
         load_encoder,
         policy::CheckpointPolicy,
-        recipe::{FORMAT, FinetuneConfig, Recipe},
+        recipe::{FORMAT, FinetuneConfig, FinetuneError, Recipe},
     },
     tensors::Tensors,
     train::engine::Outcome,
@@ -17,7 +22,6 @@ use anyhow::Context as _;
 use common::model::EncoderSpec;
 use console::misuse;
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -133,8 +137,7 @@ impl Run {
         } else {
             let (spec, tensors) = load_encoder(&config.model)?;
             if spec != config.encoder {
-                let (model, shown) = (config.model.display(), path.display());
-                return Err(misuse(format!("{model} is not the model that {shown} began with: name another --out")));
+                return Err(FolderError::OtherModel { model: config.model, path: path.into() }.into());
             }
             Some(tensors)
         };
@@ -143,23 +146,6 @@ impl Run {
             console::note!("warning: the run has no checkpoint yet: it begins anew");
         }
         Ok(Self { folder, config, images, encoder })
-    }
-
-    /// Says what is about to be trained.
-    pub fn describe(&self) {
-        let (images, config) = (&self.images, &self.config);
-        let (train, test, classes) = (images.train.len(), images.test.len(), images.classes.len());
-        let (spec, recipe) = (&config.encoder, &config.recipe);
-        console::say!("data     {train} training and {test} test images, {classes} classes");
-        let start = if recipe.from_scratch { "random weights".into() } else { config.model.display().to_string() };
-        console::say!("model    {}x{} from {start}", spec.dim, spec.depth);
-        let steps = train / recipe.batch_size;
-        console::say!(
-            "train    {} epochs of {steps} steps, {} images a step; Ctrl-C saves",
-            recipe.epochs,
-            recipe.batch_size
-        );
-        console::say!("run      {}", self.folder.path().display());
     }
 
     /// Trains to the end or until `stop`; with `judge` the finished classifier's verdicts are returned.
@@ -189,35 +175,23 @@ impl Run {
 fn images(train: &Path, test: &Path, spec: &EncoderSpec, recipe: &Recipe) -> anyhow::Result<Images> {
     let channels = spec.channels as usize;
     let open = |folder: &Path| -> anyhow::Result<Arc<Dataset>> {
-        // Its own message speaks of --data.
-        let found = imaging::find(folder);
-        found.map_err(|error| misuse(format!("{error}; --train and --test take a folder of images a class")))?;
-        let dataset = Dataset::folder(folder, channels)?;
+        let dataset = Dataset::folder(folder, channels).map_err(|error| match error {
+            DatasetError::Folder(error) => ClassError::Folder(error).into(),
+            other => anyhow::Error::from(other),
+        })?;
         if dataset.classes().is_empty() {
-            let shown = folder.display();
-            return Err(misuse(format!(
-                "{shown} has images outside class folders: put each in a folder of its class"
-            )));
+            return Err(ClassError::Outside(folder.into()).into());
         }
         Ok(Arc::new(dataset))
     };
     let (train_set, test_set) = (open(train)?, open(test)?);
     let classes = train_set.classes().to_vec();
-    let numbers: BTreeMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
-    let number = |class: &str| {
-        numbers.get(class).copied().ok_or_else(|| {
-            misuse(format!(
-                "the class {class} of {} has no images in {}: --train and --test need the same class folders",
-                test.display(),
-                train.display()
-            ))
-        })
-    };
-    let train = Labelled::new(train_set.clone(), classes.len(), number, recipe.limit)?;
-    let test = Labelled::new(test_set, classes.len(), number, recipe.test_limit)?;
-    if train.len() < recipe.batch_size {
-        let (count, batch) = (train.len(), recipe.batch_size);
-        return Err(misuse(format!("{count} images are fewer than one batch of {batch}: use --batch-size {count}")));
+    let numbers = ClassNumbers::new(&classes, train, test);
+    let train = Labelled::new(train_set.clone(), classes.len(), |class| numbers.of(class), recipe.limit)?;
+    let test = Labelled::new(test_set, classes.len(), |class| numbers.of(class), recipe.test_limit)?;
+    let (images, batch) = (train.len(), recipe.batch_size);
+    if images < batch {
+        return Err(FinetuneError::FewImages { images, batch }.into());
     }
     Ok(Images { train, test, classes })
 }

@@ -1,17 +1,17 @@
 //! `host bench finetune`.
 
-use super::bench::{duration, preset_of};
+use super::{duration, spinner};
 use crate::{
     bench::{
         finetune::{self, Report, Setup},
         threads,
         timing::Rounds,
     },
+    cli::preset,
     device::{self, DeviceChoice},
 };
 use console::misuse;
-use indicatif::ProgressBar;
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 /// Options of `host bench finetune`.
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub struct Args {
 /// # Errors
 /// With a message that says what to do.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let (name, preset) = preset_of(&args.preset, args.config.as_deref())?;
+    let (name, preset) = preset::open(args.config.as_deref(), &args.preset)?;
     for (option, value) in [("--batch-size", args.batch_size), ("--rounds", args.rounds)] {
         if value == 0 {
             return Err(misuse(format!("{option} must be at least 1")));
@@ -75,8 +75,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         plain_ops: args.plain_ops,
         seed: args.seed,
     };
-    let spinner = ProgressBar::new_spinner();
-    spinner.enable_steady_tick(Duration::from_millis(500));
+    let spinner = spinner();
     let report = finetune::run(&setup, &|what| spinner.set_message(what.to_owned()))?;
     spinner.finish_and_clear();
     if args.json {

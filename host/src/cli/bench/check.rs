@@ -1,5 +1,6 @@
 //! `host bench check`.
 
+use super::spinner;
 use crate::{
     bench::check::{self, Check, Setup},
     device::{
@@ -9,9 +10,8 @@ use crate::{
     model::ops::Ops,
 };
 use anyhow::bail;
-use indicatif::ProgressBar;
 use serde_json::json;
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 /// Options of `host bench check`.
 #[derive(Debug, clap::Args)]
@@ -48,8 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         ops => ops,
     };
     let setup = Setup { folder: args.parity.clone(), device: chosen.device, cuda: chosen.cuda, ops };
-    let spinner = ProgressBar::new_spinner();
-    spinner.enable_steady_tick(Duration::from_millis(500));
+    let spinner = spinner();
     let checks = check::run(&setup, &|what| spinner.set_message(what.to_owned()));
     spinner.finish_and_clear();
     let checks = checks?;
@@ -101,7 +100,7 @@ fn row(check: &Check) -> serde_json::Value {
 }
 
 /// How operations are called in reports.
-pub fn mode(ops: Ops) -> &'static str {
+fn mode(ops: Ops) -> &'static str {
     match ops {
         Ops::Fused => "fused",
         Ops::Plain | Ops::Bf16 => "plain",

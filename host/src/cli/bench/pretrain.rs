@@ -1,50 +1,25 @@
-//! `host bench`.
+//! `host bench pretrain`.
 
-use super::{bench_encode, bench_finetune, check, told};
+use super::{duration, spinner};
 use crate::{
     bench::{
         pretrain::{self, Report, Setup},
         replay, threads,
     },
+    cli::preset,
     device::{
         self, DeviceChoice,
         precision::{Precision, PrecisionChoice},
     },
-    preset::{Preset, validate::mask_ratio},
+    preset::validate::mask_ratio,
 };
-use clap::Subcommand;
 use common::normalize::PixelStats;
 use console::misuse;
-use indicatif::ProgressBar;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
-/// Options of `host bench`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Speed, parts, memory and arithmetic of pre-training steps.
-    Pretrain(Pretrain),
-    /// Speed of fine-tuning steps, by the part that is trained.
-    Finetune(bench_finetune::Args),
-    /// Time of the native encoder beside other runtimes, and where it goes.
-    Encode(bench_encode::Args),
-    /// Compare what this device computes with the official implementation's numbers.
-    #[command(long_flag = "check")]
-    Check(check::Args),
-}
+use std::path::PathBuf;
 
 /// Options of `host bench pretrain`.
 #[derive(Debug, clap::Args)]
-struct Pretrain {
+pub struct Args {
     /// Model and recipe, as of `host pretrain`.
     #[arg(long, value_name = "NAME", default_value = "pico-32", conflicts_with = "config")]
     preset: String,
@@ -93,16 +68,9 @@ struct Pretrain {
 ///
 /// # Errors
 /// With a message that says what to do.
-pub fn run(args: Args) -> anyhow::Result<()> {
-    let args = match args.what {
-        What::Pretrain(args) => args,
-        What::Finetune(args) => return bench_finetune::run(&args),
-        What::Encode(args) => return bench_encode::run(args),
-        What::Check(args) => return check::run(&args),
-    };
-    let setup = setup(&args)?;
-    let spinner = ProgressBar::new_spinner();
-    spinner.enable_steady_tick(Duration::from_millis(500));
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let setup = setup(args)?;
+    let spinner = spinner();
     let stage = |what: &str| spinner.set_message(what.to_owned());
     if let Some(folder) = &args.exchange {
         let losses = replay::write(&setup, args.steps, folder, &stage)?;
@@ -126,34 +94,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A preset by name or from a file, and what to call it.
-///
-/// # Errors
-/// As misuse.
-pub fn preset_of(name: &str, config: Option<&Path>) -> anyhow::Result<(String, Preset)> {
-    let (name, preset) = match config {
-        Some(file) => {
-            let shown = file.display();
-            let text = fs::read_to_string(file).map_err(|e| misuse(format!("cannot read {shown}: {e}")))?;
-            let name = file.file_stem().map_or_else(|| "own".into(), |name| name.to_string_lossy().into_owned());
-            (name, Preset::parse(&text, &shown.to_string()))
-        }
-        None => (name.to_owned(), Preset::named(name)),
-    };
-    Ok((name, preset.map_err(|error| misuse(error.to_string()))?))
-}
-
-/// `--seconds`.
-///
-/// # Errors
-/// As misuse.
-pub fn duration(seconds: f64) -> anyhow::Result<Duration> {
-    let duration = Duration::try_from_secs_f64(seconds).ok().filter(|s| s.as_secs() <= 3600);
-    duration.ok_or_else(|| misuse("--seconds must be a number from 0 to 3600"))
-}
-
-fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
-    let (name, mut preset) = preset_of(&args.preset, args.config.as_deref())?;
+fn setup(args: &Args) -> anyhow::Result<Setup> {
+    let (name, mut preset) = preset::open(args.config.as_deref(), &args.preset)?;
     let train = &mut preset.train;
     train.batch_size = args.batch_size.unwrap_or(train.batch_size);
     train.seed = args.seed.unwrap_or(train.seed);
@@ -163,8 +105,7 @@ fn setup(args: &Pretrain) -> anyhow::Result<Setup> {
         }
     }
     let seconds = duration(args.seconds)?;
-    mask_ratio(train.mask_ratio, preset.model.grid().map_err(|e| misuse(e.to_string()))?.patches())
-        .map_err(told::recipe)?;
+    mask_ratio(train.mask_ratio, preset.model.grid().map_err(|e| misuse(e.to_string()))?.patches())?;
     if args.data.is_none() && preset.model.channels != 3 {
         return Err(misuse("the embedded generator makes RGB images: use --data for other channels"));
     }

@@ -1,6 +1,6 @@
 //! Augmented views of training images, for probes on frozen features.
 
-use crate::data::augment::training_view;
+use crate::{data::augment::training_view, progress::bar, stream::Stream};
 use anyhow::Context as _;
 use common::{mask::generator, model::EncoderSpec};
 use rayon::prelude::*;
@@ -18,12 +18,12 @@ pub fn augmented(
     (seed, view): (u64, u64),
 ) -> anyhow::Result<Vec<Vec<u8>>> {
     let (height, width) = (spec.image_height as usize, spec.image_width as usize);
-    let bar = crate::progress::bar(names.len(), "augmenting");
+    let bar = bar(names.len(), "augmenting");
     let one = |(index, name): (usize, &String)| -> anyhow::Result<Vec<u8>> {
         let image = imaging::open(&folder.join(name)).context("an image changed during the evaluation")?;
         let pixels = imaging::pixels(image, spec.channels as usize);
         // Streams of different views do not meet below 2^40 images.
-        let mut rng = generator(seed ^ 0x51e7_ca11, view << 40 | index as u64);
+        let mut rng = generator(Stream::ProbeView.seed(seed), view << 40 | index as u64);
         bar.inc(1);
         Ok(training_view(&pixels, height, width, &mut rng)?)
     };

@@ -1,28 +1,19 @@
 //! `host bench encode`.
 
+use super::spinner;
 use crate::{
     bench::{
         encode::{
             self, Setup,
+            model::Model,
             report::{Board, Parts, Report},
         },
         threads,
     },
-    export::{self, form::Form},
     preset::Preset,
-    tensors::{NamedTensor, Tensors, encoder_hash},
-};
-use common::{
-    model::{EncoderSpec, ModelHash},
-    normalize::PixelStats,
 };
 use console::misuse;
-use edge::{model_folder::ModelFolder, native::random::random_parameters};
-use indicatif::ProgressBar;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::PathBuf;
 
 /// Options of `host bench encode`.
 #[derive(Debug, clap::Args)]
@@ -61,21 +52,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.rounds == 0 {
         return Err(misuse("--rounds must be at least 1"));
     }
-    // Owns the random model until the end.
-    let staging = tempfile::tempdir()?;
-    let (name, path) = match &args.model {
-        Some(path) => (path.display().to_string(), path.clone()),
+    let model = match &args.model {
+        Some(path) => Model::open(path)?,
         None => {
             let preset = Preset::named(&args.preset).map_err(|error| misuse(error.to_string()))?;
-            let path = staging.path().join("model");
-            let spec = preset.model.encoder_spec(PixelStats::IMAGENET, ModelHash::default());
-            write_random(&path, spec)?;
-            (args.preset.clone(), path)
+            Model::random(&args.preset, &preset)?
         }
     };
-    let folder = edge::options::open_model(&path)?;
-    needs(&folder, &name)?;
-    let visible = visible(&args.visible, folder.spec())?;
+    let visible = model.visible(&args.visible)?;
     if let Some(kernels) = &args.kernels {
         edge::options::kernels(Some(kernels))?;
     }
@@ -83,9 +67,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let python = args.python.or_else(|| std::env::var_os("MAE_PYTHON").map(Into::into));
     let python = python.unwrap_or_else(|| "python3".into());
     let (rounds, kernels, rivals) = (args.rounds, args.kernels, !args.no_rivals);
-    let setup = Setup { name, folder, path, visible, rounds, kernels, rivals, python };
-    let spinner = ProgressBar::new_spinner();
-    spinner.enable_steady_tick(Duration::from_millis(500));
+    let setup = Setup { model, visible, rounds, kernels, rivals, python };
+    let spinner = spinner();
     let report = encode::run(&setup, &|what| spinner.set_message(what.to_owned()));
     spinner.finish_and_clear();
     let report = report?;
@@ -95,47 +78,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         print(&report);
     }
     Ok(())
-}
-
-/// A model folder of random weights.
-fn write_random(path: &Path, mut spec: EncoderSpec) -> anyhow::Result<()> {
-    let parameters = random_parameters(&spec, 0);
-    let shapes = edge::native::write::parameters(&spec).into_iter();
-    let tensor = |(name, shape): (String, Vec<usize>)| {
-        let data = parameters.get(&name).cloned().unwrap_or_default();
-        (name, NamedTensor { shape, data })
-    };
-    let tensors: Tensors = shapes.map(tensor).collect();
-    spec.hash = encoder_hash(&tensors);
-    export::write(path, &spec, &tensors, &[Form::F32, Form::Int8, Form::Native], "random weights")?;
-    Ok(())
-}
-
-fn needs(folder: &ModelFolder, name: &str) -> anyhow::Result<()> {
-    use edge::model_folder::Precision;
-    for (form, there) in [("f32", folder.forms().contains(&Precision::F32)), ("native", folder.has_native())] {
-        if !there {
-            return Err(misuse(format!("{name} has no {form} form, which this bench needs: export the model again")));
-        }
-    }
-    Ok(())
-}
-
-fn visible(asked: &[usize], spec: &EncoderSpec) -> anyhow::Result<Vec<usize>> {
-    let patches = spec.grid()?.patches();
-    let mut found = asked.to_vec();
-    if found.is_empty() {
-        found.extend([16, 49, 64, 196].into_iter().filter(|visible| *visible <= patches));
-        if found.is_empty() {
-            found.push(patches);
-        }
-    }
-    match found.iter().find(|visible| !(1..=patches).contains(*visible)) {
-        Some(bad) => {
-            Err(misuse(format!("--visible {bad}: {patches} patches are the most of this model, 1 the least")))
-        }
-        None => Ok(found),
-    }
 }
 
 fn print(report: &Report) {

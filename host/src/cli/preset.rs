@@ -1,0 +1,25 @@
+//! `--preset` and `--config`.
+
+use crate::preset::Preset;
+use console::misuse;
+use std::{fs, path::Path};
+
+/// The preset of the file `config`, or else the one of this `name`; and what to call it.
+///
+/// # Errors
+/// As misuse, if there is none.
+pub(super) fn open(config: Option<&Path>, name: &str) -> anyhow::Result<(String, Preset)> {
+    let Some(file) = config else {
+        return Ok((name.to_owned(), Preset::named(name).map_err(|e| misuse(e.to_string()))?));
+    };
+    let shown = file.display();
+    let text = fs::read_to_string(file).map_err(|e| misuse(format!("cannot read {shown}: {e}")))?;
+    let name = file.file_stem().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
+    Ok((name, Preset::parse(&text, &shown.to_string()).map_err(|e| misuse(e.to_string()))?))
+}
+
+/// The preset of trainings that name none.
+#[must_use]
+pub(super) fn usual(cuda: bool) -> &'static str {
+    if cuda { "tiny-32" } else { "pico-32" }
+}
