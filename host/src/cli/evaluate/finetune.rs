@@ -7,6 +7,7 @@ use super::{
     tuned::{RunningArgs, confusion, describe, row},
 };
 use crate::{
+    cli::switch::Switch,
     clock, device,
     run::{
         finetune::{FILE, FinetuneFolder},
