@@ -227,9 +227,9 @@ mod tests {
                         let array: ndarray::Array2<f32> = ndarray_npy::read_npy(&path).expect("npy");
                         assert_eq!(array.dim(), (rows, 3));
                         assert_eq!(array.row(rows - 1).to_vec(), feature(frame).values);
-                        let names = std::fs::read_to_string(names_path(&path)).expect("names");
+                        let names = fs::read_to_string(names_path(&path)).expect("names");
                         assert_eq!(names.lines().count(), rows);
-                        let classes = std::fs::read_to_string(classes_path(&path)).unwrap_or_default();
+                        let classes = fs::read_to_string(classes_path(&path)).unwrap_or_default();
                         let line = classes.lines().last().unwrap_or_default();
                         let wanted = (
                             if frame > 0 { rows + 1 } else { 0 },
@@ -242,14 +242,14 @@ mod tests {
                         assert_eq!((classes.lines().count(), line), (wanted.0, wanted.1.as_str()));
                     }
                     "f.csv" => {
-                        let text = std::fs::read_to_string(&path).expect("csv");
+                        let text = fs::read_to_string(&path).expect("csv");
                         assert_eq!(text.lines().count(), rows + 1);
                         assert!(text.starts_with(
                             "frame,name,kept,patches,micros,class,score,f0,f1,f2\n0,\"a \"\"0\"\".jpg\",1,4,9,,,0,"
                         ));
                     }
                     _ => {
-                        let text = std::fs::read_to_string(&path).expect("jsonl");
+                        let text = fs::read_to_string(&path).expect("jsonl");
                         let last: serde_json::Value =
                             serde_json::from_str(text.lines().last().expect("row")).expect("json");
                         assert_eq!(last["feature"][1], -1.5);
