@@ -108,7 +108,7 @@ pub enum ModelError {
     },
     /// The form was not exported.
     #[error("{path} has no {wanted} form; it has {present}")]
-    Form {
+    EncoderPrecision {
         /// The folder.
         path: PathBuf,
         /// The form asked for.
@@ -181,14 +181,14 @@ impl ModelFolder {
 
     /// The ONNX forms that the folder has.
     #[must_use]
-    pub fn forms(&self) -> Vec<Precision> {
+    pub fn precisions(&self) -> Vec<Precision> {
         self.description.sha256.keys().copied().collect()
     }
 
     /// f32 where the folder has it, else the most exact form.
     #[must_use]
-    pub fn default_form(&self) -> Precision {
-        self.forms().first().copied().unwrap_or(Precision::F32)
+    pub fn default_precision(&self) -> Precision {
+        self.precisions().first().copied().unwrap_or(Precision::F32)
     }
 
     /// The files of the encoder with their SHA-256: the ONNX forms, then the native one.
@@ -217,9 +217,13 @@ impl ModelFolder {
     /// If the form is missing, or its file is unreadable or not the one that was exported.
     pub fn read(&self, form: Precision) -> Result<Vec<u8>, ModelError> {
         if !self.description.sha256.contains_key(&form) {
-            let mut present: Vec<String> = self.forms().iter().map(ToString::to_string).collect();
+            let mut present: Vec<String> = self.precisions().iter().map(ToString::to_string).collect();
             present.extend(self.has_native().then(|| "native".into()));
-            return Err(ModelError::Form { path: self.path.clone(), wanted: form, present: present.join(", ") });
+            return Err(ModelError::EncoderPrecision {
+                path: self.path.clone(),
+                wanted: form,
+                present: present.join(", "),
+            });
         }
         self.read_file(form.file_name())
     }

@@ -20,9 +20,9 @@ use console::misuse;
 /// Loads the form asked for, or the folder's default.
 #[cfg(feature = "tract")]
 fn load_tract(folder: &ModelFolder, form: Option<Precision>) -> anyhow::Result<TractEncoder> {
-    let form = form.unwrap_or_else(|| folder.default_form());
-    if !folder.forms().contains(&form) {
-        let forms = folder.forms().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let form = form.unwrap_or_else(|| folder.default_precision());
+    if !folder.precisions().contains(&form) {
+        let forms = folder.precisions().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Err(misuse(format!("the model has no {form} form; it has {forms}")));
     }
     Ok(TractEncoder::load(folder, form)?)
@@ -100,7 +100,7 @@ impl<'a> ImageEncoder<'a> {
     pub fn name(&self) -> String {
         match &self.runtime {
             #[cfg(feature = "tract")]
-            Either::Tract(tract) => format!("tract {}", tract.encoder.form()),
+            Either::Tract(tract) => format!("tract {}", tract.encoder.precision()),
             Either::Native(encoder) => format!("native {}", encoder.kernels().name),
         }
     }

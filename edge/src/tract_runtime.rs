@@ -92,7 +92,7 @@ impl TractEncoder {
 
     /// The form that was loaded.
     #[must_use]
-    pub fn form(&self) -> Precision {
+    pub fn precision(&self) -> Precision {
         self.form
     }
 

@@ -255,7 +255,8 @@ fn learned_tables_are_kept_hashed_and_exported() {
     let spec = model.config.encoder_spec(model.pixels, hash);
     let folder = root.path().join("model");
     let forms = edge::model_folder::Precision::ALL;
-    export::write(&folder, &spec, &model.tensors, &[export::form::Form::F32], "a test").expect("model");
+    export::write(&folder, &spec, &model.tensors, &[export::precision::EncoderPrecision::F32], "a test")
+        .expect("model");
     let (found, tensors) = export::read_back(&folder).expect("model");
     assert_eq!((found, encoder_hash_with(&tensors, PositionKind::Stored)), (spec, hash));
     let ids: Vec<u32> = (0..20).map(|i| i * 3).collect();

@@ -1,5 +1,5 @@
-//! The classifier against the official implementation's numbers (`tests/parity/mae-32`), fused against plain operations,
-//! and what partial fine-tuning leaves alone.
+//! The classifier against the official implementation's numbers (`tests/parity/mae-32`), fused against plain
+//! operations, and what partial fine-tuning leaves alone.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::{
@@ -205,8 +205,8 @@ fn partial_training_has_the_gradients_of_its_part_and_no_others() {
     }
 }
 
-/// A table of positions is added to the projected patches, and its first row to the class token, so that its gradients
-/// are theirs: those of the rows of patches sum to that of the projection's bias.
+/// A table of positions is added to the projected patches, and its first row to the class token, so that its
+/// gradients are theirs: those of the rows of patches sum to that of the projection's bias.
 #[test]
 fn a_trained_table_of_positions_has_its_gradients() {
     let (device, pool) = (Device::flex().autodiff(), HeadPool::Cls);

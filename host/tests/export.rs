@@ -8,7 +8,7 @@ use edge::{
 };
 use host::{
     bench::check::Parity,
-    export::{self, form::Form},
+    export::{self, precision::EncoderPrecision},
     model::BurnEncoder,
     tensors::{Tensors, encoder_hash, safetensors},
 };
@@ -96,18 +96,21 @@ fn a_model_folder_is_read_back_and_damage_is_named() {
     let (spec, tensors) = encoder();
     let root = tempfile::tempdir().expect("folder");
     let path = root.path().join("model");
-    export::write(&path, &spec, &tensors, &Form::ALL, "a test").expect("write");
+    export::write(&path, &spec, &tensors, &EncoderPrecision::ALL, "a test").expect("write");
     let (found_spec, found) = export::read_back(&path).expect("read");
     assert_eq!(found_spec, spec);
     assert_eq!(encoder_hash(&found), spec.hash, "names, shapes and values are those that were exported");
 
     // Only 8-bit weights: still readable, no longer exact.
-    export::write(&path, &spec, &tensors, &[Form::W8, Form::Int8], "a test").expect("write");
+    export::write(&path, &spec, &tensors, &[EncoderPrecision::W8, EncoderPrecision::Int8], "a test").expect("write");
     assert!(!path.join("encoder.onnx").exists());
     let (_, found) = export::read_back(&path).expect("read");
     assert!(worst(&found["blocks.1.mlp.fc2.weight"].data, &tensors["blocks.1.mlp.fc2.weight"].data) < 0.01);
     let folder = ModelFolder::open(&path).expect("open");
-    assert!(matches!(TractEncoder::load(&folder, Precision::F32), Err(TractError::Model(ModelError::Form { .. }))));
+    assert!(matches!(
+        TractEncoder::load(&folder, Precision::F32),
+        Err(TractError::Model(ModelError::EncoderPrecision { .. }))
+    ));
 
     let file = path.join("encoder.w8.onnx");
     let bytes = std::fs::read(&file).expect("read");
@@ -129,13 +132,15 @@ fn a_native_encoder_is_mapped_and_damage_is_named() {
     let (spec, tensors) = encoder();
     let root = tempfile::tempdir().expect("folder");
     let path = root.path().join("model");
-    export::write(&path, &spec, &tensors, &[Form::Native], "a test").expect("write");
+    export::write(&path, &spec, &tensors, &[EncoderPrecision::Native], "a test").expect("write");
     let folder = ModelFolder::open(&path).expect("open");
     let file = NativeFile::open(&folder).expect("map");
     let model = file.model(&folder).expect("model");
     assert_eq!(model.blocks().len(), 2);
     assert_eq!(model.norm().gamma, tensors["norm.weight"].data);
-    assert!(matches!(folder.read(Precision::F32), Err(ModelError::Form { present, .. }) if present == "native"));
+    assert!(
+        matches!(folder.read(Precision::F32), Err(ModelError::EncoderPrecision { present, .. }) if present == "native")
+    );
 
     // Another model's, whole as it is.
     let mut other = spec;
@@ -157,7 +162,7 @@ fn a_native_encoder_is_mapped_and_damage_is_named() {
     std::fs::remove_file(&native).expect("remove");
     assert!(matches!(NativeFile::open(&folder), Err(NativeFileError::Io { .. })));
 
-    export::write(&path, &spec, &tensors, &[Form::F32], "a test").expect("write");
+    export::write(&path, &spec, &tensors, &[EncoderPrecision::F32], "a test").expect("write");
     let folder = ModelFolder::open(&path).expect("open");
     assert!(matches!(NativeFile::open(&folder), Err(NativeFileError::Folder(ModelError::NoNative(_)))));
 }

@@ -53,8 +53,8 @@ proptest! {
         (heads, width) in (1..4_usize, 3..8_usize), (decoder_heads, decoder_width) in (1..4_usize, 3..8_usize),
         ratio in prop::sample::select(vec![1.0, 2.5, 4.0]), norm_pix_loss: bool, seed in 0..1000_usize,
     ) {
-        // The position table needs a width that four divides. A row of four or eight numbers can be nearly constant, and its
-        // norm then makes a large error of rounding.
+        // The position table needs a width that four divides. A row of four or eight numbers can be nearly constant,
+        // and its norm then makes a large error of rounding.
         let config = MaeConfig {
             image_height: rows * patch,
             image_width: columns * patch,

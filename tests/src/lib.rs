@@ -131,6 +131,12 @@ pub fn parity_model(folder: &Path) -> anyhow::Result<()> {
     let parity = Parity::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("parity/mae-32"))?;
     let hash = host::tensors::encoder_hash(&parity.checkpoint);
     let spec = parity.config(true).encoder_spec(common::normalize::PixelStats::IMAGENET, hash);
-    host::export::write(folder, &spec, &parity.checkpoint, &host::export::form::Form::ALL, "a test")?;
+    host::export::write(
+        folder,
+        &spec,
+        &parity.checkpoint,
+        &host::export::precision::EncoderPrecision::ALL,
+        "a test",
+    )?;
     Ok(())
 }

@@ -69,9 +69,9 @@ pub fn finish(command: &mut Command) -> anyhow::Result<Output> {
     Ok(output)
 }
 
-/// Stops a training in `run` again and again until it has done all `steps`: two times in three by SIGKILL, else as Ctrl-C
-/// does. `command` starts it or goes on, by what is in `run`; `soon`, told the stops so far and the step before, says
-/// whether it shall be stopped in a moment. Returns how often it was killed, and stopped politely.
+/// Stops a training in `run` again and again until it has done all `steps`: two times in three by SIGKILL, else as
+/// Ctrl-C does. `command` starts it or goes on, by what is in `run`; `soon`, told the stops so far and the step
+/// before, says whether it shall be stopped in a moment. Returns how often it was killed, and stopped politely.
 ///
 /// # Errors
 /// If it loses a checkpoint, complains of damage, panics, or ends otherwise than it was made to.
@@ -141,8 +141,8 @@ pub fn step(run: &Path) -> usize {
     name.and_then(|name| name.strip_prefix("step-")?.parse().ok()).unwrap_or(0)
 }
 
-/// Checks that two runs ended with the same bytes, and wrote the same metrics but for the column of the speed, if there
-/// is one.
+/// Checks that two runs ended with the same bytes, and wrote the same metrics but for the column of the speed, if
+/// there is one.
 ///
 /// # Errors
 /// Names what differs.

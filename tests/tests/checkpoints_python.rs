@@ -1,5 +1,5 @@
-//! Checkpoints in the libraries they are for: torch, transformers and timm read what `host` writes, and `host` computes
-//! what they compute.
+//! Checkpoints in the libraries they are for: torch, transformers and timm read what `host` writes, and `host`
+//! computes what they compute.
 
 use anyhow::{Context as _, ensure};
 use burn::tensor::{Device, Tensor, TensorData};

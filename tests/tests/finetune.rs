@@ -86,7 +86,8 @@ fn finetuning_learns_and_its_folder_serves_as_a_model() -> anyhow::Result<()> {
             assert_eq!(spec.position, PositionKind::Stored);
             let (table, fixed) = (table.context("a table")?, sincos_2d_table(&spec.grid()?, 48, true));
             let moved = table.data.iter().zip(&fixed).filter(|(a, b)| a != b).count();
-            // At the lowest layer's rate, but nothing is pruned: every row is a patch of every image, or the class token.
+            // At the lowest layer's rate, but nothing is pruned: every row is a patch of every image, or the class
+            // token.
             assert_eq!(moved, 65 * 48);
         } else {
             assert_eq!((spec.position, table), (PositionKind::SinCos2d, None));

@@ -134,7 +134,8 @@ fn where_nothing_can_be_written_the_checkpoints_stay_and_the_training_goes_on_la
     ensure!(refused.status.code() == Some(2) && text.contains("another process trains in"), "{text}");
     drop(lock);
 
-    // The six epochs were recorded, so that they need not be given again; the first three had a schedule of their own.
+    // The six epochs were recorded, so that they need not be given again; the first three had a schedule of their
+    // own.
     finish(&mut pretrain(&["--resume", &shown]))?;
     ensure!(step(&run) == step(&whole), "{} steps", step(&run));
     // Other threads round otherwise: that is said.
@@ -173,9 +174,9 @@ fn four_batches_of_16_make_the_steps_of_one_of_64() -> anyhow::Result<()> {
     for (a, b) in metrics(&large)?.iter().zip(metrics(&small)?) {
         ensure!((a - b).abs() <= 2e-6, "epoch, step, loss or learning rate: {a}, {b}");
     }
-    // Sums of 64 and of 4 times 16 round differently; measured: 5.1e-7 of the largest value for parameters,
-    // 7.6e-7 for moments. Moments, because AdamW's update would not notice gradients that are four times too large. The loss does
-    // not depend on the bias of the keys (softmax), so its gradient is rounding alone: it is left out.
+    // Sums of 64 and of 4 times 16 round differently; measured: 5.1e-7 of the largest value for parameters, 7.6e-7
+    // for moments. Moments, because AdamW's update would not notice gradients that are four times too large. The loss
+    // does not depend on the bias of the keys (softmax), so its gradient is rounding alone: it is left out.
     let keys = |name: &str, place: usize, length: usize| name.contains("qkv.bias") && place * 3 / length == 1;
     for file in &FILES[..2] {
         let (large, small) = (read(&large, file)?, read(&small, file)?);

@@ -121,7 +121,8 @@ fn a_run_reports_itself_and_a_resumed_one_goes_on() -> anyhow::Result<()> {
     assert_eq!(fs::read_dir(folder.join("tensorboard"))?.count(), 2);
     check_events(&folder)?;
 
-    // Steps that are done again, because their checkpoint is lost, take the place of the first ones in TensorBoard too.
+    // Steps that are done again, because their checkpoint is lost, take the place of the first ones in TensorBoard
+    // too.
     fs::remove_dir_all(folder.join("checkpoints/step-00000032"))?;
     succeed("host", &["pretrain", "--resume", &run_arg, "--epochs", "4", "--device", "cpu"]);
     assert_eq!(numbers(&folder.join("steps.csv"))?.last().context("a point")?[0], 32.0);

@@ -93,7 +93,7 @@ fn encoders(asked: &RuntimeArgs, folder: &ModelFolder) -> anyhow::Result<Vec<Run
     let with = |runtime, precision| RuntimeArgs { runtime: Some(runtime), precision, ..asked.clone() };
     let mut all = Vec::new();
     if tract {
-        let forms = asked.precision.map_or_else(|| folder.forms(), |form| vec![form]);
+        let forms = asked.precision.map_or_else(|| folder.precisions(), |form| vec![form]);
         all.extend(forms.into_iter().map(|form| with(Runtime::Tract, Some(form))));
     }
     if native {

@@ -53,7 +53,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         spec.heads,
         spec.feature_dim
     );
-    let forms = folder.forms().into_iter().map(|form| form.to_string()).chain(["native".into()]);
+    let forms = folder.precisions().into_iter().map(|form| form.to_string()).chain(["native".into()]);
     for (form, (file, _)) in forms.zip(folder.files()) {
         let bytes = folder.read_file(file)?.len();
         console::say!("{form:<8} {file} ({:.2} MB)", bytes as f64 / 1e6);

@@ -11,7 +11,7 @@ const FILE: &str = "ablate.json";
 
 /// The result of one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Judgement {
+pub struct CachedResult {
     /// What it depends on beside the run: another result belongs to other settings.
     pub settings: Value,
     /// Figures by the names of their metrics; accuracies are shares of 1.
@@ -26,7 +26,7 @@ pub struct Judgement {
     pub date: String,
 }
 
-impl Judgement {
+impl CachedResult {
     /// One that was done now.
     #[must_use]
     pub fn now(settings: Value, figures: &[(&str, f64)], seconds: f64, flops: f64) -> Self {
@@ -45,12 +45,12 @@ pub fn version() -> String {
 /// The evaluations of one run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Store {
+pub struct Cache {
     /// By what was evaluated.
-    evaluations: BTreeMap<String, Judgement>,
+    evaluations: BTreeMap<String, CachedResult>,
 }
 
-impl Store {
+impl Cache {
     /// Reads what the folder of a run holds; nothing if there is none.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl Store {
 
     /// The result of `key` with these settings.
     #[must_use]
-    pub fn get(&self, key: &str, settings: &Value) -> Option<&Judgement> {
+    pub fn get(&self, key: &str, settings: &Value) -> Option<&CachedResult> {
         self.evaluations.get(key).filter(|known| known.settings == *settings)
     }
 
@@ -82,7 +82,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of the file system; what was kept before is then untouched.
-    pub fn put(&mut self, run: &Path, key: &str, judgement: Judgement) -> anyhow::Result<()> {
+    pub fn put(&mut self, run: &Path, key: &str, judgement: CachedResult) -> anyhow::Result<()> {
         self.evaluations.insert(key.to_owned(), judgement);
         let (path, text) = (run.join(FILE), serde_json::to_string_pretty(self)? + "\n");
         files::write_file(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
@@ -113,18 +113,18 @@ mod tests {
     #[test]
     fn results_come_back_for_their_settings_alone() -> anyhow::Result<()> {
         let root = tempfile::tempdir()?;
-        let mut store = Store::open(root.path())?;
+        let mut store = Cache::open(root.path())?;
         let settings = json!({"k": 20});
-        store.put(root.path(), "knn", Judgement::now(settings.clone(), &[("knn", 0.5)], 1.0, 2.0))?;
-        store.put(root.path(), "linear", Judgement::now(json!({}), &[("linear", 0.25)], 1.0, 2.0))?;
-        let again = Store::open(root.path())?;
+        store.put(root.path(), "knn", CachedResult::now(settings.clone(), &[("knn", 0.5)], 1.0, 2.0))?;
+        store.put(root.path(), "linear", CachedResult::now(json!({}), &[("linear", 0.25)], 1.0, 2.0))?;
+        let again = Cache::open(root.path())?;
         assert_eq!(again, store);
         assert_eq!(again.get("knn", &settings).map(|known| known.figures["knn"]), Some(0.5));
         assert_eq!((again.get("knn", &json!({"k": 5})), again.get("seam", &settings)), (None, None));
         assert_eq!(again.other("knn", &json!({"k": 5})), Some(&settings));
         assert_eq!((again.other("knn", &settings), again.other("seam", &settings)), (None, None));
         fs::write(root.path().join(FILE), "{")?;
-        let error = Store::open(root.path()).expect_err("damaged").to_string();
+        let error = Cache::open(root.path()).expect_err("damaged").to_string();
         assert!(error.contains("remove it"), "{error}");
         Ok(())
     }

@@ -32,14 +32,14 @@ struct Features {
 
 /// The images, read once, and the features of the run that was asked last.
 #[derive(Debug)]
-pub struct Judge {
+pub struct Evaluator {
     judging: Judging,
     device: Device,
     sets: Option<Sets>,
     features: Option<Features>,
 }
 
-impl Judge {
+impl Evaluator {
     /// Reads nothing yet.
     #[must_use]
     pub fn new(judging: Judging, device: Device) -> Self {
@@ -150,7 +150,7 @@ pub fn counts(judging: &Judging) -> anyhow::Result<Counts> {
     Ok(Counts { train: used(train.len()), test: used(test.len()), classes: classes.len() })
 }
 
-/// Whether an evaluation uses the features of [`Judge::accuracy`], which those of one run share.
+/// Whether an evaluation uses the features of [`Evaluator::accuracy`], which those of one run share.
 #[must_use]
 pub fn uses_features(evaluation: Evaluation) -> bool {
     matches!(evaluation, Evaluation::Knn | Evaluation::Linear(_))

@@ -114,8 +114,8 @@ impl Experiment {
         values
     }
 
-    /// The settings of `values`, or of the usual ones if there are none. `warmup`: the preset's warm-up, epochs, before
-    /// it was shortened.
+    /// The settings of `values`, or of the usual ones if there are none. `warmup`: the preset's warm-up, epochs,
+    /// before it was shortened.
     ///
     /// # Errors
     /// If a value is none of this experiment, or describes an impossible model.

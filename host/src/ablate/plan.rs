@@ -1,7 +1,7 @@
 //! What a sweep will do, what it costs, and what of it is done.
 
 use super::{
-    cache::Store,
+    cache::Cache,
     evaluator::uses_features,
     sweep::{Evaluation, Job, State, Sweep},
     timing::Timer,
@@ -68,8 +68,8 @@ impl PlannedJob {
     }
 }
 
-/// Looks at what is there and measures what is left. `dataset`: opens the images of a job's pre-training; `tick`: called
-/// before each job.
+/// Looks at what is there and measures what is left. `dataset`: opens the images of a job's pre-training; `tick`:
+/// called before each job.
 ///
 /// # Errors
 /// As misuse, if a run is there with other options; if something cannot be read or measured.
@@ -96,7 +96,7 @@ pub fn plan(
             State::Waiting => 1.0,
             State::Begun(done) => 1.0 - done as f64 / epochs as f64,
         };
-        let store = Store::open(&job.run.path)?;
+        let store = Cache::open(&job.run.path)?;
         let ask = |evaluation: &Evaluation| {
             (*evaluation, store.get(&evaluation.key(), &evaluation.settings(&sweep.judging)).is_some())
         };

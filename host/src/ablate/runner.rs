@@ -1,9 +1,9 @@
 //! Does a sweep, one run after the other; what is done already is left as it is.
 
 use super::{
-    cache::{Judgement, Store, difference},
+    cache::{Cache, CachedResult, difference},
     draw,
-    evaluator::Judge,
+    evaluator::Evaluator,
     row::Row,
     sweep::{Evaluation, Job, Run, State, Sweep},
     table, tune,
@@ -77,7 +77,7 @@ pub fn run(
     stop: &AtomicBool,
     tell: fn(anyhow::Error) -> anyhow::Error,
 ) -> anyhow::Result<Found> {
-    let mut judge = Judge::new(sweep.judging.clone(), chosen.device.clone());
+    let mut judge = Evaluator::new(sweep.judging.clone(), chosen.device.clone());
     let mut failed: Vec<(&str, anyhow::Error)> = Vec::new();
     for (place, job) in sweep.jobs.iter().enumerate() {
         if failed.iter().any(|(name, _)| *name == job.run.name) {
@@ -112,10 +112,10 @@ fn work_on(
     (place, job): (usize, &Job),
     (out, chosen): (&Path, &Chosen),
     images: &mut Images,
-    judge: &mut Judge,
+    judge: &mut Evaluator,
     stop: &AtomicBool,
 ) -> anyhow::Result<bool> {
-    let mut store = Store::open(&job.run.path)?;
+    let mut store = Cache::open(&job.run.path)?;
     let missing =
         |evaluation: &&Evaluation| store.get(&evaluation.key(), &evaluation.settings(&sweep.judging)).is_none();
     let left: Vec<Evaluation> = job.evaluations.iter().filter(missing).copied().collect();
@@ -172,7 +172,7 @@ fn evaluate(
     sweep: &Sweep,
     job: &Job,
     evaluation: Evaluation,
-    (judge, store): (&mut Judge, &mut Store),
+    (judge, store): (&mut Evaluator, &mut Cache),
     chosen: &Chosen,
     stop: &AtomicBool,
 ) -> anyhow::Result<Option<()>> {
@@ -205,7 +205,7 @@ fn evaluate(
     let flops = evaluation.flops(&run.config, &sweep.judging, sweep.counts)?;
     let shown: Vec<String> = figures.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
     console::note!("{}: {} ({seconds:.1} s)", run.name, shown.join(", "));
-    store.put(&run.path, &key, Judgement::now(settings.clone(), &figures, seconds, flops))?;
+    store.put(&run.path, &key, CachedResult::now(settings.clone(), &figures, seconds, flops))?;
     let rows: Vec<_> = match evaluation {
         Evaluation::Seam => Vec::new(),
         _ => figures.iter().map(|(_, value)| serde_json::json!({ "name": key, "accuracy": value })).collect(),

@@ -1,7 +1,7 @@
 //! The results of a sweep: its rows, their means and spreads, and the files that hold them.
 
 use super::{
-    cache::{Judgement, Store},
+    cache::{Cache, CachedResult},
     row::{Row, csv},
     sweep::{Job, Sweep},
 };
@@ -39,7 +39,7 @@ pub fn collect(sweep: &Sweep) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (place, setting) in sweep.settings.iter().enumerate() {
         for job in sweep.jobs.iter().filter(|job| job.setting == place) {
-            let store = Store::open(&job.run.path)?;
+            let store = Cache::open(&job.run.path)?;
             let results = job.evaluations.iter().filter_map(|evaluation| {
                 let found = store.get(&evaluation.key(), &evaluation.settings(&sweep.judging));
                 found.map(|judgement| (evaluation.metrics(), judgement))
@@ -87,7 +87,7 @@ impl About {
         })
     }
 
-    fn rows(&self, place: usize, setting: &str, metrics: &[&str], judgement: &Judgement) -> Vec<Row> {
+    fn rows(&self, place: usize, setting: &str, metrics: &[&str], judgement: &CachedResult) -> Vec<Row> {
         let row = |metric: &&str| {
             Some(Row {
                 place,

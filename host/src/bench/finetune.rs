@@ -63,8 +63,8 @@ pub struct Row {
     /// By the clock.
     #[serde(flatten)]
     pub speed: Speed,
-    /// By the processor time of the whole process; nothing where the system does not tell, or for less than a tenth of a
-    /// second.
+    /// By the processor time of the whole process; nothing where the system does not tell, or for less than a tenth
+    /// of a second.
     pub images_per_cpu_second: Option<f64>,
 }
 

@@ -50,7 +50,8 @@ pub fn step(config: &MaeConfig, visible: usize) -> Result<u64, PatchError> {
     Ok(3 * forward(config, visible)?)
 }
 
-/// Operations of one image's training step as a preset's recipe has it: its mask ratio, and mask tokens where it has them.
+/// Operations of one image's training step as a preset's recipe has it: its mask ratio, and mask tokens where it has
+/// them.
 ///
 /// # Errors
 /// As [`forward`].

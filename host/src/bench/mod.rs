@@ -1,7 +1,7 @@
 //! Measures training: speed, its parts, memory, and how near it comes to the machine's matrix peak.
 //!
-//! What each figure means is written down in `docs/benchmarks.md`. The rival is `bench/pytorch_mae.py`; it reports the
-//! same fields.
+//! What each figure means is written down in `docs/benchmarks.md`. The rival is `bench/pytorch_mae.py`; it reports
+//! the same fields.
 
 pub mod check;
 pub mod encode;

@@ -80,8 +80,8 @@ pub struct Args {
     /// Images a step of fine-tuning [default: 256, or the largest power of two with eight steps an epoch].
     #[arg(long, value_name = "N")]
     finetune_batch_size: Option<usize>,
-    /// Mixup, CutMix, RandAugment, random erasing, label smoothing and drop path of fine-tuning; a few epochs learn more
-    /// without them.
+    /// Mixup, CutMix, RandAugment, random erasing, label smoothing and drop path of fine-tuning; a few epochs learn
+    /// more without them.
     #[arg(long, value_enum, default_value = "on")]
     finetune_regularisation: Switch,
     /// Evaluate on at most this many training and this many test images, spread over the classes.

@@ -1,7 +1,7 @@
 //! `host export`.
 
 use crate::{
-    export::{self, form::Form},
+    export::{self, precision::EncoderPrecision},
     files,
     formats::export::{ExportError, Exported},
     run::{
@@ -30,9 +30,9 @@ pub struct Args {
     /// What to write.
     #[arg(long, value_enum, default_value = "onnx")]
     format: Format,
-    /// Forms of a model folder to write.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "f32,w8,int8,native")]
-    forms: Vec<Form>,
+    /// Precisions of the encoder to write into a model folder.
+    #[arg(long, alias = "forms", value_enum, value_delimiter = ',', default_value = "f32,w8,int8,native")]
+    precisions: Vec<EncoderPrecision>,
     /// A head trained on this run's encoder (by `host evaluate linear --out-head`), to go with the model.
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
@@ -115,11 +115,11 @@ fn model_folder(args: Args) -> anyhow::Result<()> {
     let given = args.head.as_ref().map(|path| HeadFile::open(path, &spec).map_err(|error| misuse(error.to_string())));
     let head = given.transpose()?.or(own);
     let made_by = format!("host {} export of {}", env!("CARGO_PKG_VERSION"), args.run.display());
-    let sizes = export::write(&args.out, &spec, &tensors, &args.forms, &made_by)?;
+    let sizes = export::write(&args.out, &spec, &tensors, &args.precisions, &made_by)?;
     let out = args.out.display();
     console::say!("model    {} ({} values a feature)", spec.hash, spec.feature_dim);
-    for (form, bytes) in sizes {
-        console::say!("{:<8} {out}/{} ({:.2} MB)", form.to_string(), form.file_name(), bytes as f64 / 1e6);
+    for (precision, bytes) in sizes {
+        console::say!("{:<8} {out}/{} ({:.2} MB)", precision.to_string(), precision.file_name(), bytes as f64 / 1e6);
     }
     if let Some(head) = head {
         let path = args.out.join(FILE_NAME);

@@ -1,5 +1,5 @@
-//! Training views. The paper's (appendix A.1) are random resized crops and horizontal flips, nothing else; the others are
-//! those it was compared with.
+//! Training views. The paper's (appendix A.1) are random resized crops and horizontal flips, nothing else; the others
+//! are those it was compared with.
 
 use super::{
     rand_augment::Operation,
@@ -93,9 +93,9 @@ const STRENGTH: f64 = 0.4;
 /// Hue is turned by at most this share of the circle.
 const HUE: f64 = 0.1;
 
-/// With a probability of 0.8 the four changes of colour in a random order, as is usual in contrastive learning (Chen et al.
-/// 2020, "Improved Baselines with Momentum Contrastive Learning"); the MAE paper names no strengths. Images without colour
-/// keep what they lack.
+/// With a probability of 0.8 the four changes of colour in a random order, as is usual in contrastive learning (Chen
+/// et al. 2020, "Improved Baselines with Momentum Contrastive Learning"); the MAE paper names no strengths. Images
+/// without colour keep what they lack.
 fn jittered(mut image: Pixels, rng: &mut ChaCha8Rng) -> Pixels {
     if !chance(JITTERED, rng) {
         return image;

@@ -2,8 +2,8 @@
 
 use imaging::Pixels;
 
-/// From a place in the result to its place in the source: `[a, b, c, d, e, f]` is `(a x + b y + c, d x + e y + f)`, in
-/// pixels from the upper left corner, centres of pixels at halves.
+/// From a place in the result to its place in the source: `[a, b, c, d, e, f]` is `(a x + b y + c, d x + e y + f)`,
+/// in pixels from the upper left corner, centres of pixels at halves.
 pub type Inverse = [f64; 6];
 
 /// Turns by `degrees` counter-clockwise about the middle.

@@ -126,8 +126,8 @@ pub struct LabelledConfig {
 }
 
 impl LabelledLoader {
-    /// Training batches of `epoch` from `iteration` on, in a random order; a rest smaller than a batch is dropped. The
-    /// same arguments give the same batches.
+    /// Training batches of `epoch` from `iteration` on, in a random order; a rest smaller than a batch is dropped.
+    /// The same arguments give the same batches.
     ///
     /// # Errors
     /// If there are fewer images than one batch, or the thread cannot be started.

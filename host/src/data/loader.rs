@@ -63,8 +63,8 @@ impl Loader {
         Self::start_towards(|_| None, dataset, grid, pixels, config, (epoch, iteration))
     }
 
-    /// As [`Self::start`], with `target` making what is to be predicted of a batch's normalised pixels, on the loader's
-    /// thread, from iteration `at.1` of epoch `at.0` on.
+    /// As [`Self::start`], with `target` making what is to be predicted of a batch's normalised pixels, on the
+    /// loader's thread, from iteration `at.1` of epoch `at.0` on.
     ///
     /// # Errors
     /// As [`Self::start`].

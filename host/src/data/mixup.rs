@@ -1,5 +1,5 @@
-//! Mixup (Zhang et al. 2017) and CutMix (Yun et al. 2019) of whole batches, as the reference mixes: an image with the one
-//! at the mirrored place, all of a batch alike.
+//! Mixup (Zhang et al. 2017) and CutMix (Yun et al. 2019) of whole batches, as the reference mixes: an image with the
+//! one at the mirrored place, all of a batch alike.
 
 use super::{
     erasing::Rect,

@@ -1,5 +1,5 @@
-//! What both loaders share: batches prepared ahead on a thread of their own, a random order, and the images that could not
-//! be read.
+//! What both loaders share: batches prepared ahead on a thread of their own, a random order, and the images that
+//! could not be read.
 
 use anyhow::Context as _;
 use common::mask::{argsort, generator, uniform};
@@ -12,8 +12,8 @@ use std::{
     thread,
 };
 
-/// Starts a thread that makes the iterator `batches` and takes from it, `prefetch` batches ahead. It ends with them, with the first error, or when
-/// nobody takes them any more.
+/// Starts a thread that makes the iterator `batches` and takes from it, `prefetch` batches ahead. It ends with them,
+/// with the first error, or when nobody takes them any more.
 ///
 /// # Errors
 /// If the thread cannot be started.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What encodes.
 #[derive(Debug)]
-pub enum Encoder {
+pub enum Backend {
     /// The float encoder in burn, in batches.
     Burn {
         /// Its description.
@@ -33,7 +33,7 @@ pub enum Encoder {
     },
 }
 
-impl Encoder {
+impl Backend {
     /// The float encoder in burn.
     ///
     /// # Errors
@@ -60,14 +60,14 @@ impl Encoder {
     /// Every form that the folder has.
     #[must_use]
     pub fn all(folder: &ModelFolder) -> Vec<Self> {
-        let mut all: Vec<Self> = folder.forms().into_iter().map(|form| Self::tract(folder, form)).collect();
+        let mut all: Vec<Self> = folder.precisions().into_iter().map(|form| Self::tract(folder, form)).collect();
         all.extend(folder.has_native().then(|| Self::native(folder)));
         all
     }
 
     /// The form as a model folder names it: `f32`, `int8`, `native`.
     #[must_use]
-    pub fn form(&self) -> String {
+    pub fn precision(&self) -> String {
         match self {
             Self::Burn { .. } => "f32".into(),
             Self::Board { runtime, .. } => runtime.precision.map_or_else(|| "native".into(), |form| form.to_string()),

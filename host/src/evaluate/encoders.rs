@@ -1,24 +1,24 @@
 //! The encoders of one model that are evaluated side by side, and what they encode.
 
-use super::{backend::Encoder, features::Choice};
+use super::{backend::Backend, features::Choice};
 use crate::{progress::bar, run::load_encoder};
 use common::model::{EncoderSpec, Pooling};
 use console::misuse;
 use edge::model_folder::Precision;
 use std::{collections::BTreeSet, path::Path};
 
-/// What encodes.
+/// Which backends encode.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Backend {
+pub enum Choosing {
     /// The float encoder of a run or model folder, in burn.
     Burn,
     /// Exported forms of a model folder, as on a board.
-    Board(Vec<Form>),
+    Board(Vec<Wanted>),
 }
 
 /// Exported forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum Wanted {
     /// This one, in tract.
     Onnx(Precision),
     /// The most exact one, in tract.
@@ -34,8 +34,8 @@ pub enum Form {
 /// What is encoded, and by what.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What encodes.
-    pub backend: Backend,
+    /// Which backends encode.
+    pub backend: Choosing,
     /// Patches.
     pub choice: Choice,
     /// Feature; the model's without it.
@@ -48,7 +48,7 @@ pub struct Encoders {
     /// The model.
     pub spec: EncoderSpec,
     /// One a form.
-    pub list: Vec<Encoder>,
+    pub list: Vec<Backend>,
     /// Patches.
     pub choice: Choice,
     /// Feature.
@@ -62,11 +62,11 @@ impl Encoders {
     /// If there is none at `model`, or it lacks a form.
     pub fn open(model: &Path, request: &Request) -> anyhow::Result<Self> {
         let (spec, list) = match &request.backend {
-            Backend::Burn => {
+            Choosing::Burn => {
                 let (spec, tensors) = load_encoder(model)?;
-                (spec, vec![Encoder::burn(&spec, &tensors)?])
+                (spec, vec![Backend::burn(&spec, &tensors)?])
             }
-            Backend::Board(forms) => board(model, forms)?,
+            Choosing::Board(forms) => board(model, forms)?,
         };
         let pooling = spec.pooling_for(request.pooling);
         Ok(Self { spec, list, choice: request.choice, pooling })
@@ -75,8 +75,8 @@ impl Encoders {
     /// Features of `images` with a progress bar; random patches differ from view to view (0: the images as they are).
     ///
     /// # Errors
-    /// As [`Encoder::encode`].
-    pub fn encode(&self, encoder: &Encoder, images: &[Vec<u8>], view: u64) -> anyhow::Result<Vec<Vec<f32>>> {
+    /// As [`Backend::encode`].
+    pub fn encode(&self, encoder: &Backend, images: &[Vec<u8>], view: u64) -> anyhow::Result<Vec<Vec<f32>>> {
         let bar = bar(images.len(), "encoding");
         let choice = Choice { seed: self.choice.seed.wrapping_add(view), ..self.choice };
         let features = encoder.encode(images, choice, self.pooling, |done| bar.set_position(done as u64));
@@ -86,22 +86,22 @@ impl Encoders {
 }
 
 /// The encoders of a model folder, each form once.
-fn board(model: &Path, forms: &[Form]) -> anyhow::Result<(EncoderSpec, Vec<Encoder>)> {
+fn board(model: &Path, forms: &[Wanted]) -> anyhow::Result<(EncoderSpec, Vec<Backend>)> {
     let folder = edge::options::open_model(model)?;
-    let mut list: Vec<Encoder> = Vec::new();
+    let mut list: Vec<Backend> = Vec::new();
     for form in forms {
         match form {
-            Form::Onnx(form) => list.push(Encoder::tract(&folder, *form)),
-            Form::MostExact => list.push(Encoder::tract(&folder, folder.default_form())),
-            Form::AllOnnx => list.extend(folder.forms().into_iter().map(|form| Encoder::tract(&folder, form))),
-            Form::Native => list.push(Encoder::native(&folder)),
-            Form::All => list.extend(Encoder::all(&folder)),
+            Wanted::Onnx(form) => list.push(Backend::tract(&folder, *form)),
+            Wanted::MostExact => list.push(Backend::tract(&folder, folder.default_precision())),
+            Wanted::AllOnnx => list.extend(folder.precisions().into_iter().map(|form| Backend::tract(&folder, form))),
+            Wanted::Native => list.push(Backend::native(&folder)),
+            Wanted::All => list.extend(Backend::all(&folder)),
         }
     }
     let mut seen = BTreeSet::new();
-    list.retain(|encoder| seen.insert(encoder.form()));
-    let present: Vec<String> = Encoder::all(&folder).iter().map(Encoder::form).collect();
-    if let Some(form) = list.iter().map(Encoder::form).find(|form| !present.contains(form)) {
+    list.retain(|encoder| seen.insert(encoder.precision()));
+    let present: Vec<String> = Backend::all(&folder).iter().map(Backend::precision).collect();
+    if let Some(form) = list.iter().map(Backend::precision).find(|form| !present.contains(form)) {
         let present = present.join(", ");
         return Err(misuse(format!("{} has no {form} form; it has {present}", model.display())));
     }

@@ -38,7 +38,8 @@ impl Lars {
         Self { config, adaptive: false, velocity: vec![0.0; len] }
     }
 
-    /// One step: `g <- gradient + decay * p`, scaled by `trust * |p| / |g|`; `v <- momentum * v + g`; `p <- p - lr * v`.
+    /// One step: `g <- gradient + decay * p`, scaled by `trust * |p| / |g|`; `v <- momentum * v + g`; `p <- p - lr *
+    /// v`.
     pub fn step(&mut self, parameter: &mut [f32], gradient: &[f32], lr: f32) {
         let LarsConfig { momentum, weight_decay, trust } = self.config;
         let decay = if self.adaptive { weight_decay } else { 0.0 };

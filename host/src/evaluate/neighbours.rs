@@ -1,7 +1,7 @@
 //! What the nearest training images say about the test images, by each encoder's features.
 
 use super::{
-    backend::Encoder,
+    backend::Backend,
     encoders::Encoders,
     knn::{Labelled, Vote, predict},
     sets::Sets,
@@ -34,8 +34,8 @@ pub struct Table {
     pub first: Vec<usize>,
 }
 
-/// The accuracies of every encoder and vote; with `baselines` also those of the same encoder with random weights and of
-/// raw pixels. `show` gets each row when it is known.
+/// The accuracies of every encoder and vote; with `baselines` also those of the same encoder with random weights and
+/// of raw pixels. `show` gets each row when it is known.
 ///
 /// # Errors
 /// If an image does not fit, or an encoder fails.
@@ -74,9 +74,9 @@ pub fn classify(
 }
 
 /// An encoder of random weights.
-fn random(spec: &EncoderSpec) -> anyhow::Result<Encoder> {
+fn random(spec: &EncoderSpec) -> anyhow::Result<Backend> {
     let config = MaeConfig::for_encoder(spec);
-    Encoder::burn(spec, &weights::to_tensors(&Mae::new(&config, 0, &Device::flex())?, &config.grid()?)?)
+    Backend::burn(spec, &weights::to_tensors(&Mae::new(&config, 0, &Device::flex())?, &config.grid()?)?)
 }
 
 /// Normalised pixels, `[H * W * C]`.

@@ -77,8 +77,8 @@ impl<'a> Partial<'a> {
         Ok(Self { request, device, blocks, config, images })
     }
 
-    /// Trains one after the other, to the end or until `stop`; the finished classifier of the first is judged. `begin`
-    /// sees each run before it is trained.
+    /// Trains one after the other, to the end or until `stop`; the finished classifier of the first is judged.
+    /// `begin` sees each run before it is trained.
     ///
     /// # Errors
     /// As [`Run::train`].

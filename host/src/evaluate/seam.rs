@@ -29,8 +29,8 @@ pub struct Masks {
     pub seed: u64,
 }
 
-/// The figures of `images` (`[H, W, C]` each) as the model of a run, which [`fill::load`] gives, reconstructs them; with a
-/// progress bar.
+/// The figures of `images` (`[H, W, C]` each) as the model of a run, which [`fill::load`] gives, reconstructs them;
+/// with a progress bar.
 ///
 /// # Errors
 /// If an image does not fit the model, or the device fails.
@@ -162,7 +162,8 @@ mod tests {
         let figures = sums.figures();
         assert_eq!((figures.seam, figures.rmse), (1.0, 0.0));
 
-        // Each removed patch a slope of half the height about its own mean: the steps inside halve, those across grow.
+        // Each removed patch a slope of half the height about its own mean: the steps inside halve, those across
+        // grow.
         let mut filled = original.clone();
         for (y, x) in (0..16).flat_map(|y| (0..16).map(move |x| (y, x))) {
             if y >= 8 || x >= 8 {

@@ -1,7 +1,7 @@
 //! Every exported form in its runtime against the float encoder in burn.
 
 use super::{
-    backend::Encoder,
+    backend::Backend,
     features::Choice,
     knn::{Labelled, Vote, predict},
     sets::Sets,
@@ -46,12 +46,12 @@ pub fn verify(
     tick: impl Fn() + Sync,
 ) -> anyhow::Result<Vec<Agreement>> {
     let (spec, tensors) = reference;
-    let expected = Encoder::burn(spec, tensors)?.features(images, choice, |_| tick())?;
-    let compare = |encoder: Encoder| {
+    let expected = Backend::burn(spec, tensors)?.features(images, choice, |_| tick())?;
+    let compare = |encoder: Backend| {
         let found = encoder.features(images, choice, |_| tick())?;
-        Ok(compare(encoder.form(), &found, &expected))
+        Ok(compare(encoder.precision(), &found, &expected))
     };
-    Encoder::all(folder).into_iter().map(compare).collect()
+    Backend::all(folder).into_iter().map(compare).collect()
 }
 
 /// The model folder at `model` and the float encoder to compare it with: that of `run`, or its own.
@@ -62,7 +62,7 @@ pub fn open(model: &Path, run: Option<&Path>) -> anyhow::Result<(ModelFolder, En
     let folder = edge::options::open_model(model)?;
     let reference = run.unwrap_or(model);
     let (spec, tensors) = load_encoder(reference)?;
-    if spec.hash != folder.spec().hash && (run.is_some() || folder.forms().contains(&Precision::F32)) {
+    if spec.hash != folder.spec().hash && (run.is_some() || folder.precisions().contains(&Precision::F32)) {
         anyhow::bail!(
             "{} (model {}) was not exported from {} (model {})",
             model.display(),
@@ -84,8 +84,8 @@ pub fn neighbours(
     sets: &Sets,
     choice: Choice,
 ) -> anyhow::Result<Vec<(String, f64)>> {
-    let encoders = std::iter::once(Encoder::burn(spec, tensors)?).chain(Encoder::all(folder));
-    let judge = |encoder: Encoder| -> anyhow::Result<(String, f64)> {
+    let encoders = std::iter::once(Backend::burn(spec, tensors)?).chain(Backend::all(folder));
+    let judge = |encoder: Backend| -> anyhow::Result<(String, f64)> {
         let bar = bar(sets.train.images.len() + sets.test.images.len(), "kNN");
         let labelled = |images: &[Vec<u8>], labels: &[usize]| -> anyhow::Result<Labelled> {
             let before = bar.position();

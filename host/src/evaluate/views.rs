@@ -6,8 +6,8 @@ use common::{mask::generator, model::EncoderSpec};
 use rayon::prelude::*;
 use std::path::Path;
 
-/// One random crop, perhaps flipped, of each image named within `folder`, `[H, W, C]` each. View number `view` of image
-/// `i` depends on these and the seed alone.
+/// One random crop, perhaps flipped, of each image named within `folder`, `[H, W, C]` each. View number `view` of
+/// image `i` depends on these and the seed alone.
 ///
 /// # Errors
 /// If an image that could be read before no longer can.

@@ -161,8 +161,8 @@ impl From<ImagesError> for Refusal {
 }
 
 impl Explorer {
-    /// Shows `explored`, named `name`, with the images of a gallery as it is `described`, of which `limit` at most go into
-    /// the index.
+    /// Shows `explored`, named `name`, with the images of a gallery as it is `described`, of which `limit` at most go
+    /// into the index.
     #[must_use]
     pub fn new(
         (name, described): (String, Option<String>),

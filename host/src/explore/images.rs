@@ -106,12 +106,6 @@ impl Images {
         self.gallery.as_ref().map_or(0, Dataset::len)
     }
 
-    /// Whether the folder has none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Class of an image by its folder's name, if the folder has classes.
     #[must_use]
     pub fn class(&self, index: usize) -> Option<&str> {

@@ -39,12 +39,6 @@ impl Index {
         self.images.len()
     }
 
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.images.is_empty()
-    }
-
     /// What the features take in memory, bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -92,7 +86,7 @@ mod tests {
             index.push(0, bad);
         }
         assert_eq!((index.len(), index.broken, index.bytes()), (0, 5, 0));
-        assert!(index.is_empty() && index.nearest(&[1.0, 0.0], 3, None).is_empty());
+        assert!(index.images.is_empty() && index.nearest(&[1.0, 0.0], 3, None).is_empty());
         index.push(7, &[3.0, 4.0]);
         assert_eq!(index.nearest(&[6.0, 8.0], 3, None)[0].image, 7);
         assert!(index.nearest(&[0.0, 0.0], 3, None).is_empty() && index.nearest(&[1.0], 3, None).is_empty());

@@ -56,7 +56,8 @@ impl Explored {
         Ok(Self { config, grid, pooling, epochs: checkpoint.state.epoch, model, target })
     }
 
-    /// The mask that `host reconstruct` draws for its first image; `None` unless `ratio` lies in 0..1 and keeps a patch.
+    /// The mask that `host reconstruct` draws for its first image; `None` unless `ratio` lies in 0..1 and keeps a
+    /// patch.
     #[must_use]
     pub fn drawn(&self, kind: MaskKind, ratio: f64, seed: u64) -> Option<MaskBatch> {
         if !(0.0..1.0).contains(&ratio) {

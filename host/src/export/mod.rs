@@ -1,7 +1,7 @@
 //! Model folders: the trained encoder as ONNX, in float and quantised, and for the native runtime.
 
-pub mod form;
 pub mod onnx;
+pub mod precision;
 pub mod quantize;
 
 use crate::{
@@ -19,7 +19,7 @@ use edge::{
     model_folder::{FORMAT, ModelDescription, ModelError, ModelFolder, sha256},
     native::write::{self as native, WriteError},
 };
-use form::Form;
+use precision::EncoderPrecision;
 use prost::Message as _;
 use std::{collections::BTreeMap, fs, io, path::Path};
 use tract_onnx::pb::{ModelProto, TensorProto};
@@ -61,31 +61,31 @@ pub fn write(
     out: &Path,
     spec: &EncoderSpec,
     tensors: &Tensors,
-    forms: &[Form],
+    precisions: &[EncoderPrecision],
     made_by: &str,
-) -> Result<BTreeMap<Form, usize>, ExportError> {
+) -> Result<BTreeMap<EncoderPrecision, usize>, ExportError> {
     let mut files = BTreeMap::new();
-    for form in forms {
-        let bytes = match form.onnx() {
-            Some(precision) => onnx::encoder(spec, tensors, precision)?,
+    for precision in precisions {
+        let bytes = match precision.onnx() {
+            Some(onnx) => onnx::encoder(spec, tensors, onnx)?,
             None => native_encoder(spec, tensors)?,
         };
-        files.insert(*form, bytes);
+        files.insert(*precision, bytes);
     }
-    let sum = |(form, bytes): (&Form, &Vec<u8>)| Some((form.onnx()?, sha256(bytes)));
+    let sum = |(precision, bytes): (&EncoderPrecision, &Vec<u8>)| Some((precision.onnx()?, sha256(bytes)));
     let description = ModelDescription {
         format: FORMAT,
         made_by: made_by.into(),
-        native_sha256: files.get(&Form::Native).map(|bytes| sha256(bytes)),
+        native_sha256: files.get(&EncoderPrecision::Native).map(|bytes| sha256(bytes)),
         encoder: *spec,
         sha256: files.iter().filter_map(sum).collect(),
     };
     let text = toml::to_string(&description)?;
     files::write_folder(out, |folder| -> io::Result<()> {
         fs::write(folder.join("model.toml"), &text)?;
-        files.iter().try_for_each(|(form, bytes)| fs::write(folder.join(form.file_name()), bytes))
+        files.iter().try_for_each(|(precision, bytes)| fs::write(folder.join(precision.file_name()), bytes))
     })?;
-    Ok(files.into_iter().map(|(form, bytes)| (form, bytes.len())).collect())
+    Ok(files.into_iter().map(|(precision, bytes)| (precision, bytes.len())).collect())
 }
 
 /// The bytes of an `encoder.native`.
@@ -105,7 +105,7 @@ pub fn native_encoder(spec: &EncoderSpec, tensors: &Tensors) -> Result<Vec<u8>, 
 /// If the folder is unusable, or its files are not ours.
 pub fn read_back(folder: &Path) -> Result<(EncoderSpec, Tensors), ExportError> {
     let model = ModelFolder::open(folder)?;
-    let (spec, form) = (*model.spec(), model.default_form());
+    let (spec, form) = (*model.spec(), model.default_precision());
     let bytes = model.read(form)?;
     let foreign = || ExportError::Foreign(folder.join(form.file_name()).display().to_string());
     let proto = ModelProto::decode(&*bytes).map_err(|_| foreign())?;

@@ -1,8 +1,9 @@
-//! A scene as PNG at two pixels a unit: shapes by `tiny-skia`, letters as outlines of the font that the SVG names first.
+//! A scene as PNG at two pixels a unit: shapes by `tiny-skia`, letters as outlines of the font that the SVG names
+//! first.
 //!
 //! Design decision: not `resvg`, which would render the SVG itself and save 80 lines. It draws the same picture (mean
-//! difference 0.04 of 255), but with text it takes 30 crates and 89 CPU seconds of a release build, against 6 crates and
-//! 15 s (both with crates that the program has anyway; two busy cores of an x86-64 virtual machine).
+//! difference 0.04 of 255), but with text it takes 30 crates and 89 CPU seconds of a release build, against 6 crates
+//! and 15 s (both with crates that the program has anyway; two busy cores of an x86-64 virtual machine).
 
 use super::scene::{Anchor, FONT_SIZE, Item, Scene};
 use anyhow::Context as _;

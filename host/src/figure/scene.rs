@@ -101,6 +101,7 @@ pub enum Item {
     },
 }
 
+#[cfg(test)]
 impl Item {
     /// The places that it names.
     pub fn points(&self) -> impl Iterator<Item = (f64, f64)> {

@@ -3,7 +3,8 @@
 use super::scene::{Anchor, FONT_SIZE, Item, Paint, Rgb, Scene};
 use maud::{Markup, html};
 
-/// The family of the text, which [`super::png`] carries; Arial has letters of the same widths and nearly the same shapes.
+/// The family of the text, which [`super::png`] carries; Arial has letters of the same widths and nearly the same
+/// shapes.
 pub const FONT: &str = "Arimo";
 
 /// The file's text.

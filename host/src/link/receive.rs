@@ -42,8 +42,8 @@ impl fmt::Display for End {
     }
 }
 
-/// Reads events until one of the ends or `stop`; features go to `sink`. `show` sees every event but the last, with the name
-/// and the score of a feature's class.
+/// Reads events until one of the ends or `stop`; features go to `sink`. `show` sees every event but the last, with
+/// the name and the score of a feature's class.
 ///
 /// # Errors
 /// If the board speaks another version, or the sink cannot be written; it keeps what it has.

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 pub enum HeadPool {
     /// The class token after the final norm.
     Cls,
-    /// The mean of the patch tokens, then a norm: the reference's `fc_norm`, which takes the place of the final norm and
-    /// here keeps its name.
+    /// The mean of the patch tokens, then a norm: the reference's `fc_norm`, which takes the place of the final norm
+    /// and here keeps its name.
     Mean,
 }
 
@@ -123,8 +123,8 @@ impl Classifier {
         Self { encoder: self.encoder.with_trained_positions(), ..self }
     }
 
-    /// Classifies a batch. `visible`: normalised pixels of the patches to see, `[B * V, P]`; `positions`: their numbers,
-    /// `[B * V]`; `factors`: one a block, for stochastic depth, or none at all.
+    /// Classifies a batch. `visible`: normalised pixels of the patches to see, `[B * V, P]`; `positions`: their
+    /// numbers, `[B * V]`; `factors`: one a block, for stochastic depth, or none at all.
     pub fn forward(
         &self,
         visible: Tensor<2>,

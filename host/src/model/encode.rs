@@ -14,8 +14,8 @@ use common::{
 pub struct Features {
     /// The class token after the final norm, `[D]`.
     pub cls: Vec<f32>,
-    /// Mean of the visible patch tokens after the final norm, or as [`Pooling::MeanNorm`] where the model is meant to be
-    /// read so, `[D]`.
+    /// Mean of the visible patch tokens after the final norm, or as [`Pooling::MeanNorm`] where the model is meant to
+    /// be read so, `[D]`.
     pub mean: Vec<f32>,
 }
 

@@ -218,7 +218,8 @@ pub fn random_masking(patches: Tensor<3>, masks: &MaskBatch) -> (Tensor<2>, Tens
     (visible, masks.positions(&device))
 }
 
-/// Each patch minus its mean, over its (unbiased) standard deviation, and the latter, `[B, L, 1]`. `patches`: `[B, L, P]`.
+/// Each patch minus its mean, over its (unbiased) standard deviation, and the latter, `[B, L, 1]`. `patches`: `[B, L,
+/// P]`.
 pub fn normalize_patches(patches: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
     let (var, mean) = patches.clone().var_mean(2);
     let deviation = (var + NORM_PIX_EPS).sqrt();

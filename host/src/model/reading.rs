@@ -15,8 +15,8 @@ pub struct Reading {
 }
 
 impl Mae {
-    /// As [`Self::forward`] without the loss, reading the attention of encoder block number `block`; `None` if there is
-    /// no such block. `patches`: normalised pixels, `[B, L, P]`.
+    /// As [`Self::forward`] without the loss, reading the attention of encoder block number `block`; `None` if there
+    /// is no such block. `patches`: normalised pixels, `[B, L, P]`.
     pub fn read(&self, patches: Tensor<3>, masks: &MaskBatch, block: usize) -> Option<Reading> {
         let (batch, encoder) = (masks.batch(), &self.encoder);
         let (visible, positions) = random_masking(patches, masks);

@@ -81,8 +81,8 @@ pub fn to_tensors<M: Module>(module: &M, grid: &PatchGrid) -> Result<Tensors, We
     read(module, None, grid)
 }
 
-/// The gradients of `module`'s parameters by their official names and in their layouts; a parameter without one is left
-/// out.
+/// The gradients of `module`'s parameters by their official names and in their layouts; a parameter without one is
+/// left out.
 ///
 /// # Errors
 /// If the device cannot give the values back.

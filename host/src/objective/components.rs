@@ -1,7 +1,7 @@
 //! Principal components of patches.
 
-/// Mean of patches (`[N, P]`), and their main components, `[K, P]`, until `enough` says so of their number and the share of
-/// the variance that they explain; one at least, all but one at most.
+/// Mean of patches (`[N, P]`), and their main components, `[K, P]`, until `enough` says so of their number and the
+/// share of the variance that they explain; one at least, all but one at most.
 pub fn main_components(sample: &[f32], values: usize, enough: impl Fn(usize, f64) -> bool) -> (Vec<f32>, Vec<f32>) {
     let count = (sample.len() / values) as f64;
     let mut mean = vec![0.0_f64; values];

@@ -1,6 +1,6 @@
-//! What is trained: the autoencoder, and what an objective adds to it. So far that is a mask token in the encoder, the
-//! worse and slower variant of the paper's table 1c: mask tokens pass through the encoder, too, instead of joining in
-//! the decoder. The encoder that is kept has the same parameters.
+//! What is trained: the autoencoder, and what an objective adds to it. So far that is a mask token in the encoder,
+//! the worse and slower variant of the paper's table 1c: mask tokens pass through the encoder, too, instead of
+//! joining in the decoder. The encoder that is kept has the same parameters.
 
 use crate::model::{Mae, MaeConfig, MaskBatch, init::Init, layers::prepend_cls, mae::random_masking, ops::Ops};
 use burn::{

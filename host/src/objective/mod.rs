@@ -1,5 +1,5 @@
-//! What pre-training minimises: what is predicted ([`target`]), by what ([`Learner`]), on which patches and with which
-//! weight ([`Objective`]). The paper's own objective is in `model::mae`; every other begins here.
+//! What pre-training minimises: what is predicted ([`target`]), by what ([`Learner`]), on which patches and with
+//! which weight ([`Objective`]). The paper's own objective is in `model::mae`; every other begins here.
 
 pub mod components;
 pub mod mask_tokens;
@@ -26,9 +26,9 @@ impl Objective {
         Self { norm_pix_loss, seam: Seam::new(seam, grid) }
     }
 
-    /// The loss, `[1]`: without additions that of [`Mae::forward_loss`], for which
-    /// nothing need be predicted for visible patches. `pred`: of the removed patches, `[B * (L - V), P]`; `target`: what
-    /// is to be predicted, `[B, L, P]`.
+    /// The loss, `[1]`: without additions that of [`Mae::forward_loss`], for which nothing need be predicted for
+    /// visible patches. `pred`: of the removed patches, `[B * (L - V), P]`; `target`: what is to be predicted, `[B,
+    /// L, P]`.
     pub fn loss(&self, pred: Tensor<2>, target: Tensor<3>, masks: &MaskBatch) -> Tensor<1> {
         let (error, unit) = self.error(pred, target, masks);
         match &self.seam {

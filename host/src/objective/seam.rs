@@ -1,10 +1,10 @@
-//! Losses against the seam: reconstructions break at the borders of patches, because each removed patch is predicted by
-//! itself and the loss does not know that it has neighbours.
+//! Losses against the seam: reconstructions break at the borders of patches, because each removed patch is predicted
+//! by itself and the loss does not know that it has neighbours.
 //!
-//! Two additions, each off at 0. A **loss map** weighs a removed pixel by its distance to the nearest visible patch, where
-//! the eye finds the seam. A **gradient term** asks that the prediction change across a border as the image does; across
-//! one with a visible patch that is the error of the border's own pixels once more, and between two removed patches it
-//! is the only term that couples them. docs/seam.md has the definitions and what they bring.
+//! Two additions, each off at 0. A **loss map** weighs a removed pixel by its distance to the nearest visible patch,
+//! where the eye finds the seam. A **gradient term** asks that the prediction change across a border as the image
+//! does; across one with a visible patch that is the error of the border's own pixels once more, and between two
+//! removed patches it is the only term that couples them. docs/seam.md has the definitions and what they bring.
 
 use crate::model::MaskBatch;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -57,8 +57,8 @@ impl Seam {
         Some(Self { config, grid, table: table.collect() })
     }
 
-    /// The mean squared `error` of removed patches (`[B * (L - V), P]`) with these terms, `[1]`. `unit`: the error's unit
-    /// in each patch, `[B * (L - V), 1]`, where that is not the pixel's.
+    /// The mean squared `error` of removed patches (`[B * (L - V), P]`) with these terms, `[1]`. `unit`: the error's
+    /// unit in each patch, `[B * (L - V), 1]`, where that is not the pixel's.
     pub fn loss(&self, error: Tensor<2>, unit: Option<Tensor<2>>, masks: &MaskBatch) -> Tensor<1> {
         let device = error.device();
         let mut loss = match self.config.weight > 0.0 {
@@ -124,8 +124,8 @@ impl Seam {
     }
 }
 
-/// `1 + W exp(-d / s)`, with `d` the distance in pixels from the pixel to the nearest one that touches a visible patch,
-/// and `s` a quarter of a patch; 1 where no neighbour is visible.
+/// `1 + W exp(-d / s)`, with `d` the distance in pixels from the pixel to the nearest one that touches a visible
+/// patch, and `s` a quarter of a patch; 1 where no neighbour is visible.
 fn weight(visible: usize, (y, x): (usize, usize), side: usize, weight: f64) -> f32 {
     let apart = |pixel: usize, direction: isize| match direction {
         -1 => pixel,
@@ -191,7 +191,8 @@ mod tests {
         let values = seam.weights(&batch, &device).try_into_vec_as::<f32>().unwrap();
         let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
         assert!((mean - 1.0).abs() < 1e-6, "{mean}");
-        // Patch 10, row 9 of the removed ones, lies to the right of the visible one: its columns fall from left to right.
+        // Patch 10, row 9 of the removed ones, lies to the right of the visible one: its columns fall from left to
+        // right.
         let patch = &values[9 * 48..10 * 48];
         let column = |x: usize| patch[x * 3];
         assert!(column(0) > column(1) && column(1) > column(2) && column(2) > column(3));

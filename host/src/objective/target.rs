@@ -1,6 +1,6 @@
-//! What the decoder predicts. Pixels, as in the paper; or only their fine part, because what tells images apart is little
-//! of their variance (Balestriero and LeCun 2024, "Learning by Reconstruction Produces Uninformative Features For
-//! Perception", arXiv 2402.11337), and small models spend themselves on the rest.
+//! What the decoder predicts. Pixels, as in the paper; or only their fine part, because what tells images apart is
+//! little of their variance (Balestriero and LeCun 2024, "Learning by Reconstruction Produces Uninformative Features
+//! For Perception", arXiv 2402.11337), and small models spend themselves on the rest.
 //!
 //! A target is the pixels minus a rest, so a picture can be drawn from a prediction and the original's rest.
 

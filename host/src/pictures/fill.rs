@@ -33,8 +33,8 @@ pub fn with_tensors(
     Ok((model, FittedTarget::load(config.train.target, run.path(), &grid)?))
 }
 
-/// The views with the removed patches as `model` predicts them and the visible ones as they are. `views`: `[H, W, C]` each,
-/// of the model's size; one mask each.
+/// The views with the removed patches as `model` predicts them and the visible ones as they are. `views`: `[H, W, C]`
+/// each, of the model's size; one mask each.
 ///
 /// # Errors
 /// If the device cannot give the prediction back.
@@ -71,8 +71,9 @@ pub fn patchify(views: &[Vec<u8>], grid: &PatchGrid, config: &RunConfig) -> anyh
     Ok(patches)
 }
 
-/// The view with removed patches (`removed`: `[L]`, 1 removed) predicted. `view`: `[H, W, C]`; `patches`, `pred`: `[L, P]`. A normalised prediction gets the patch's own mean and deviation back, and what
-/// the target leaves out of the image comes from the original.
+/// The view with removed patches (`removed`: `[L]`, 1 removed) predicted. `view`: `[H, W, C]`; `patches`, `pred`:
+/// `[L, P]`. A normalised prediction gets the patch's own mean and deviation back, and what the target leaves out of
+/// the image comes from the original.
 ///
 /// # Errors
 /// If the view does not fit the grid.

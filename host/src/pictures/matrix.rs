@@ -24,8 +24,8 @@ fn sizes(classes: usize) -> (usize, usize, usize) {
 }
 
 impl Canvas {
-    /// Shares (`[K, K]`, 0 to 1, a row a true class, a column a class found), dark where large, with the classes' names
-    /// and the shares in per cent where there is room.
+    /// Shares (`[K, K]`, 0 to 1, a row a true class, a column a class found), dark where large, with the classes'
+    /// names and the shares in per cent where there is room.
     #[must_use]
     pub fn matrix(title: &str, classes: &[String], shares: &[f64]) -> Self {
         let count = classes.len();

@@ -22,8 +22,8 @@ pub struct Shown {
     pub run: PathBuf,
 }
 
-/// Draws a row an image: the original, then for each run the visible patches, unless they are those of the run before it,
-/// and the reconstruction. Runs mask as they were trained, from one seed. Writes a PNG to `out`.
+/// Draws a row an image: the original, then for each run the visible patches, unless they are those of the run before
+/// it, and the reconstruction. Runs mask as they were trained, from one seed. Writes a PNG to `out`.
 ///
 /// # Errors
 /// If a run has no checkpoint, the runs have other image sizes, or the picture cannot be written.

@@ -1,12 +1,12 @@
 //! TensorBoard event files.
 //!
 //! The format is written here rather than by a crate: of those on crates.io (looked at on 2026-11-25), `tboard` 0.1.1
-//! and `tfrecord` 0.15.0 need a second, older prost (0.12) with `prost-build`, `tfrecord` also downloads while building
-//! for some features, and `tensorboard-rs` 0.5.9 needs `image` 0.23 and `protobuf` 2. The few messages and the record
-//! framing are short beside that, with prost and crc, which are dependencies already.
+//! and `tfrecord` 0.15.0 need a second, older prost (0.12) with `prost-build`, `tfrecord` also downloads while
+//! building for some features, and `tensorboard-rs` 0.5.9 needs `image` 0.23 and `protobuf` 2. The few messages and
+//! the record framing are short beside that, with prost and crc, which are dependencies already.
 //!
-//! A file is a sequence of records: length (u64), masked CRC-32C of the length, an `Event` message, its masked CRC-32C;
-//! all little-endian. TensorBoard reads the files of a folder in the order of their names.
+//! A file is a sequence of records: length (u64), masked CRC-32C of the length, an `Event` message, its masked
+//! CRC-32C; all little-endian. TensorBoard reads the files of a folder in the order of their names.
 
 use crate::clock;
 use anyhow::Context as _;

@@ -39,8 +39,8 @@ const STYLE: &str = include_str!("style.css");
 /// Writes the report of `run`, whose configuration is `config`, into its folder. Returns its path.
 ///
 /// # Errors
-/// If the run's files cannot be read, or the report cannot be written. Damaged results of evaluations are named in the
-/// report.
+/// If the run's files cannot be read, or the report cannot be written. Damaged results of evaluations are named in
+/// the report.
 pub fn write(run: &RunFolder, config: &RunConfig) -> anyhow::Result<PathBuf> {
     let path = run.path().join(FILE);
     let page = page(run.path(), config).with_context(|| format!("making {}", path.display()))?;

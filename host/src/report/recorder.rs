@@ -59,8 +59,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// The record of a training that is about to begin or to go on; `None`, with a warning, if it cannot be kept: what
-    /// people look at must not end a training.
+    /// The record of a training that is about to begin or to go on; `None`, with a warning, if it cannot be kept:
+    /// what people look at must not end a training.
     #[must_use]
     pub fn of(run: &RunFolder, config: &RunConfig, dataset: &Dataset, engine: &Engine<Pretraining>) -> Option<Self> {
         let started = Self::start(run, config, dataset, engine);

@@ -1,5 +1,5 @@
-//! The folder of a training of either kind: its description, `metrics.csv`, and `checkpoints/`, of which each is written
-//! whole and sealed, the newest are kept, and no two processes write at once.
+//! The folder of a training of either kind: its description, `metrics.csv`, and `checkpoints/`, of which each is
+//! written whole and sealed, the newest are kept, and no two processes write at once.
 
 use super::TrainState;
 use super::state;
@@ -241,8 +241,8 @@ impl TrainingFolder {
         Ok(path)
     }
 
-    /// The newest whole checkpoint; `None` if there is none at all. A damaged newer one is passed over with a warning on
-    /// standard error.
+    /// The newest whole checkpoint; `None` if there is none at all. A damaged newer one is passed over with a warning
+    /// on standard error.
     ///
     /// # Errors
     /// If all are damaged.
@@ -263,7 +263,8 @@ impl TrainingFolder {
         cause.map_or(Ok(None), |error| Err(error).with_context(damaged))
     }
 
-    /// Gives checkpoints after `step`, which [`Self::newest`] found damaged, names under which they are in nobody's way.
+    /// Gives checkpoints after `step`, which [`Self::newest`] found damaged, names under which they are in nobody's
+    /// way.
     ///
     /// # Errors
     /// Those of the file system.
@@ -290,8 +291,8 @@ impl TrainingFolder {
         Ok(!self.checkpoints()?.is_empty())
     }
 
-    /// Refuses parameters that would take the place of a good checkpoint without being one: a loss tells of the parameters
-    /// before the last step, which may have ruined them.
+    /// Refuses parameters that would take the place of a good checkpoint without being one: a loss tells of the
+    /// parameters before the last step, which may have ruined them.
     ///
     /// # Errors
     /// If one is no longer finite.

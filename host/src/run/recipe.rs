@@ -131,8 +131,8 @@ pub enum FinetuneError {
 }
 
 impl Recipe {
-    /// The paper's for ViT-B (table 9) but for the batch, with `part` of `spec` to train; small images are moved rather
-    /// than cropped.
+    /// The paper's for ViT-B (table 9) but for the batch, with `part` of `spec` to train; small images are moved
+    /// rather than cropped.
     #[must_use]
     pub fn paper(spec: &EncoderSpec, part: Part) -> Self {
         let small = spec.image_height.max(spec.image_width) <= SMALL;
@@ -169,8 +169,8 @@ impl Recipe {
         (epochs as f64 / 10.0).min(5.0)
     }
 
-    /// Without mixup, CutMix, RandAugment, random erasing, label smoothing and drop path, of which a few epochs cannot make
-    /// use.
+    /// Without mixup, CutMix, RandAugment, random erasing, label smoothing and drop path, of which a few epochs
+    /// cannot make use.
     #[must_use]
     pub fn without_regularisation(self) -> Self {
         Self {

@@ -57,8 +57,8 @@ async fn guard(State(port): State<u16>, request: Request, next: Next) -> Respons
     }
 }
 
-/// Keeps out pages of other sites: those that let their own name point here (DNS rebinding) by `Host`, those that send
-/// requests across by `Origin` and `Sec-Fetch-Site`.
+/// Keeps out pages of other sites: those that let their own name point here (DNS rebinding) by `Host`, those that
+/// send requests across by `Origin` and `Sec-Fetch-Site`.
 fn check(uri: &Uri, headers: &HeaderMap, port: u16) -> Result<(), Refusal> {
     if uri.authority().is_some() || !uri.path().starts_with('/') {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "the address must be a path"));

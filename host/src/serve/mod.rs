@@ -1,9 +1,9 @@
 //! A server for pages of this program on the loopback address: `axum`'s routes over `hyper`'s HTTP/1.1.
 //!
-//! A page's routes are an [`axum::Router`]; [`Server::run`] puts [`guard`] around them, which keeps other sites' pages
-//! out, and bounds everything a connection may take. `hyper` is driven here rather than by `axum::serve`, which bounds
-//! neither the number of connections nor the time of a request's head. One thread waits for all connections; what
-//! computes does so on threads of its own ([`answer::compute`]).
+//! A page's routes are an [`axum::Router`]; [`Server::run`] puts [`guard`] around them, which keeps other sites'
+//! pages out, and bounds everything a connection may take. `hyper` is driven here rather than by `axum::serve`, which
+//! bounds neither the number of connections nor the time of a request's head. One thread waits for all connections;
+//! what computes does so on threads of its own ([`answer::compute`]).
 
 pub mod answer;
 mod guard;

@@ -1,4 +1,5 @@
-//! Training: the one loop ([`engine`]), the tasks that it trains ([`pretraining`] and [`finetune`]), and what they share.
+//! Training: the one loop ([`engine`]), the tasks that it trains ([`pretraining`] and [`finetune`]), and what they
+//! share.
 
 pub mod engine;
 pub mod finetune;

@@ -1,7 +1,7 @@
 //! AdamW over a module, with its state kept by parameter name so that it can be saved and found again.
 //!
-//! The arithmetic is burn's [`AdamW`], or on the CPU the fused [`ops::adamw`]; burn's own module optimizer keys its state by identifiers that are new in
-//! every process, and restores it on a default device that may not exist.
+//! The arithmetic is burn's [`AdamW`], or on the CPU the fused [`ops::adamw`]; burn's own module optimizer keys its
+//! state by identifiers that are new in every process, and restores it on a default device that may not exist.
 
 use crate::{
     model::{

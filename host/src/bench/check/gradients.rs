@@ -8,8 +8,8 @@ use super::{
 use crate::{model::weights, objective::loss_as_trained};
 use anyhow::{Context as _, ensure};
 
-/// All gradients, each as a share of the parameter's largest, both through the whole loss and through that of training,
-/// which predicts removed patches alone.
+/// All gradients, each as a share of the parameter's largest, both through the whole loss and through that of
+/// training, which predicts removed patches alone.
 ///
 /// # Errors
 /// If a parameter has no gradient, or the file lacks one.

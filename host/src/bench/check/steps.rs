@@ -17,10 +17,10 @@ use std::{fs, ops::Range};
 /// Of the five steps.
 const LR: f64 = 1e-3;
 
-/// An element whose first gradient is a smaller share of its parameter's largest is not compared by itself: rounding of
-/// the sums behind it (5e-7 of the largest) is a twentieth of it or more, and Adam divides by its size. Of the 87 696
-/// elements of `mae-32` these are 41, in one of which the official f32 numbers are themselves off by more than the
-/// bound (`bench/adamw_rounding.py`, `docs/fidelity.md`); 160 others are biases of keys.
+/// An element whose first gradient is a smaller share of its parameter's largest is not compared by itself: rounding
+/// of the sums behind it (5e-7 of the largest) is a twentieth of it or more, and Adam divides by its size. Of the 87
+/// 696 elements of `mae-32` these are 41, in one of which the official f32 numbers are themselves off by more than
+/// the bound (`bench/adamw_rounding.py`, `docs/fidelity.md`); 160 others are biases of keys.
 const SMALL_GRADIENT: f64 = 1e-5;
 
 /// The losses of five steps, the parameters after them, and the way they went.
@@ -80,8 +80,8 @@ fn largest(tensor: &NamedTensor) -> f64 {
 
 /// Where a parameter holds biases of keys.
 ///
-/// A key's bias moves all scores of a query alike, which softmax takes out again: its gradient is nothing but rounding,
-/// of which Adam makes whole steps in any direction.
+/// A key's bias moves all scores of a query alike, which softmax takes out again: its gradient is nothing but
+/// rounding, of which Adam makes whole steps in any direction.
 fn keys(name: &str, tensor: &NamedTensor) -> Range<usize> {
     let third = tensor.data.len() / 3;
     if name.ends_with("qkv.bias") { third..2 * third } else { 0..0 }

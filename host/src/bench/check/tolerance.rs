@@ -3,7 +3,8 @@
 /// Equal, bit for bit.
 pub const EQUAL: f64 = 0.0;
 
-/// One step of f32 below 1: both tables are computed in f64 and rounded once, but by other libraries' sine and cosine.
+/// One step of f32 below 1: both tables are computed in f64 and rounded once, but by other libraries' sine and
+/// cosine.
 pub const POSITIONS: f64 = 6e-8;
 
 /// Of the peak: both are f64, and only the order of a few operations and the library's cosine differ.
@@ -12,8 +13,8 @@ pub const SCHEDULE: f64 = 1e-12;
 /// The target's normalisation has no matrix product, so that it is f32 everywhere.
 pub const TARGET: f64 = 1e-5;
 
-/// GELU has no matrix product; f32 rounding at magnitudes up to 8 is 5e-7, and a GPU's `erf` and `exp` may be off by a
-/// few such steps. The derivative of the tanh form would differ by 5e-4 or more.
+/// GELU has no matrix product; f32 rounding at magnitudes up to 8 is 5e-7, and a GPU's `erf` and `exp` may be off by
+/// a few such steps. The derivative of the tanh form would differ by 5e-4 or more.
 pub const GELU: f64 = 5e-6;
 
 /// How exact the matrix products of a device are. All else is f32 in each.
@@ -21,8 +22,8 @@ pub const GELU: f64 = 5e-6;
 pub enum Arithmetic {
     /// Products of f32 in f32: the CPU.
     Fp32,
-    /// Products of f32 on tensor cores, which round the factors to TF32 (11 significant bits): burn picks such kernels
-    /// by timing, product by product, on NVIDIA GPUs from Ampere on, and has no switch for it.
+    /// Products of f32 on tensor cores, which round the factors to TF32 (11 significant bits): burn picks such
+    /// kernels by timing, product by product, on NVIDIA GPUs from Ampere on, and has no switch for it.
     Tf32,
     /// Products of bf16 (8 significant bits), results rounded to bf16, too.
     Bf16,
@@ -39,8 +40,8 @@ pub struct Tolerance {
     pub gradients: f64,
     /// Of the losses of five steps.
     pub step_losses: f64,
-    /// Of a parameter after five steps, as a share of its largest. Nothing where products are rounded: where a gradient
-    /// is as small as its rounding, Adam's step has full length and either sign.
+    /// Of a parameter after five steps, as a share of its largest. Nothing where products are rounded: where a
+    /// gradient is as small as its rounding, Adam's step has full length and either sign.
     pub parameters: Option<f64>,
     /// Of all parameters after five steps: the length of the difference as a share of the length of the way.
     pub way: f64,

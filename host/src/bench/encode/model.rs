@@ -2,7 +2,7 @@
 
 use super::EncodeError;
 use crate::{
-    export::{self, form::Form},
+    export::{self, precision::EncoderPrecision},
     preset::Preset,
     tensors::{NamedTensor, Tensors, encoder_hash},
 };
@@ -52,7 +52,8 @@ impl Model {
 
     fn at(name: String, path: PathBuf, staging: Option<TempDir>) -> anyhow::Result<Self> {
         let folder = edge::options::open_model(&path)?;
-        for (form, there) in [("f32", folder.forms().contains(&Precision::F32)), ("native", folder.has_native())] {
+        for (form, there) in [("f32", folder.precisions().contains(&Precision::F32)), ("native", folder.has_native())]
+        {
             if !there {
                 return Err(EncodeError::NoForm { name, form }.into());
             }
@@ -90,6 +91,12 @@ fn write_random(path: &Path, mut spec: EncoderSpec) -> anyhow::Result<()> {
     };
     let tensors: Tensors = shapes.map(tensor).collect();
     spec.hash = encoder_hash(&tensors);
-    export::write(path, &spec, &tensors, &[Form::F32, Form::Int8, Form::Native], "random weights")?;
+    export::write(
+        path,
+        &spec,
+        &tensors,
+        &[EncoderPrecision::F32, EncoderPrecision::Int8, EncoderPrecision::Native],
+        "random weights",
+    )?;
     Ok(())
 }

@@ -50,7 +50,7 @@ impl Contender for Tract {
 /// If a form is damaged.
 pub fn contenders<'a>(folder: &ModelFolder) -> anyhow::Result<Vec<Box<dyn Contender + 'a>>> {
     let mut found: Vec<Box<dyn Contender + 'a>> = Vec::new();
-    for form in folder.forms().into_iter().filter(|form| *form != Precision::W8) {
+    for form in folder.precisions().into_iter().filter(|form| *form != Precision::W8) {
         found.push(Box::new(Tract::new(folder, form)?));
     }
     Ok(found)

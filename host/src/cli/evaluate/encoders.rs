@@ -3,7 +3,7 @@
 use crate::{
     cli::runtime::Runtime,
     evaluate::{
-        encoders::{self, Backend, Encoders, Request},
+        encoders::{self, Choosing, Encoders, Request},
         features::Choice,
     },
 };
@@ -15,13 +15,13 @@ use std::path::Path;
 /// Options of every evaluation on frozen features.
 #[derive(Debug, clap::Args)]
 pub struct EncodeArgs {
-    /// What encodes: burn in batches, or as on a board (model folders only) tract or the native encoder [default: burn,
-    /// or what --precision needs].
+    /// What encodes: burn in batches, or as on a board (model folders only) tract or the native encoder [default:
+    /// burn, or what --precision needs].
     #[arg(long, value_enum)]
     runtime: Option<Runtime>,
     /// Forms of the model to evaluate side by side: in tract, and the native one [default of tract: its most exact].
     #[arg(long, value_enum, value_name = "FORM,FORM...", value_delimiter = ',')]
-    precision: Vec<Form>,
+    precision: Vec<PrecisionArg>,
     /// Share of patches to encode.
     #[arg(long, value_name = "R", default_value_t = 1.0)]
     pub keep: f64,
@@ -41,7 +41,7 @@ pub struct EncodeArgs {
 
 /// `--precision`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
+enum PrecisionArg {
     /// 32-bit floating point.
     F32,
     /// Weights in 8 bits.
@@ -67,32 +67,32 @@ impl EncodeArgs {
         Encoders::open(model, &Request { backend: self.backend()?, choice, pooling: self.pool })
     }
 
-    fn backend(&self) -> anyhow::Result<Backend> {
+    fn backend(&self) -> anyhow::Result<Choosing> {
         let forms = self.precision.as_slice();
         let runtime = self.runtime.unwrap_or(if forms.is_empty() { Runtime::Burn } else { Runtime::Tract });
-        let form = |form: &Form| match form {
-            Form::F32 => encoders::Form::Onnx(Precision::F32),
-            Form::W8 => encoders::Form::Onnx(Precision::W8),
-            Form::Int8 => encoders::Form::Onnx(Precision::Int8),
-            Form::Native => encoders::Form::Native,
+        let form = |form: &PrecisionArg| match form {
+            PrecisionArg::F32 => encoders::Wanted::Onnx(Precision::F32),
+            PrecisionArg::W8 => encoders::Wanted::Onnx(Precision::W8),
+            PrecisionArg::Int8 => encoders::Wanted::Onnx(Precision::Int8),
+            PrecisionArg::Native => encoders::Wanted::Native,
             // A wish for tract is one for all that it can run.
-            Form::All if self.runtime.is_some() => encoders::Form::AllOnnx,
-            Form::All => encoders::Form::All,
+            PrecisionArg::All if self.runtime.is_some() => encoders::Wanted::AllOnnx,
+            PrecisionArg::All => encoders::Wanted::All,
         };
         match runtime {
             Runtime::Burn if !forms.is_empty() => {
                 Err(misuse("--precision is for --runtime tract; burn computes in f32"))
             }
-            Runtime::Native if forms.iter().any(|form| *form != Form::Native) => {
+            Runtime::Native if forms.iter().any(|form| *form != PrecisionArg::Native) => {
                 Err(misuse("--precision is for --runtime tract; the native encoder computes in 8 bits"))
             }
-            Runtime::Tract if self.runtime.is_some() && forms.contains(&Form::Native) => {
+            Runtime::Tract if self.runtime.is_some() && forms.contains(&PrecisionArg::Native) => {
                 Err(misuse("tract does not run the native form: leave --runtime out"))
             }
-            Runtime::Burn => Ok(Backend::Burn),
-            Runtime::Native => Ok(Backend::Board(vec![encoders::Form::Native])),
-            Runtime::Tract if forms.is_empty() => Ok(Backend::Board(vec![encoders::Form::MostExact])),
-            Runtime::Tract => Ok(Backend::Board(forms.iter().map(form).collect())),
+            Runtime::Burn => Ok(Choosing::Burn),
+            Runtime::Native => Ok(Choosing::Board(vec![encoders::Wanted::Native])),
+            Runtime::Tract if forms.is_empty() => Ok(Choosing::Board(vec![encoders::Wanted::MostExact])),
+            Runtime::Tract => Ok(Choosing::Board(forms.iter().map(form).collect())),
         }
     }
 }

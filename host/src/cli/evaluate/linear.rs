@@ -34,15 +34,16 @@ pub struct Args {
     /// Passes over the images [default: 90 for lars, 30 for adamw].
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Images a step [default: the largest power of two with 48 steps an epoch, at most 16384 (lars) or 1024 (adamw)].
+    /// Images a step [default: the largest power of two with 48 steps an epoch, at most 16384 (lars) or 1024
+    /// (adamw)].
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
     /// Base learning rate, for a batch of 256 [default: such that the learning rate is 6.4 (lars) or 0.004
     /// (adamw)].
     #[arg(long, value_name = "X")]
     blr: Option<f64>,
-    /// Encode this many random crops (with flips) of each training image too, as the paper's probe sees them; without it
-    /// each is encoded once, as it is.
+    /// Encode this many random crops (with flips) of each training image too, as the paper's probe sees them; without
+    /// it each is encoded once, as it is.
     #[arg(long, value_name = "N", default_value_t = 0)]
     views: u64,
     /// Save the first row's classifier here: a folder or FILE.safetensors.

@@ -21,8 +21,8 @@ pub fn write_confusion(path: &Path, title: &str, confusion: &Confusion) -> anyho
     files::write_file(path, &png).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Completes the result with what all kinds have, prints it if it is asked for, and keeps it if it is `whole` and `model`
-/// is a run folder. `kind`: the sub-command; `model`: the run or model folder; `result`: an object with
+/// Completes the result with what all kinds have, prints it if it is asked for, and keeps it if it is `whole` and
+/// `model` is a run folder. `kind`: the sub-command; `model`: the run or model folder; `result`: an object with
 /// `rows: [{name, accuracy, ..}]`. A confusion picture inside the run folder becomes part of the report.
 ///
 /// # Errors
@@ -37,7 +37,8 @@ pub fn finish(kind: &str, options: &Options, model: &Path, mut result: Value, wh
     publish(kind, model, result, (options.json, whole))
 }
 
-/// Completes the result with kind, model and command; prints it with `json`; keeps it with `keep` if `model` is a run folder.
+/// Completes the result with kind, model and command; prints it with `json`; keeps it with `keep` if `model` is a run
+/// folder.
 ///
 /// # Errors
 /// Those of the file system.

@@ -24,8 +24,8 @@ pub struct Args {
     running: RunningArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
-    /// How many last blocks to train, each in a run of its own: 0 the head alone, 0.5 the last block's MLP, or a number
-    /// [default: of 0,0.5,1,2,4 those that the model has].
+    /// How many last blocks to train, each in a run of its own: 0 the head alone, 0.5 the last block's MLP, or a
+    /// number [default: of 0,0.5,1,2,4 those that the model has].
     #[arg(long, value_name = "N", value_delimiter = ',')]
     blocks: Option<Vec<f64>>,
     /// The folder for a run a number; runs that are there already are continued [default: runs/partial-DATE-TIME].

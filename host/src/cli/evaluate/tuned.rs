@@ -1,4 +1,5 @@
-//! What `host evaluate finetune` and `partial` share: options that may change when a run is continued, rows, verdicts.
+//! What `host evaluate finetune` and `partial` share: options that may change when a run is continued, rows,
+//! verdicts.
 
 use crate::{
     cli::saving::SavingArgs,

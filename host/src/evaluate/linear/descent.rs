@@ -111,8 +111,8 @@ impl BatchNorm {
         Self { mean: vec![0.0; dim], variance: vec![1.0; dim] }
     }
 
-    /// Normalises a batch `[B, D]` by its own statistics (biased variance) and adds them to the running ones (unbiased
-    /// variance), as PyTorch does.
+    /// Normalises a batch `[B, D]` by its own statistics (biased variance) and adds them to the running ones
+    /// (unbiased variance), as PyTorch does.
     fn train(&mut self, x: &mut Array2<f32>) {
         let count = x.nrows() as f64;
         let (mut sum, mut squares) = (vec![0.0_f64; x.ncols()], vec![0.0_f64; x.ncols()]);

@@ -2,7 +2,7 @@
 
 use super::{LinearHead, Method, Recipe, TrainingSet, train};
 use crate::{
-    evaluate::{backend::Encoder, encoders::Encoders, sets::Sets, views::augmented},
+    evaluate::{backend::Backend, encoders::Encoders, sets::Sets, views::augmented},
     model::classifier::accuracy,
     progress::bar,
 };
@@ -107,7 +107,7 @@ impl Probe<'_> {
                 Method::Lars | Method::Adamw => format!("{method}, {epochs} epochs, batch {batch_size}, blr {blr}"),
             }
         });
-        let features = self.encoders.list.first().map(Encoder::name).unwrap_or_default();
+        let features = self.encoders.list.first().map(Backend::name).unwrap_or_default();
         let (version, images) = (env!("CARGO_PKG_VERSION"), self.sets.train.images.len());
         let views = if self.views > 0 { format!(" and {} crops of each", self.views) } else { String::new() };
         HeadDescription {
@@ -123,7 +123,7 @@ impl Probe<'_> {
     }
 
     /// Features of the training images, and of augmented views of them.
-    fn training_set(&self, encoder: &Encoder) -> anyhow::Result<TrainingSet> {
+    fn training_set(&self, encoder: &Backend) -> anyhow::Result<TrainingSet> {
         let Self { encoders, sets, folder, .. } = self;
         let mut rows = encoders.encode(encoder, &sets.train.images, 0)?;
         for view in 1..=self.views {

@@ -13,8 +13,8 @@ const EPS: f64 = 1e-6;
 /// Rows multiplied at a time.
 const CHUNK: usize = 4096;
 
-/// Trains on standardised features and folds the standardisation into the weights. The logits are scaled so that their
-/// softmax is likeliest on the held-out images: regression to 0 and 1 says nothing about scores by itself.
+/// Trains on standardised features and folds the standardisation into the weights. The logits are scaled so that
+/// their softmax is likeliest on the held-out images: regression to 0 and 1 says nothing about scores by itself.
 pub(super) fn train(set: &TrainingSet, seed: u64) -> LinearHead {
     let (mean, std) = statistics(&set.rows);
     let images = set.images();
@@ -148,8 +148,8 @@ fn solve(lower: &Array2<f64>, mut rhs: Array2<f64>) -> Array2<f64> {
     rhs
 }
 
-/// The factor of logits `[N, K]` that makes the labels likeliest. The likelihood has one maximum: golden section on the
-/// factor's logarithm.
+/// The factor of logits `[N, K]` that makes the labels likeliest. The likelihood has one maximum: golden section on
+/// the factor's logarithm.
 fn likeliest_scale(logits: &Array2<f32>, labels: &[usize]) -> f32 {
     let loss = |log: f64| -> f64 {
         let scale = log.exp();

@@ -54,8 +54,8 @@ impl Backward<Flex, { PARAMETERS + 1 }> for BlockBackward {
     }
 }
 
-/// `block` on `x: [B * N, D]`, tokens attending within their own image; without `factors` they are all 1. `None` where
-/// the plain form must do.
+/// `block` on `x: [B * N, D]`, tokens attending within their own image; without `factors` they are all 1. `None`
+/// where the plain form must do.
 pub fn block(x: &Tensor<2>, block: &Block, batch: usize, factors: Option<&BranchFactors>) -> Option<Tensor<2>> {
     let [rows, dim] = x.dims();
     let Block { norm1, attn, norm2, mlp, .. } = block;

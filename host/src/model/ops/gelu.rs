@@ -5,8 +5,8 @@ use std::f64::consts::FRAC_1_SQRT_2;
 
 /// `x (1 + erf(x / sqrt 2)) / 2` (Hendrycks and Gimpel 2016, arXiv 1606.08415), of the shape of `x`.
 ///
-/// burn 0.22's `activation::gelu` is this going forward, but where a backend has no derivative of its own, as on CUDA,
-/// its backward pass is that of the tanh approximation, wrong by up to 9e-4. The derivative of `erf` is exact
+/// burn 0.22's `activation::gelu` is this going forward, but where a backend has no derivative of its own, as on
+/// CUDA, its backward pass is that of the tanh approximation, wrong by up to 9e-4. The derivative of `erf` is exact
 /// everywhere, so the operation is spelled out; on CUDA the pieces are fused into one kernel.
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let erf = x.clone().mul_scalar(FRAC_1_SQRT_2).erf();

@@ -1,9 +1,9 @@
 //! Fused operations with backward passes of their own, and where they apply.
 //!
 //! Every operation has one plain definition in burn's own operations, which is right on any device (in
-//! [`super::layers`] and [`super::mae`]), and a fast one for the CPU in `kernels`. A function here that returns an `Option`
-//! gives `None` where its fast form does not apply: another device than the CPU, another type than `f32`. [`gelu`] and
-//! [`product`] are plain ones.
+//! [`super::layers`] and [`super::mae`]), and a fast one for the CPU in `kernels`. A function here that returns an
+//! `Option` gives `None` where its fast form does not apply: another device than the CPU, another type than `f32`.
+//! [`gelu`] and [`product`] are plain ones.
 
 mod adamw;
 mod block;
@@ -61,8 +61,8 @@ impl Cpu {
     }
 }
 
-/// The places in the graph of all inputs; `Some(None)` if none is in it, `None` if only some are, which the plain form
-/// sorts out.
+/// The places in the graph of all inputs; `Some(None)` if none is in it, `None` if only some are, which the plain
+/// form sorts out.
 fn guards<const N: usize>(inputs: [Cpu; N]) -> Option<Option<[NodeGuard; N]>> {
     let guards = inputs.into_iter().filter_map(|input| match input {
         Cpu::Tracked(_, guard) => Some(guard),

@@ -5,8 +5,8 @@ use burn::tensor::{FloatDType, Tensor};
 
 /// `a b`, both and the result f32.
 ///
-/// With [`Ops::Bf16`] the factors are rounded to bf16 and so is the product (on tensor cores its sums are f32); in the
-/// backward pass the same happens to both gradients. The parameters themselves stay f32.
+/// With [`Ops::Bf16`] the factors are rounded to bf16 and so is the product (on tensor cores its sums are f32); in
+/// the backward pass the same happens to both gradients. The parameters themselves stay f32.
 pub fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>, ops: Ops) -> Tensor<D> {
     match ops {
         Ops::Fused | Ops::Plain => a.matmul(b),

@@ -69,7 +69,8 @@ pub struct Finetuning {
 }
 
 impl Finetuning {
-    /// A fine-tuning from the newest checkpoint of `folder`, else of `encoder`'s parameters, else from random weights.
+    /// A fine-tuning from the newest checkpoint of `folder`, else of `encoder`'s parameters, else from random
+    /// weights.
     ///
     /// # Errors
     /// If the encoder is unusable, there are not as many blocks as are to be trained, or the checkpoint is damaged.

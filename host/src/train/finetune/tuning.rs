@@ -111,8 +111,8 @@ pub fn configure(
 }
 
 impl Run {
-    /// The run in the folder `path`, from its newest checkpoint or, where it was stopped before the first, from the start.
-    /// Its images may have moved. `checkpoints`: the policy for the one that it had.
+    /// The run in the folder `path`, from its newest checkpoint or, where it was stopped before the first, from the
+    /// start. Its images may have moved. `checkpoints`: the policy for the one that it had.
     ///
     /// # Errors
     /// If a folder is unusable or has other classes, or the model to start from has changed.

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// A form of the encoder in a model folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-pub enum Form {
+pub enum EncoderPrecision {
     /// ONNX in 32-bit floating point.
     F32,
     /// ONNX with weights in 8 bits, arithmetic in floating point.
@@ -16,7 +16,7 @@ pub enum Form {
     Native,
 }
 
-impl Form {
+impl EncoderPrecision {
     /// All forms.
     pub const ALL: [Self; 4] = [Self::F32, Self::W8, Self::Int8, Self::Native];
 
@@ -38,7 +38,7 @@ impl Form {
     }
 }
 
-impl fmt::Display for Form {
+impl fmt::Display for EncoderPrecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.onnx() {
             Some(precision) => precision.fmt(f),
