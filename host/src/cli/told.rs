@@ -208,3 +208,42 @@ fn upload(error: &UploadError) -> Option<anyhow::Error> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use console::Misuse;
+    use std::path::PathBuf;
+
+    #[test]
+    fn told_errors_keep_their_contexts_and_others_stay_as_they_are() {
+        let told_policy = told(anyhow::Error::new(PolicyError::KeepsNothing).context("cannot go on"));
+        assert_eq!(format!("{told_policy:#}"), "cannot go on: --keep-checkpoints must be at least 1");
+        assert!(told_policy.is::<Misuse>());
+        let too_few = LinearError::TooFew { classes: 1, images: 9 };
+        assert!(told(too_few.clone().into()).downcast_ref() == Some(&too_few));
+    }
+
+    #[test]
+    fn what_ends_in_advice_names_the_option() {
+        let (path, difference, what) = (PathBuf::from("runs/a"), "epochs".to_owned(), "image 1".to_owned());
+        let diverged = FolderError::Diverged { what: "the loss is", epoch: 1, step: 2, kept: "kept".into() };
+        let (foreign, other) = (FolderError::Foreign(path.clone()), SweepError::Busy(path.clone()));
+        let trained = SweepError::Different { path, difference };
+        let silent = UploadError::Silent { what: what.clone(), seconds: 1.0 };
+        for (error, option, misused) in [
+            (anyhow::Error::new(diverged), "with a smaller --blr", false),
+            (foreign.into(), "or a model: name another --out", true),
+            (other.into(), "or name another --out", true),
+            (trained.into(), "name another --out, or remove it", true),
+            (LinearError::Diverged.into(), "lower --blr", false),
+            (silent.into(), "at the same --baud?", false),
+            (UploadError::Damaged { what }.into(), "try a lower --baud or a shorter line", false),
+            (FlashError::Silent(3).into(), "use a longer --timeout", false),
+        ] {
+            let told = told(error);
+            assert!(told.to_string().ends_with(option), "{told}");
+            assert_eq!(told.is::<Misuse>(), misused, "{told}");
+        }
+    }
+}
