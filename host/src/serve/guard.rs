@@ -27,6 +27,8 @@ pub(super) fn guarded(pages: Router, port: u16) -> Router {
     let pages = pages.fallback(async |uri: Uri| {
         Refusal::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
     });
+    // As one service: a layer of the routes themselves would see a refused method before its `Allow` is there.
+    let pages = Router::new().fallback_service(pages);
     safe(pages.layer(middleware::from_fn_with_state(port, guard)))
 }
 
