@@ -25,7 +25,7 @@ pub struct RuntimeArgs {
     /// is not given].
     #[arg(long, value_enum)]
     pub runtime: Option<Runtime>,
-    /// EncoderPrecision of the model for tract [default: f32 if the folder has it, else its most exact].
+    /// Form of the model for tract [default: f32 if the folder has it, else its most exact].
     #[arg(long, value_enum)]
     pub precision: Option<Precision>,
     /// Kernels of the native encoder [default: the best for this machine].

@@ -35,7 +35,7 @@ pub struct Args {
     /// What computes: burn in batches, or as on a board (model folders only) tract or the native encoder.
     #[arg(long, value_enum, default_value = "burn")]
     runtime: Runtime,
-    /// EncoderPrecision of the model for tract [default: its most exact].
+    /// Form of the model for tract [default: its most exact].
     #[arg(long, value_enum)]
     precision: Option<Precision>,
     /// Random choices come from this.
