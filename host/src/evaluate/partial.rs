@@ -81,7 +81,7 @@ impl<'a> Partial<'a> {
     /// `begin` sees each run before it is trained.
     ///
     /// # Errors
-    /// As [`Run::train`].
+    /// As `Run::train`.
     pub fn train(&self, stop: &AtomicBool, mut begin: impl FnMut(&Run)) -> anyhow::Result<Trained> {
         let mut done: Vec<(f64, Found)> = Vec::new();
         for blocks in self.blocks.iter().copied() {

@@ -29,7 +29,7 @@ pub struct Masks {
     pub seed: u64,
 }
 
-/// The figures of `images` (`[H, W, C]` each) as the model of a run, which [`fill::load`] gives, reconstructs them;
+/// The figures of `images` (`[H, W, C]` each) as the model of a run, which `fill::load` gives, reconstructs them;
 /// with a progress bar.
 ///
 /// # Errors

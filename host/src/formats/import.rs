@@ -46,7 +46,7 @@ pub struct Imported {
 /// Makes a model of a checkpoint.
 ///
 /// # Errors
-/// [`ImportError`]: names the first tensor that is missing or misshapen, or the number that nothing tells.
+/// `ImportError`: names the first tensor that is missing or misshapen, or the number that nothing tells.
 pub fn import(source: Source, given: Given) -> Result<Imported, ImportError> {
     let mut tensors = official::unwrapped(source.tensors);
     let foreign = huggingface::is(&tensors);

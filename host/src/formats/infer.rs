@@ -142,7 +142,7 @@ fn grid(search: &Search<'_>, patches: usize, patch: usize) -> Result<(usize, usi
 /// Finds everything out. `tensors` have the reference's names.
 ///
 /// # Errors
-/// [`ImportError`]: names the first tensor that is missing or misshapen, or the number that nothing tells.
+/// `ImportError`: names the first tensor that is missing or misshapen, or the number that nothing tells.
 pub fn infer(tensors: &Tensors, facts: &[Facts], given: Given) -> Result<Inferred, ImportError> {
     let mut search = Search { facts, findings: vec![] };
     let [dim, channels, patch, patch_width] = shape(tensors, "patch_embed.proj.weight")?;
