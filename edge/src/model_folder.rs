@@ -108,7 +108,7 @@ pub enum ModelError {
     },
     /// The form was not exported.
     #[error("{path} has no {wanted} form; it has {present}")]
-    EncoderPrecision {
+    Precision {
         /// The folder.
         path: PathBuf,
         /// The form asked for.
@@ -219,11 +219,7 @@ impl ModelFolder {
         if !self.description.sha256.contains_key(&form) {
             let mut present: Vec<String> = self.precisions().iter().map(ToString::to_string).collect();
             present.extend(self.has_native().then(|| "native".into()));
-            return Err(ModelError::EncoderPrecision {
-                path: self.path.clone(),
-                wanted: form,
-                present: present.join(", "),
-            });
+            return Err(ModelError::Precision { path: self.path.clone(), wanted: form, present: present.join(", ") });
         }
         self.read_file(form.file_name())
     }

@@ -109,7 +109,7 @@ fn a_model_folder_is_read_back_and_damage_is_named() {
     let folder = ModelFolder::open(&path).expect("open");
     assert!(matches!(
         TractEncoder::load(&folder, Precision::F32),
-        Err(TractError::Model(ModelError::EncoderPrecision { .. }))
+        Err(TractError::Model(ModelError::Precision { .. }))
     ));
 
     let file = path.join("encoder.w8.onnx");
@@ -138,9 +138,7 @@ fn a_native_encoder_is_mapped_and_damage_is_named() {
     let model = file.model(&folder).expect("model");
     assert_eq!(model.blocks().len(), 2);
     assert_eq!(model.norm().gamma, tensors["norm.weight"].data);
-    assert!(
-        matches!(folder.read(Precision::F32), Err(ModelError::EncoderPrecision { present, .. }) if present == "native")
-    );
+    assert!(matches!(folder.read(Precision::F32), Err(ModelError::Precision { present, .. }) if present == "native"));
 
     // Another model's, whole as it is.
     let mut other = spec;
