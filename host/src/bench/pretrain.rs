@@ -158,7 +158,10 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let rng = &mut generator(train.seed, 0);
     let mut noise = || (0..batch_size * grid.image_len()).map(|_| 4.0 * uniform(rng) - 2.0).collect::<Vec<f32>>();
     let batches: Vec<Vec<f32>> = (0..BATCHES).map(|_| noise()).collect();
-    let sample = Dataset::synthetic(train.seed, TARGET_IMAGES, model.image_height, model.image_width);
+    let sample = match &setup.data {
+        Some(folder) => Dataset::folder(folder, model.channels)?,
+        None => Dataset::synthetic(train.seed, TARGET_IMAGES, model.image_height, model.image_width),
+    };
     let target = Arc::new(FittedTarget::fit(train.target, &sample, &grid, setup.pixels, train.seed)?);
     let mut turn = batches.iter().cycle();
     // As many as a step takes, copied before the clock starts.
