@@ -12,7 +12,6 @@ pub enum SweepError {
     /// A value is impossible.
     #[error("the value {value}: {reason}")]
     Value {
-        /// The value.
         value: String,
         /// Why.
         reason: String,
@@ -26,7 +25,6 @@ pub enum SweepError {
     /// The folder of a run holds one with other options.
     #[error("{} was trained with other options ({difference}): {TAKE_ANOTHER}, or remove it", path.display())]
     Different {
-        /// The run.
         path: PathBuf,
         /// The first difference.
         difference: String,

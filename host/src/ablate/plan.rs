@@ -28,7 +28,6 @@ pub struct PlannedEvaluation {
 pub struct PlannedJob {
     /// The run folder's name.
     pub run: String,
-    /// The setting.
     pub setting: String,
     /// Random choices come from it.
     pub seed: u64,
@@ -45,7 +44,6 @@ pub struct PlannedJob {
     pub evaluations: Vec<PlannedEvaluation>,
 }
 
-/// The plan.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
     /// In their order.

@@ -41,7 +41,6 @@ pub enum Evaluation {
     Linear(Method),
     /// Fine-tuning of this many last blocks, of all parameters without it.
     Finetune(Option<f64>),
-    /// The seam.
     Seam,
 }
 
@@ -78,9 +77,7 @@ pub struct Counts {
 pub struct Run {
     /// Its folder's name.
     pub name: String,
-    /// Its folder.
     pub path: PathBuf,
-    /// Its configuration.
     pub config: RunConfig,
 }
 
@@ -89,7 +86,6 @@ pub struct Run {
 pub struct Job {
     /// Place of the setting.
     pub setting: usize,
-    /// Its run.
     pub run: Run,
     /// What it is asked.
     pub evaluations: Vec<Evaluation>,
@@ -224,7 +220,6 @@ fn described(config: &RunConfig) -> anyhow::Result<Value> {
 pub struct Sweep {
     /// What is varied.
     pub experiment: Experiment,
-    /// Its values.
     pub settings: Vec<Setting>,
     /// One a setting and seed, in the order in which they are done: all settings of the first seed first.
     pub jobs: Vec<Job>,

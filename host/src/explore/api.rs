@@ -69,7 +69,6 @@ pub struct Explorer {
 pub struct LookRequest {
     /// An [`ImageId`].
     pub image: String,
-    /// Its mask.
     pub mask: MaskRequest,
     /// The encoder block whose attention is read, from 0.
     pub block: usize,
@@ -88,7 +87,6 @@ pub struct LookRequest {
 pub enum MaskRequest {
     /// As in training.
     Drawn {
-        /// Its kind.
         kind: MaskKind,
         /// Share of patches that are removed, 0 to below 1.
         ratio: f64,

@@ -20,7 +20,6 @@ pub struct Index {
 /// An image near another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Neighbour {
-    /// Its number.
     pub image: usize,
     /// Cosine of the two features.
     pub cosine: f32,

@@ -20,7 +20,6 @@ use common::{
 pub struct Explored {
     /// The run's configuration.
     pub config: RunConfig,
-    /// Its patches.
     pub grid: PatchGrid,
     /// Which feature stands for an image.
     pub pooling: Pooling,

@@ -61,16 +61,13 @@ pub enum Anchor {
 pub enum Item {
     /// A line through points.
     Line {
-        /// Its points.
         points: Vec<(f64, f64)>,
-        /// Its width.
         width: f64,
         /// What it is painted with.
         paint: Paint,
     },
     /// A closed area.
     Area {
-        /// Its corners.
         points: Vec<(f64, f64)>,
         /// What it is painted with.
         paint: Paint,
@@ -79,9 +76,7 @@ pub enum Item {
     },
     /// A disc.
     Dot {
-        /// Its middle.
         at: (f64, f64),
-        /// Its radius.
         radius: f64,
         /// What it is painted with.
         paint: Paint,

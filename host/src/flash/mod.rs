@@ -32,12 +32,7 @@ pub struct Request {
 pub enum FlashError {
     /// The program's file.
     #[error("cannot read {}: {error}; {BUILD}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        error: io::Error,
-    },
+    Unreadable { path: PathBuf, error: io::Error },
     /// The file is something else.
     #[error("{} is no Linux program; {BUILD}", .0.display())]
     NoProgram(PathBuf),

@@ -18,7 +18,6 @@ use std::{
 pub struct Shown {
     /// Above its columns.
     pub caption: String,
-    /// Its folder.
     pub run: PathBuf,
 }
 
