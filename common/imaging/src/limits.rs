@@ -1,0 +1,29 @@
+//! How large an image may be: a few bytes can declare one that no memory holds.
+
+/// Pixels of the largest image: those at which Pillow, too, takes a file for an attack.
+pub const MAX_PIXELS: u64 = 178_956_970;
+
+/// Why an image is not decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TooLarge {
+    /// More than [`MAX_PIXELS`].
+    #[error("it is {width}x{height} pixels (width x height), more than the {} million that are read", MAX_PIXELS / 1_000_000)]
+    Pixels {
+        /// Columns.
+        width: u64,
+        /// Rows.
+        height: u64,
+    },
+    /// Not enough memory for it.
+    #[error("there is not enough memory for it")]
+    Memory,
+}
+
+/// # Errors
+/// If an image of this width and height is too large.
+pub(crate) fn check(width: u64, height: u64) -> Result<(), TooLarge> {
+    match width.checked_mul(height) {
+        Some(..=MAX_PIXELS) => Ok(()),
+        _ => Err(TooLarge::Pixels { width, height }),
+    }
+}
