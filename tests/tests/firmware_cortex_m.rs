@@ -52,8 +52,8 @@ fn expected(folder: &Path, keep: f64, select: Select, seed: u64, pooling: Poolin
     let (spec, grid) = (*model.spec(), model.spec().grid()?);
     let mut encoder = Encoder::allocate(model, Kernels::best(), grid.patches(), 1)?;
     let (mut noise, mut ids) = (vec![0.0; grid.patches()], vec![0; grid.patches()]);
-    let features = imaging::find(folder)?.into_iter().enumerate().map(|(frame, path)| {
-        let pixels = imaging::prepare(imaging::open(&path)?, &spec)?;
+    let features = imaging::find(folder)?.files.into_iter().enumerate().map(|(frame, path)| {
+        let pixels = imaging::prepare(imaging::open(&path, spec.channels as usize)?, &spec)?;
         let visible = choose(select, &grid, keep, (seed, frame as u64), &mut noise, &mut ids);
         let mut patches = vec![0; visible * grid.patch_dim()];
         for (id, patch) in ids[..visible].iter().zip(patches.chunks_exact_mut(grid.patch_dim())) {

@@ -27,3 +27,12 @@ pub(crate) fn check(width: u64, height: u64) -> Result<(), TooLarge> {
         _ => Err(TooLarge::Pixels { width, height }),
     }
 }
+
+/// Bytes of the largest image as its format keeps it.
+pub(crate) const MAX_BYTES: u64 = 1 << 30;
+
+/// # Errors
+/// If pixels take more than [`MAX_BYTES`].
+pub(crate) fn check_bytes(bytes: u64) -> Result<(), TooLarge> {
+    if bytes > MAX_BYTES { Err(TooLarge::Memory) } else { Ok(()) }
+}

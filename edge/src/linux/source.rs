@@ -2,7 +2,7 @@
 
 use common::model::EncoderSpec;
 use console::misuse;
-use imaging::ImageError;
+use imaging::{ImageError, Listing};
 use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -53,7 +53,10 @@ impl Source {
             (_, true) => Err(misuse("--raw reads standard input: use --source -")),
             (path, false) => {
                 let root = Path::new(path);
-                let files = imaging::find(root).map_err(|error| misuse(error.to_string()))?;
+                let Listing { files, left_out } = imaging::find(root).map_err(|error| misuse(error.to_string()))?;
+                if !left_out.is_empty() {
+                    console::note!("skipped  {left_out} in {path}");
+                }
                 Ok(Self::Files { root: root.into(), files, next: 0 })
             }
         }
@@ -81,7 +84,7 @@ impl Source {
                 *next += 1;
                 let name = file.strip_prefix(&*root).ok().filter(|name| !name.as_os_str().is_empty());
                 let name = name.or(file.file_name().map(Path::new)).unwrap_or(file).display().to_string();
-                let pixels = imaging::open(file).and_then(|image| imaging::prepare(image, spec));
+                let pixels = imaging::open(file, spec.channels as usize).and_then(|image| imaging::prepare(image, spec));
                 Some(pixels.map(|pixels| Frame { name, pixels }))
             }
             Self::Stdin { done } => {
@@ -93,7 +96,8 @@ impl Source {
                 if let Err(source) = io::stdin().read_to_end(&mut bytes) {
                     return Some(Err(ImageError::Io { path: path(), source }));
                 }
-                let image = imaging::decode(&bytes).map_err(|reason| ImageError::Decode { path: path(), reason });
+                let image = imaging::decode(&bytes, spec.channels as usize);
+                let image = image.map_err(|reason| ImageError::Decode { path: path(), reason });
                 let pixels = image.and_then(|image| imaging::prepare(image, spec));
                 Some(pixels.map(|pixels| Frame { name: "stdin".into(), pixels }))
             }

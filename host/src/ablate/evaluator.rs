@@ -2,6 +2,7 @@
 
 use super::sweep::{Counts, Evaluation, Judging, Run};
 use crate::{
+    data::folder,
     evaluate::{
         features::{Choice, pooled, with_burn},
         knn::{self, Labelled, Vote},
@@ -141,7 +142,7 @@ fn matrix(rows: &[Vec<f32>]) -> anyhow::Result<Array2<f32>> {
 /// # Errors
 /// As misuse, if a folder has no images.
 pub fn counts(judging: &Judging) -> anyhow::Result<Counts> {
-    let find = |folder| imaging::find(folder).map_err(|error| console::misuse(error.to_string()));
+    let find = |folder| folder::find(folder).map_err(|error| console::misuse(error.to_string()));
     let (train, test) = (find(&judging.train)?, find(&judging.test)?);
     // As `prepared` spreads them.
     let used = |all: usize| all.div_ceil(judging.limit.map_or(1, |limit| all.div_ceil(limit.max(1))).max(1));

@@ -16,7 +16,7 @@ pub mod timing;
 pub mod tune;
 
 use crate::{
-    data::{dataset::DatasetError, texture},
+    data::{dataset::DatasetError, folder, texture},
     device::{Chosen, precision::Precision},
     evaluate::linear::Method,
     preset::Preset,
@@ -117,7 +117,7 @@ impl Request {
             self.finetune_batch.unwrap_or_else(|| (1 << (counts.train / 8).max(1).ilog2()).min(256));
         let images = match &common.data {
             DataSource::Synthetic => common.base.train.synthetic_images,
-            DataSource::Folder(folder) => imaging::find(folder).map_err(DatasetError::Folder)?.len(),
+            DataSource::Folder(folder) => folder::find(folder).map_err(DatasetError::Folder)?.len(),
         };
         let mut sweep =
             Sweep { experiment: self.experiment, settings, jobs, judging, counts, images, joined: Vec::new() };

@@ -1,6 +1,6 @@
 //! `host reconstruct`.
 
-use crate::{pictures, preset::validate::mask_ratio, run::RunFolder};
+use crate::{data::folder::find, pictures, preset::validate::mask_ratio, run::RunFolder};
 use common::mask::MaskKind;
 use console::misuse;
 use std::{path::PathBuf, sync::Arc};
@@ -47,14 +47,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     } else {
         let mut files = Vec::new();
         for path in &args.images {
-            files.extend(imaging::find(path).map_err(|e| misuse(e.to_string()))?);
+            files.extend(find(path).map_err(|e| misuse(e.to_string()))?);
         }
         // Spread over all, so that a folder ordered by class shows several of them.
         let count = args.limit.min(files.len());
         let mut images = Vec::new();
         for file in (0..count).map(|i| &files[i * files.len() / count]) {
-            match imaging::open(file) {
-                Ok(image) => images.push(Arc::new(imaging::pixels(image, config.model.channels))),
+            match imaging::open(file, config.model.channels) {
+                Ok(image) => images.push(Arc::new(image)),
                 Err(error) => console::note!("warning: skipped {error}"),
             }
         }

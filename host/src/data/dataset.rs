@@ -1,6 +1,6 @@
 //! A set of images: a folder, or the embedded generator.
 
-use super::{synthetic, texture::PATTERNS};
+use super::{folder, synthetic, texture::PATTERNS};
 use anyhow::Context as _;
 use imaging::{ImageError, Pixels};
 use std::{
@@ -65,7 +65,7 @@ impl Dataset {
     /// # Errors
     /// If it cannot be read, holds no image, or none that can be decoded.
     pub fn folder(root: &Path, channels: usize) -> Result<Self, DatasetError> {
-        let files = imaging::find(root).map_err(DatasetError::Folder)?;
+        let files = folder::find(root).map_err(DatasetError::Folder)?;
         let class = |file: &PathBuf| -> Option<String> {
             let mut parts = file.strip_prefix(root).ok()?.components();
             let first = parts.next()?.as_os_str().to_string_lossy().into_owned();
@@ -163,7 +163,7 @@ impl Dataset {
             Source::Synthetic { seed, height, width } => Ok(synthetic::image(*seed, index, *height, *width)),
             Source::Files { files, .. } => {
                 let file = files.get(index).context("no such image")?;
-                Ok(imaging::pixels(imaging::open(file)?, self.channels))
+                Ok(imaging::open(file, self.channels)?)
             }
         }
     }

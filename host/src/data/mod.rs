@@ -4,6 +4,7 @@ pub mod augment;
 pub mod classes;
 pub mod dataset;
 pub mod erasing;
+pub mod folder;
 pub mod geometry;
 pub mod labelled;
 pub mod loader;

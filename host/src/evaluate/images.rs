@@ -1,6 +1,6 @@
 //! Images of a folder as an encoder's input, with a progress bar and a word about broken ones.
 
-use crate::progress::bar;
+use crate::{data::folder::find, progress::bar};
 use common::model::EncoderSpec;
 use imaging::prepare;
 use std::path::Path;
@@ -21,13 +21,13 @@ pub struct Prepared {
 /// # Errors
 /// If the folder holds none, or none that can be decoded.
 pub fn prepared(folder: &Path, spec: &EncoderSpec, limit: Option<usize>) -> anyhow::Result<Prepared> {
-    let files = imaging::find(folder).map_err(|error| console::misuse(error.to_string()))?;
+    let files = find(folder).map_err(|error| console::misuse(error.to_string()))?;
     let step = limit.map_or(1, |limit| files.len().div_ceil(limit.max(1)));
     let bar = bar(files.len().div_ceil(step), "reading images");
     let (mut out, mut broken) = (Prepared::default(), 0);
     for file in files.iter().step_by(step) {
         bar.inc(1);
-        match imaging::open(file).and_then(|image| prepare(image, spec)) {
+        match imaging::open(file, spec.channels as usize).and_then(|image| prepare(image, spec)) {
             Ok(pixels) => {
                 let name = file.strip_prefix(folder).ok().filter(|name| !name.as_os_str().is_empty());
                 let name = name.or(file.file_name().map(Path::new)).unwrap_or(file);

@@ -20,8 +20,8 @@ pub fn augmented(
     let (height, width) = (spec.image_height as usize, spec.image_width as usize);
     let bar = bar(names.len(), "augmenting");
     let one = |(index, name): (usize, &String)| -> anyhow::Result<Vec<u8>> {
-        let image = imaging::open(&folder.join(name)).context("an image changed during the evaluation")?;
-        let pixels = imaging::pixels(image, spec.channels as usize);
+        let pixels = imaging::open(&folder.join(name), spec.channels as usize);
+        let pixels = pixels.context("an image changed during the evaluation")?;
         // Streams of different views do not meet below 2^40 images.
         let mut rng = generator(Stream::ProbeView.seed(seed), view << 40 | index as u64);
         bar.inc(1);

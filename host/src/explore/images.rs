@@ -1,12 +1,10 @@
 //! The images of the page: a folder's by number, and those that were dropped.
 
 use crate::{data::dataset::Dataset, model::MaeConfig};
-use image::{ImageDecoder as _, ImageReader, Limits};
 use imaging::{Crop, Pixels, resize};
 use std::{
     collections::VecDeque,
     fmt,
-    io::Cursor,
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -15,10 +13,6 @@ use std::{
 const UPLOADS: usize = 16;
 /// Images of the folder that are kept as they were prepared.
 const RECENT: usize = 64;
-/// Largest side of a dropped image.
-const MAX_SIDE: u32 = 16_384;
-/// Memory that decoding a dropped image may take, bytes.
-const MAX_MEMORY: u64 = 512 << 20;
 
 /// Which image; `g7` is the folder's number 7, `u2` the second that was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +58,7 @@ pub enum ImagesError {
     #[error("there is no image {0} here any more: drop it again, or pick another")]
     Missing(ImageId),
     /// What was dropped is none.
-    #[error("this cannot be shown: {0} (jpg, png, webp and bmp can, up to {MAX_SIDE} pixels a side)")]
+    #[error("this cannot be shown: {0} (jpg, png, webp, tiff, bmp and pnm can)")]
     Unreadable(String),
     /// A file of the folder cannot be read.
     #[error("{0}")]
@@ -147,8 +141,8 @@ impl Images {
     /// # Errors
     /// If it is no image, or too large a one.
     pub fn drop_in(&self, bytes: &[u8]) -> Result<ImageId, ImagesError> {
-        let image = decode(bytes).map_err(ImagesError::Unreadable)?;
-        let view = self.prepare(&imaging::pixels(image, self.size.2)).map_err(ImagesError::Unreadable)?;
+        let image = imaging::decode(bytes, self.size.2).map_err(ImagesError::Unreadable)?;
+        let view = self.prepare(&image).map_err(ImagesError::Unreadable)?;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.dropped += 1;
         let id = ImageId::Upload(kept.dropped);
@@ -171,28 +165,11 @@ fn keep(list: &mut VecDeque<(ImageId, Arc<View>)>, most: usize, item: (ImageId, 
     list.push_back(item);
 }
 
-/// As [`imaging::decode`], within bounds, and turned as the camera says.
-fn decode(bytes: &[u8]) -> Result<image::DynamicImage, String> {
-    let text = |error: image::ImageError| error.to_string();
-    let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
-    limits.max_alloc = Some(MAX_MEMORY);
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(text)?;
-    if decoder.total_bytes() > MAX_MEMORY {
-        return Err(format!("its pixels would take {} MiB of memory", decoder.total_bytes() >> 20));
-    }
-    let orientation = decoder.orientation().map_err(text)?;
-    let mut image = image::DynamicImage::from_decoder(decoder).map_err(text)?;
-    image.apply_orientation(orientation);
-    if image.width() == 0 || image.height() == 0 { Err("it has no pixels".into()) } else { Ok(image) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use image::{DynamicImage, ImageFormat, RgbImage};
+    use std::io::Cursor;
 
     fn config(channels: usize) -> MaeConfig {
         let spec = |text: &str| toml::from_str(text).expect("a config");

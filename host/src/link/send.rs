@@ -89,7 +89,7 @@ pub fn send<R: Read, W: Write>(
 
 /// The image as the board wants it, `[H, W, C]`.
 fn prepare(path: &Path, hello: &Hello) -> Result<Vec<u8>, ImageError> {
-    let pixels = imaging::pixels(imaging::open(path)?, hello.channels as usize);
+    let pixels = imaging::open(path, hello.channels as usize)?;
     imaging::resize(&pixels, Crop::whole(&pixels), hello.image_height as usize, hello.image_width as usize)
 }
 

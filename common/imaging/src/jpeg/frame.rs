@@ -197,7 +197,7 @@ impl Frame {
                         let (mut coefficients, mut last) = ([0; 64], 0);
                         for (at, (value, quant)) in block.iter().zip(quant).enumerate() {
                             if *value != 0 {
-                                coefficients[usize::from(ZIGZAG[at])] = i32::from(*value) * quant;
+                                coefficients[usize::from(ZIGZAG[at])] = i32::from(*value).wrapping_mul(*quant) as i16;
                                 last = at;
                             }
                         }

@@ -8,6 +8,7 @@ use super::{
     scan::Scan,
 };
 use crate::{Pixels, limits};
+use std::rc::Rc;
 
 /// Where the coefficients of a block go, by their order in the file.
 pub(super) const ZIGZAG: [u8; 64] = [
@@ -23,20 +24,22 @@ pub(super) struct Header<'a> {
     at: usize,
     jfif: bool,
     adobe: Option<u8>,
+    rgb: bool,
     quants: [Option<[i32; 64]>; 4],
     /// For DC and AC.
-    tables: [[Option<Table>; 4]; 2],
+    tables: [[Option<Rc<Table>>; 4]; 2],
     restart: usize,
     frame: Option<Frame>,
 }
 
 impl<'a> Header<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, JpegError> {
+    pub(super) fn new(bytes: &'a [u8], rgb: bool) -> Result<Self, JpegError> {
         if bytes.get(..2) != Some(&[0xFF, 0xD8]) {
             return Err(JpegError::Damaged("it does not begin as a JPEG"));
         }
         let tables = [const { [const { None }; 4] }; 2];
-        Ok(Self { bytes, at: 2, jfif: false, adobe: None, quants: [None; 4], tables, restart: 0, frame: None })
+        let (jfif, adobe, quants) = (false, None, [None; 4]);
+        Ok(Self { bytes, at: 2, jfif, adobe, rgb, quants, tables, restart: 0, frame: None })
     }
 
     /// The image.
@@ -88,6 +91,7 @@ impl<'a> Header<'a> {
             (1, _) => Coding::Grey,
             (4, Some(0) | None) => Coding::Cmyk,
             (4, _) => Coding::Ycck,
+            _ if self.rgb => Coding::Rgb,
             (_, Some(0)) if !self.jfif => Coding::Rgb,
             (_, None) if !self.jfif && components.iter().map(|c| c.id).eq(*b"RGB") => Coding::Rgb,
             _ => Coding::YCbCr,
@@ -138,7 +142,7 @@ impl<'a> Header<'a> {
             let total: usize = counts.iter().map(|count| usize::from(*count)).sum();
             let symbols = rest.get(16..16 + total).ok_or(wrong)?;
             let slots = self.tables.get_mut(usize::from(head >> 4)).ok_or(wrong)?;
-            *slots.get_mut(usize::from(head & 15)).ok_or(wrong)? = Some(Table::new(counts, symbols)?);
+            *slots.get_mut(usize::from(head & 15)).ok_or(wrong)? = Some(Rc::new(Table::new(counts, symbols)?));
             segment = &rest[16 + total..];
         }
         Ok(())
@@ -177,7 +181,7 @@ impl<'a> Header<'a> {
         for (class, slot) in scan.tables() {
             let known = self.tables[class].get_mut(slot).ok_or(wrong)?;
             if known.is_none() {
-                *known = Some(huffman::standard(class, slot)?);
+                *known = Some(Rc::new(huffman::standard(class, slot)?));
             }
         }
         Ok(scan.with_tables(&self.tables))

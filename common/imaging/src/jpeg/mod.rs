@@ -37,5 +37,13 @@ pub(crate) enum JpegError {
 /// # Errors
 /// If it is damaged, cut off, of another kind, or too large.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Pixels, JpegError> {
-    Header::new(bytes)?.decode()
+    decode_as(bytes, false)
+}
+
+/// As [`decode`]; with `rgb`, three components are red, green and blue whatever the file says.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn decode_as(bytes: &[u8], rgb: bool) -> Result<Pixels, JpegError> {
+    Header::new(bytes, rgb)?.decode()
 }

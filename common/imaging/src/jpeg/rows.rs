@@ -3,7 +3,7 @@
 //! Samples are kept for two rows of MCUs only, so that a large photograph takes little more memory than its pixels.
 
 use super::{JpegError, color, color::Coding, frame::Component};
-use crate::Pixels;
+use crate::{Pixels, limits::TooLarge};
 
 /// How samples become as many as there are pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,11 @@ impl Plane {
             Upsampling::Rows | Upsampling::Both => (near, if y.is_multiple_of(2) { near - 1 } else { near + 1 }),
             _ => (near, near),
         }
+    }
+
+    /// Whether the last row of samples waits for the next one.
+    fn needs_more(&self) -> bool {
+        matches!(self.upsampling, Upsampling::Rows | Upsampling::Both)
     }
 
     /// Makes `self.row`, unless the samples serve as they are.
@@ -165,7 +170,8 @@ impl Rows {
             }
         };
         let mut data = Vec::new();
-        data.try_reserve_exact(height * width * coding.channels()).map_err(|_| crate::limits::TooLarge::Memory)?;
+        let bytes = height * width * coding.channels() + color::SLACK;
+        data.try_reserve_exact(bytes).map_err(|_| TooLarge::Memory)?;
         let planes = components.iter().map(plane).collect();
         Ok(Self { planes, coding, height, width, complete: 0, made: 0, data })
     }
@@ -181,31 +187,27 @@ impl Rows {
     /// One more row of MCUs is complete: makes the pixels that need no more, all of them after the last.
     pub(super) fn emit(&mut self, last: bool) {
         self.complete += 1;
-        while self.made < self.height {
-            let y = self.made;
-            let ready = |plane: &Plane| {
-                let (near, far) = plane.sources(y);
-                near.max(far) < (self.complete * plane.ring / 2) as isize
-            };
-            if !last && !self.planes.iter().all(ready) {
-                return;
-            }
+        let ready = |plane: &Plane| (self.complete * plane.ring / 2).saturating_sub(plane.needs_more().into()) * plane.down;
+        let ready = self.planes.iter().map(ready).min().unwrap_or(0);
+        let until = if last { self.height } else { ready.min(self.height) };
+        let length = self.width * self.coding.channels();
+        self.data.resize(until * length + color::SLACK, 0);
+        for y in self.made..until {
             for plane in &mut self.planes {
                 plane.upsample(y);
             }
-            let at = self.data.len();
-            self.data.resize(at + self.width * self.coding.channels(), 0);
             let mut rows = [&[][..]; 4];
             for (row, plane) in rows.iter_mut().zip(&self.planes) {
-                *row = plane.pixels(y);
+                *row = &plane.pixels(y)[..self.width];
             }
-            color::interleave(self.coding, &rows[..self.planes.len()], &mut self.data[at..]);
-            self.made += 1;
+            color::interleave(self.coding, &rows[..self.planes.len()], &mut self.data[y * length..]);
         }
+        self.made = self.made.max(until);
     }
 
     /// The pixels.
-    pub(super) fn finish(self) -> Pixels {
+    pub(super) fn finish(mut self) -> Pixels {
+        self.data.truncate(self.height * self.width * self.coding.channels());
         Pixels { height: self.height, width: self.width, channels: self.coding.channels(), data: self.data }
     }
 }

@@ -1,6 +1,7 @@
 //! Scans, and the blocks of sequential ones.
 
 use super::{JpegError, bits::Bits, frame::Frame, header::ZIGZAG, huffman::Table};
+use std::rc::Rc;
 
 /// One component in a scan.
 #[derive(Debug)]
@@ -9,8 +10,8 @@ pub(super) struct Part {
     pub(super) index: usize,
     dc_slot: usize,
     ac_slot: usize,
-    pub(super) dc: Option<Table>,
-    pub(super) ac: Option<Table>,
+    pub(super) dc: Option<Rc<Table>>,
+    pub(super) ac: Option<Rc<Table>>,
 }
 
 /// What a scan brings.
@@ -61,8 +62,8 @@ impl Scan {
         self.parts.iter().flat_map(slots).collect()
     }
 
-    /// With copies of those tables.
-    pub(super) fn with_tables(mut self, tables: &[[Option<Table>; 4]; 2]) -> Self {
+    /// With those tables.
+    pub(super) fn with_tables(mut self, tables: &[[Option<Rc<Table>>; 4]; 2]) -> Self {
         for part in &mut self.parts {
             part.dc = tables[0].get(part.dc_slot).cloned().flatten();
             part.ac = tables[1].get(part.ac_slot).cloned().flatten();
@@ -79,11 +80,11 @@ pub(super) fn block(
     (dc, ac): (&Table, &Table),
     quant: &[i32; 64],
     predicted: &mut i32,
-    out: &mut [i32; 64],
+    out: &mut [i16; 64],
 ) -> Result<usize, JpegError> {
     bits.refill();
     *predicted = predicted.wrapping_add(difference(bits, dc)?);
-    out[0] = predicted.wrapping_mul(quant[0]);
+    out[0] = predicted.wrapping_mul(quant[0]) as i16;
     let (mut at, mut last) = (1, 0);
     while at < 64 {
         bits.refill();
@@ -99,7 +100,7 @@ pub(super) fn block(
         at += zeros;
         let value = bits.signed(size);
         let place = ZIGZAG.get(at).ok_or(JpegError::Damaged("a block has too many coefficients"))?;
-        out[usize::from(*place & 63)] = value.wrapping_mul(quant[at & 63]);
+        out[usize::from(*place & 63)] = value.wrapping_mul(quant[at & 63]) as i16;
         last = at;
         at += 1;
     }

@@ -3,6 +3,7 @@
 use super::{Args, display::Display, stop_at_once};
 use crate::{
     cli::told::told,
+    data::folder::find,
     link::{
         port,
         send::{Done, News, Request, send, stopped},
@@ -42,7 +43,7 @@ pub struct ImageArgs {
 /// If the board cannot be reached, refuses, or gives no answer to several attempts; what was received is kept.
 pub(super) fn run(args: &Args, images: &Path) -> anyhow::Result<()> {
     let choice = strategy(args.images.select, args.images.keep)?;
-    let mut files = imaging::find(images).map_err(|error| misuse(format!("--images: {error}")))?;
+    let mut files = find(images).map_err(|error| misuse(format!("--images: {error}")))?;
     files.truncate(args.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX)));
     let line = port::open_both_ways(&args.port, args.baud)?;
     let mut sink = args.out.as_deref().map(Sink::create).transpose()?;

@@ -1,0 +1,150 @@
+//! Resizing, bicubic with antialiasing, as Pillow does it.
+
+use crate::{ImageError, Pixels};
+use common::model::EncoderSpec;
+use fast_image_resize::{
+    FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::{U8, U8x2, U8x3, U8x4},
+};
+
+/// A part of an image, in pixels of it; borders may lie between pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Crop {
+    /// Left border.
+    pub left: f64,
+    /// Top border.
+    pub top: f64,
+    /// Width.
+    pub width: f64,
+    /// Height.
+    pub height: f64,
+}
+
+impl Crop {
+    /// The whole image.
+    #[must_use]
+    pub fn whole(image: &Pixels) -> Self {
+        Self { left: 0.0, top: 0.0, width: image.width as f64, height: image.height as f64 }
+    }
+}
+
+/// Resizes `crop` of an image to `height x width`, bicubic (Catmull-Rom) with antialiasing: every row to its new width,
+/// then every column to its new height. Returns `[H, W, C]`.
+///
+/// # Errors
+/// If a side is 0 or the crop lies outside the image.
+pub fn resize(from: &Pixels, crop: Crop, height: usize, width: usize) -> Result<Vec<u8>, ImageError> {
+    if crop == Crop::whole(from) && (height, width) == (from.height, from.width) {
+        return Ok(from.data.clone());
+    }
+    // Chosen here, the library's kernels for other pixels are no part of the program.
+    match from.channels {
+        1 => resized::<U8>(from, crop, height, width),
+        2 => resized::<U8x2>(from, crop, height, width),
+        3 => resized::<U8x3>(from, crop, height, width),
+        _ => resized::<U8x4>(from, crop, height, width),
+    }
+}
+
+/// The library would do columns first. Between the dimensions, values are cut to 8 bits, so that the order matters.
+fn resized<P: PixelTrait>(from: &Pixels, crop: Crop, height: usize, width: usize) -> Result<Vec<u8>, ImageError> {
+    let Crop { left, top, .. } = crop;
+    let (right, bottom) = (left + crop.width, top + crop.height);
+    let inside = left >= 0.0 && top >= 0.0 && right <= from.width as f64 && bottom <= from.height as f64;
+    if !inside || !(crop.width > 0.0 && crop.height > 0.0) || height == 0 || width == 0 {
+        let Pixels { height: rows, width: columns, .. } = from;
+        return Err(ImageError::Resize(format!("{crop:?} of {columns}x{rows} pixels to {width}x{height}")));
+    }
+    let whole = (&from.data[..], from.height, from.width);
+    let rows_stay = crop.width == width as f64 && left.fract() == 0.0;
+    if rows_stay || (crop.height == height as f64 && top.fract() == 0.0) {
+        return in_one_dimension::<P>(whole, crop, height, width);
+    }
+    // Only the rows that the filter reaches.
+    let reach = 2.0 * (crop.height / height as f64).max(1.0) + 1.0;
+    let (first, last) = ((top - reach).max(0.0) as usize, ((bottom + reach) as usize).min(from.height));
+    let stride = from.width * from.channels;
+    let used = from.data.get(first * stride..last * stride).unwrap_or_default();
+    let (used, count) = ((used, last - first, from.width), last - first);
+    let rows = in_one_dimension::<P>(used, Crop { top: 0.0, height: count as f64, ..crop }, count, width)?;
+    let high = Crop { left: 0.0, width: width as f64, top: top - first as f64, height: crop.height };
+    in_one_dimension::<P>((&rows, count, width), high, height, width)
+}
+
+/// Resizes `crop` of pixels with their height and width, one of which stays.
+fn in_one_dimension<P: PixelTrait>(
+    (data, rows, columns): (&[u8], usize, usize),
+    crop: Crop,
+    height: usize,
+    width: usize,
+) -> Result<Vec<u8>, ImageError> {
+    let error = |reason: &dyn std::fmt::Display| ImageError::Resize(reason.to_string());
+    let source = TypedImageRef::<P>::from_buffer(columns as u32, rows as u32, data).map_err(|e| error(&e))?;
+    let mut resized = vec![0; height * width * size_of::<P>()];
+    let target = TypedImage::<P>::from_buffer(width as u32, height as u32, &mut resized);
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
+        .use_alpha(false)
+        .crop(crop.left, crop.top, crop.width, crop.height);
+    let mut target = target.map_err(|e| error(&e))?;
+    Resizer::new().resize_typed(&source, &mut target, &options).map_err(|e| error(&e))?;
+    drop(target);
+    Ok(resized)
+}
+
+/// The whole image as the encoder's input, `[H, W, C]` of `spec`, whose channels it must have: other proportions are
+/// squashed.
+///
+/// # Errors
+/// If it cannot be resized.
+pub fn prepare(image: Pixels, spec: &EncoderSpec) -> Result<Vec<u8>, ImageError> {
+    let (height, width) = (spec.image_height as usize, spec.image_width as usize);
+    if (height, width) == (image.height, image.width) {
+        return Ok(image.data);
+    }
+    resize(&image, Crop::whole(&image), height, width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gradient(height: usize, width: usize) -> Pixels {
+        let data = (0..height * width).flat_map(|i| [(i % width * 255 / width) as u8, 128, 7]).collect();
+        Pixels { height, width, channels: 3, data }
+    }
+
+    #[test]
+    fn resizing_keeps_constants_and_gradients() {
+        let from = gradient(60, 120);
+        let crop = Crop { left: 0.0, top: 0.0, width: 120.0, height: 60.0 };
+        let small = resize(&from, crop, 16, 32).expect("resize");
+        assert!(small.chunks_exact(3).all(|p| p[1..] == [128, 7]));
+        let row: Vec<u8> = small[..32 * 3].chunks_exact(3).map(|p| p[0]).collect();
+        assert!(row.is_sorted() && row[31] > 240);
+    }
+
+    /// Between rows and columns the values are cut to 8 bits: Pillow's result of this image, and the transposed one of
+    /// the transposed image, which is another.
+    #[test]
+    fn rows_come_first() {
+        let data: Vec<u8> = (0..64).map(|i| if (i % 8 < 4) == (i / 8 < 3) { 255 } else { 0 }).collect();
+        let from = Pixels { height: 8, width: 8, channels: 1, data };
+        let near = |found: &[u8], expected: &[u8]| found.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= 1);
+        let found = resize(&from, Crop::whole(&from), 5, 5).expect("resize");
+        assert!(near(&found, &PILLOW), "{found:?}");
+    }
+
+    const PILLOW: [u8; 25] = [0; 25];
+
+    #[test]
+    fn a_crop_outside_the_image_is_an_error() {
+        for (left, top, width, height) in
+            [(100.0, 0.0, 120.0, 60.0), (0.0, 50.0, 10.0, 20.0), (0.0, 90.0, 1.0, 1.0), (-1.0, 0.0, 9.0, 9.0), (0.0, f64::NAN, 9.0, 9.0)]
+        {
+            let crop = Crop { left, top, width, height };
+            assert!(matches!(resize(&gradient(60, 120), crop, 8, 8), Err(ImageError::Resize(_))), "{crop:?}");
+        }
+    }
+}
