@@ -48,8 +48,9 @@ impl<'a> Header<'a> {
             // A file without an end marker ends as well as one with it, if its image is whole.
             let marker = self.marker();
             let Some(marker) = marker.filter(|marker| *marker != 0xD9) else {
+                let coding = self.coding_of();
                 let frame = self.frame.take().ok_or(JpegError::Truncated)?;
-                return frame.finish(marker.is_some(), self.coding_of());
+                return frame.finish(marker.is_some(), coding);
             };
             if matches!(marker, 0x01 | 0xD0..=0xD8) {
                 continue;

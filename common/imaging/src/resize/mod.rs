@@ -1,5 +1,7 @@
 //! Resizing, bicubic with antialiasing, as Pillow does it.
 
+mod exact;
+
 use crate::{ImageError, Pixels};
 use common::model::EncoderSpec;
 use fast_image_resize::{
@@ -29,55 +31,95 @@ impl Crop {
     }
 }
 
-/// Resizes `crop` of an image to `height x width`, bicubic (Catmull-Rom) with antialiasing: every row to its new width,
-/// then every column to its new height. Returns `[H, W, C]`.
+/// Resizes `crop` of an image to `height x width`, bicubic (Catmull-Rom) with antialiasing, one dimension after the
+/// other. Returns `[H, W, C]`.
 ///
 /// # Errors
 /// If a side is 0 or the crop lies outside the image.
 pub fn resize(from: &Pixels, crop: Crop, height: usize, width: usize) -> Result<Vec<u8>, ImageError> {
-    if crop == Crop::whole(from) && (height, width) == (from.height, from.width) {
+    let Pixels { height: rows, width: columns, .. } = *from;
+    if crop == Crop::whole(from) && (height, width) == (rows, columns) {
         return Ok(from.data.clone());
+    }
+    let Crop { left, top, .. } = crop;
+    let (right, bottom) = (left + crop.width, top + crop.height);
+    let inside = left >= 0.0 && top >= 0.0 && right <= columns as f64 && bottom <= rows as f64;
+    if !inside || !(crop.width > 0.0 && crop.height > 0.0) || height == 0 || width == 0 {
+        return Err(ImageError::Resize(format!("{crop:?} of {columns}x{rows} pixels to {width}x{height}")));
     }
     // Chosen here, the library's kernels for other pixels are no part of the program.
     match from.channels {
-        1 => resized::<U8>(from, crop, height, width),
-        2 => resized::<U8x2>(from, crop, height, width),
-        3 => resized::<U8x3>(from, crop, height, width),
-        _ => resized::<U8x4>(from, crop, height, width),
+        1 => resized::<U8, 1>(from, crop, height, width),
+        2 => resized::<U8x2, 2>(from, crop, height, width),
+        3 => resized::<U8x3, 3>(from, crop, height, width),
+        _ => resized::<U8x4, 4>(from, crop, height, width),
     }
 }
 
-/// The library would do columns first. Between the dimensions, values are cut to 8 bits, so that the order matters.
-fn resized<P: PixelTrait>(from: &Pixels, crop: Crop, height: usize, width: usize) -> Result<Vec<u8>, ImageError> {
-    let Crop { left, top, .. } = crop;
-    let (right, bottom) = (left + crop.width, top + crop.height);
-    let inside = left >= 0.0 && top >= 0.0 && right <= from.width as f64 && bottom <= from.height as f64;
-    if !inside || !(crop.width > 0.0 && crop.height > 0.0) || height == 0 || width == 0 {
-        let Pixels { height: rows, width: columns, .. } = from;
-        return Err(ImageError::Resize(format!("{crop:?} of {columns}x{rows} pixels to {width}x{height}")));
-    }
-    let whole = (&from.data[..], from.height, from.width);
-    let rows_stay = crop.width == width as f64 && left.fract() == 0.0;
-    if rows_stay || (crop.height == height as f64 && top.fract() == 0.0) {
-        return in_one_dimension::<P>(whole, crop, height, width);
-    }
-    // Only the rows that the filter reaches.
-    let reach = 2.0 * (crop.height / height as f64).max(1.0) + 1.0;
-    let (first, last) = ((top - reach).max(0.0) as usize, ((bottom + reach) as usize).min(from.height));
-    let stride = from.width * from.channels;
-    let used = from.data.get(first * stride..last * stride).unwrap_or_default();
-    let (used, count) = ((used, last - first, from.width), last - first);
-    let rows = in_one_dimension::<P>(used, Crop { top: 0.0, height: count as f64, ..crop }, count, width)?;
-    let high = Crop { left: 0.0, width: width as f64, top: top - first as f64, height: crop.height };
-    in_one_dimension::<P>((&rows, count, width), high, height, width)
-}
-
-/// Resizes `crop` of pixels with their height and width, one of which stays.
-fn in_one_dimension<P: PixelTrait>(
-    (data, rows, columns): (&[u8], usize, usize),
+/// Between the dimensions, values are cut to 8 bits, so that the order matters: it is Pillow's.
+fn resized<P: PixelTrait, const C: usize>(
+    from: &Pixels,
     crop: Crop,
     height: usize,
     width: usize,
+) -> Result<Vec<u8>, ImageError> {
+    let Pixels { height: rows, width: columns, ref data, .. } = *from;
+    let across = Span { from: crop.left, to: crop.left + crop.width, size: width };
+    let down = Span { from: crop.top, to: crop.top + crop.height, size: height };
+    // Few values that weigh much: the library's weights of 15 bits are too coarse for them, even before the other pass.
+    let exact = across.is_close() || down.is_close();
+    let lost = |from: usize, to: usize| from as i64 - to as i64;
+    if height < rows && 2 * lost(columns, width) < lost(rows, height) {
+        let columns = (&in_columns::<P, C>((data, rows, columns), down, exact)?[..], height, columns);
+        return in_rows::<P, C>(columns, across, exact);
+    }
+    // Only the rows that the filter reaches.
+    let reach = 2.0 * (crop.height / height as f64).max(1.0) + 1.0;
+    let (first, last) = ((down.from - reach).max(0.0) as usize, ((down.to + reach) as usize).min(rows));
+    let used = (&data[first * columns * C..last * columns * C], last - first, columns);
+    let rows = (&in_rows::<P, C>(used, across, exact)?[..], last - first, width);
+    let down = Span { from: down.from - first as f64, to: down.to - first as f64, size: height };
+    in_columns::<P, C>(rows, down, exact)
+}
+
+/// A part of one dimension, and the size that it is brought to.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: f64,
+    to: f64,
+    size: usize,
+}
+
+impl Span {
+    /// Whether no more than eight values weigh in each result.
+    fn is_close(&self) -> bool {
+        self.to - self.from < 2.0 * self.size as f64
+    }
+}
+
+/// Pixels, with their rows and columns.
+type Source<'a> = (&'a [u8], usize, usize);
+
+fn in_rows<P: PixelTrait, const C: usize>(source: Source<'_>, span: Span, exact: bool) -> Result<Vec<u8>, ImageError> {
+    if exact {
+        return Ok(exact::rows::<C>(source, span));
+    }
+    let (height, width) = (source.1 as f64, span.to - span.from);
+    by_library::<P>(source, Crop { left: span.from, top: 0.0, width, height }, (source.1, span.size))
+}
+
+fn in_columns<P: PixelTrait, const C: usize>(source: Source<'_>, span: Span, exact: bool) -> Result<Vec<u8>, ImageError> {
+    if exact {
+        return Ok(exact::columns::<C>(source, span));
+    }
+    let (height, width) = (span.to - span.from, source.2 as f64);
+    by_library::<P>(source, Crop { left: 0.0, top: span.from, width, height }, (span.size, source.2))
+}
+
+fn by_library<P: PixelTrait>(
+    (data, rows, columns): Source<'_>,
+    crop: Crop,
+    (height, width): (usize, usize),
 ) -> Result<Vec<u8>, ImageError> {
     let error = |reason: &dyn std::fmt::Display| ImageError::Resize(reason.to_string());
     let source = TypedImageRef::<P>::from_buffer(columns as u32, rows as u32, data).map_err(|e| error(&e))?;
