@@ -1,15 +1,19 @@
 """Makes image files of many kinds, and what Pillow reads of them, for tests/tests/images_python.rs.
 
 usage: make_images.py FOLDER
-Writes FOLDER/files/*, FOLDER/pillow/* (raw pixels, rows by columns by channels) and FOLDER/cases.tsv: for each case its
+       make_images.py --few FOLDER
+Writes FOLDER/files/*, FOLDER/prepared/* (each file upright, in RGB and 32x32, by Pillow), FOLDER/pillow/* (raw pixels,
+rows by columns by channels) and FOLDER/cases.tsv: for each case its
 row of docs/images.md, the file, channels, what Pillow cut out (left, top, width, height; empty for the whole), the size
 it was resized to (height, width; empty for none), the largest difference that is allowed, and the raw file. The smallest
-side is 1, the largest 131; everything is made from formulas.
+side is 1, the largest 131; everything is made from formulas. With --few: the files of tests/images, one of a kind, and
+beside them, in right/, what Pillow reads as PNG.
 """
 
 import io
 import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -169,11 +173,52 @@ def without(data, marker):
     return bytes(out) + data[at:]
 
 
+def png(pixels):
+    """A PNG of 16 bits, which Pillow does not write in colour."""
+    height, width = pixels.shape[:2]
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[pixels.shape[2]], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def tiff(pixels, order="<", photometric=None, planes=False, dtype="u2", sample_format=1):
+    """A TIFF without compression, of 8 or 16 bits, in either order of bytes, also plane by plane."""
+    height, width, channels = pixels.shape
+    data = (pixels.transpose(2, 0, 1) if planes else pixels).astype(order + dtype).tobytes()
+    photometric = {1: 1, 3: 2}[channels] if photometric is None else photometric
+    parts = channels if planes else 1
+    bits, size, at = np.dtype(dtype).itemsize * 8, len(data) // parts, 8 + 2 + 11 * 12 + 4
+    extra = b""
+
+    def entry(tag, kind, values):
+        nonlocal extra
+        code = {3: "H", 4: "I"}[kind]
+        packed = struct.pack(f"{order}{len(values)}{code}", *values)
+        if len(packed) > 4:
+            place = at + len(extra)
+            extra += packed
+            packed = struct.pack(order + "I", place)
+        return struct.pack(order + "HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
+
+    start = at + channels * 2 * 2 + (8 * parts if parts > 1 else 0)
+    entries = [
+        entry(256, 4, [width]), entry(257, 4, [height]), entry(258, 3, [bits] * channels), entry(259, 3, [1]),
+        entry(262, 3, [photometric]), entry(273, 4, [start + index * size for index in range(parts)]),
+        entry(277, 3, [channels]), entry(278, 4, [height]), entry(279, 4, [size] * parts),
+        entry(284, 3, [2 if planes else 1]), entry(339, 3, [sample_format] * channels),
+    ]  # fmt: skip
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
+    directory = struct.pack(order + "H", len(entries)) + b"".join(entries) + b"\0" * 4
+    return (head + directory + extra).ljust(start, b"\0") + data
+
+
 class Cases:
     def __init__(self, folder):
         self.folder, self.rows, self.files = folder, [], 0
         (folder / "files").mkdir(parents=True, exist_ok=True)
         (folder / "pillow").mkdir(exist_ok=True)
+        (folder / "prepared").mkdir(exist_ok=True)
 
     def file(self, data, extension):
         name = f"{self.files:04}.{extension}"
@@ -190,7 +235,13 @@ class Cases:
         """`expected`: instead of what Pillow makes of the file."""
         channels = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}[mode]
         image = expected
+        prepared = self.folder / "prepared" / f"{name}.png"
+        if expected is not None and not prepared.exists():
+            expected.convert("RGB").resize((32, 32), BICUBIC).save(prepared)
         if image is None:
+            if not prepared.exists():
+                upright = ImageOps.exif_transpose(Image.open(self.folder / "files" / name)).convert("RGB")
+                upright.resize((32, 32), BICUBIC).save(prepared)
             image = ImageOps.exif_transpose(Image.open(self.folder / "files" / name)).convert(mode)
         if size:
             corners = box and (box[0], box[1], box[0] + box[2], box[1] + box[3])
@@ -301,6 +352,20 @@ def main(folder):
             saved = cases.saved(Image.fromarray(wide), extension, format=name)
             cases.add(f"{name}, grey of 16 bits", saved, "L", expected=upper)
             cases.add(f"{name}, grey of 16 bits", saved, "RGB", expected=upper.convert("RGB"))
+        colours = np.stack([wide, wide[::-1], wide[:, ::-1]], -1)
+        cases.add("PNG, RGB of 16 bits", cases.file(png(colours), "png"))
+        cases.add("PNG, RGB of 16 bits", cases.file(png(colours), "png"), "L")
+        right, inverted = Image.fromarray((colours >> 8).astype(np.uint8)), Image.fromarray(255 - np.asarray(upper))
+        for order in "<>":
+            for planes in (False, True):
+                name = cases.file(tiff(colours, order, planes=planes), "tif")
+                cases.add("TIFF, RGB of 16 bits", name, expected=right)
+                cases.add("TIFF, RGB, planes", cases.file(tiff(colours >> 8, order, planes=planes, dtype="u1"), "tif"))
+            cases.add("TIFF, grey of 16 bits", cases.file(tiff(wide[..., None], order), "tif"), "L", expected=upper)
+            name = cases.file(tiff(wide[..., None] >> 8, order, 0, dtype="u1"), "tif")
+            cases.add("TIFF, grey, white is 0", name, "L", expected=inverted)
+            name = cases.file(tiff(wide[..., None], order, 0), "tif")
+            cases.add("TIFF, grey, white is 0", name, "L", expected=inverted)
     for number, (height, width) in enumerate([(96, 131), (131, 96), (64, 64), (13, 7), (33, 200)]):
         for mode in ("L", "LA", "RGB", "RGBA"):
             pixels = photo(height, width, number)
@@ -318,7 +383,86 @@ def main(folder):
     (folder / "cases.tsv").write_text("\n".join(cases.rows) + "\n")
 
 
+def few(folder):
+    """Writes one file of a kind, and what Pillow reads."""
+    pixels = photo(24, 40, 7)
+    image = Image.fromarray(pixels)
+    wide = (pixels.astype(np.uint16) * 257)[..., :1]
+    grey, exif = image.convert("L"), Image.Exif()
+    exif[274] = 6
+    rgba = image.copy()
+    rgba.putalpha(grey.point(lambda value: 0 if value < 128 else value))
+
+    def saved(source, **options):
+        data = io.BytesIO()
+        source.save(data, **options)
+        return data.getvalue()
+
+    plain = saved(image, format="JPEG", quality=85)
+    cmyk = saved(image.convert("CMYK"), format="JPEG")
+    adobe = cmyk.index(b"Adobe") + 11
+    files = {
+        "baseline.jpg": plain,
+        "half-wide.jpg": saved(image, format="JPEG", subsampling="4:2:2"),
+        "full.jpg": saved(image, format="JPEG", subsampling="4:4:4"),
+        "half-high.jpg": jpeg(pixels, [(1, 2), (1, 1), (1, 1)]),
+        "separate.jpg": jpeg(pixels, [(2, 2), (1, 1), (1, 1)], separate=True),
+        "progressive.jpg": saved(image, format="JPEG", progressive=True),
+        "restarts.jpg": saved(image, format="JPEG", restart_marker_blocks=1),
+        "grey.jpg": saved(grey, format="JPEG"),
+        "rgb.jpg": saved(image, format="JPEG", keep_rgb=True),
+        "cmyk.jpg": cmyk,
+        "ycck.jpg": cmyk[:adobe] + b"\2" + cmyk[adobe + 1 :],
+        "no-tables.jpg": without(plain, 0xC4),
+        "several.jpg": saved(image, format="MPO", save_all=True, append_images=[grey]),
+        "turned.jpg": saved(image, format="JPEG", exif=exif),
+        "turned.png": saved(image, format="PNG", exif=exif),
+        "turned.webp": saved(image, format="WEBP", lossless=True, exif=exif),
+        "turned.tif": saved(image, format="TIFF", exif=exif),
+        "rgb.png": saved(image, format="PNG"),
+        "alpha.png": saved(rgba, format="PNG"),
+        "palette.png": saved(image.quantize(9), format="PNG"),
+        "two.png": saved(image.convert("1"), format="PNG"),
+        "wide.png": saved(Image.fromarray(wide[..., 0]), format="PNG"),
+        "wide-rgb.png": png(pixels.astype(np.uint16) * 257),
+        "rgb.tif": saved(image, format="TIFF", compression="tiff_lzw"),
+        "deflated.tif": saved(image, format="TIFF", compression="tiff_adobe_deflate"),
+        "packed.tif": saved(grey, format="TIFF", compression="packbits"),
+        "wide.tif": tiff(wide, ">"),
+        "wide-rgb.tif": tiff(pixels.astype(np.uint16) * 257),
+        "planes.tif": tiff(pixels, ">", planes=True, dtype="u1"),
+        "alpha.tif": saved(rgba, format="TIFF"),
+        "palette.tif": saved(image.quantize(9), format="TIFF"),
+        "two.tif": saved(image.convert("1"), format="TIFF"),
+        "cmyk.tif": saved(image.convert("CMYK"), format="TIFF"),
+        "jpegs.tif": saved(image, format="TIFF", compression="jpeg"),
+        "pages.tif": saved(image, format="TIFF", save_all=True, append_images=[grey]),
+        "lossy.webp": saved(image, format="WEBP"),
+        "alpha.webp": saved(rgba, format="WEBP", lossless=True, exact=True),
+        "rgb.bmp": saved(image, format="BMP"),
+        "rgb.ppm": saved(image, format="PPM"),
+        "grey.pgm": saved(grey, format="PPM"),
+        "two.pbm": saved(image.convert("1"), format="PPM"),
+        # Without a partner in right/: they are refused.
+        "float.tif": tiff(wide, dtype="f4", sample_format=3),
+        "first.gif": saved(image.quantize(9), format="GIF"),
+    }
+    (folder / "right").mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+        right = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        if name in ("wide.png", "wide.tif"):
+            right = Image.fromarray((wide[..., 0] >> 8).astype(np.uint8))
+        if name == "wide-rgb.tif":
+            right = image
+        if name not in ("float.tif", "first.gif"):
+            right.convert("RGB").save(folder / "right" / f"{name}.png", optimize=True)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) == 3 and sys.argv[1] == "--few":
+        few(Path(sys.argv[2]))
+    elif len(sys.argv) == 2:
+        main(Path(sys.argv[1]))
+    else:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]))

@@ -50,7 +50,8 @@ impl fmt::Display for LeftOut {
             let total: usize = list.iter().map(|(_, count)| **count).sum();
             let kinds: Vec<String> = list.iter().map(|(name, count)| format!("{} {count}", shown(name))).collect();
             let plural = if total == 1 { "" } else { "s" };
-            (total > 0).then(|| format!("{total} {}{advice}", what.replace("{}", plural).replace("[]", &kinds.join(", "))))
+            (total > 0)
+                .then(|| format!("{total} {}{advice}", what.replace("{}", plural).replace("[]", &kinds.join(", "))))
         };
         let many = |count: usize, what: &str| {
             let plural = if count == 1 { "" } else { "s" };
@@ -62,7 +63,8 @@ impl fmt::Display for LeftOut {
             many(self.hidden, "hidden"),
             many(self.broken_links, "broken link{}"),
             many(self.repeated_links, "link{} to folders that are read by another path"),
-            many(self.unreadable.len(), "unreadable folder{}").map(|text| format!("{text} ({})", self.unreadable.join(", "))),
+            many(self.unreadable.len(), "unreadable folder{}")
+                .map(|text| format!("{text} ({})", self.unreadable.join(", "))),
         ];
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
@@ -107,7 +109,11 @@ pub fn find(path: &Path) -> Result<Listing, ImageError> {
     let Listing { mut files, mut left_out } = search.listing;
     files.sort();
     left_out.unreadable.sort();
-    if files.is_empty() { Err(ImageError::NoImages { path: path.into(), left_out }) } else { Ok(Listing { files, left_out }) }
+    if files.is_empty() {
+        Err(ImageError::NoImages { path: path.into(), left_out })
+    } else {
+        Ok(Listing { files, left_out })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -218,8 +224,17 @@ mod tests {
     #[test]
     fn what_is_not_read_is_counted() {
         let root = tree(&[
-            "a/0.png", "a/._0.png", "a/.ipynb_checkpoints/0-checkpoint.png", "__MACOSX/a/._0.png", ".DS_Store", "b/1.gif",
-            "b/2.GIF", "b/3.heic", "labels.csv", "README", "Thumbs.db",
+            "a/0.png",
+            "a/._0.png",
+            "a/.ipynb_checkpoints/0-checkpoint.png",
+            "__MACOSX/a/._0.png",
+            ".DS_Store",
+            "b/1.gif",
+            "b/2.GIF",
+            "b/3.heic",
+            "labels.csv",
+            "README",
+            "Thumbs.db",
         ]);
         let found = find(root.path()).expect("images");
         assert_eq!(names(root.path(), &found), ["a/0.png"]);

@@ -6,8 +6,8 @@ pub const EXTENSIONS: [&str; 13] =
 
 /// Names of images that are not read end in these.
 pub(crate) const OTHER_IMAGES: [&str; 24] = [
-    "apng", "arw", "avif", "cr2", "cr3", "dcm", "dng", "exr", "gif", "hdr", "heic", "heif", "hif", "ico", "j2k", "jp2",
-    "jxl", "nef", "npy", "orf", "psd", "raw", "svg", "tga",
+    "apng", "arw", "avif", "cr2", "cr3", "dcm", "dng", "exr", "gif", "hdr", "heic", "heif", "hif", "ico", "j2k",
+    "jp2", "jxl", "nef", "npy", "orf", "psd", "raw", "svg", "tga",
 ];
 
 /// What a file is, by its first bytes.

@@ -84,7 +84,8 @@ impl Source {
                 *next += 1;
                 let name = file.strip_prefix(&*root).ok().filter(|name| !name.as_os_str().is_empty());
                 let name = name.or(file.file_name().map(Path::new)).unwrap_or(file).display().to_string();
-                let pixels = imaging::open(file, spec.channels as usize).and_then(|image| imaging::prepare(image, spec));
+                let pixels =
+                    imaging::open(file, spec.channels as usize).and_then(|image| imaging::prepare(image, spec));
                 Some(pixels.map(|pixels| Frame { name, pixels }))
             }
             Self::Stdin { done } => {

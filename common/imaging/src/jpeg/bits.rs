@@ -126,6 +126,16 @@ impl<'a> Bits<'a> {
         }
     }
 
+    /// Checks that nothing but a marker follows, or the end: a file whose end was never written may hold zeros, which
+    /// are codes, too.
+    ///
+    /// # Errors
+    /// If more follows without a marker behind it.
+    pub(super) fn finish(&self) -> Result<(), JpegError> {
+        let left = self.data.len().saturating_sub(self.at) + self.count.max(0) as usize / 8;
+        if self.marker() == self.data.len() && left > 1 { Err(JpegError::Truncated) } else { Ok(()) }
+    }
+
     /// Where the code of the next marker lies; at the end of the data without one. Bytes before it do not count:
     /// cameras leave some.
     pub(super) fn marker(&self) -> usize {

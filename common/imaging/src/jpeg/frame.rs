@@ -66,8 +66,10 @@ impl Component {
     pub(super) fn begin(&mut self, scan: &Scan, progressive: bool) -> Result<(), JpegError> {
         if self.coefficients.is_empty() {
             let count = self.rows * self.columns;
+            limits::check_bytes((count * size_of::<[i16; 64]>()) as u64)?;
             self.coefficients.try_reserve_exact(count).map_err(|_| limits::TooLarge::Memory)?;
-            self.coefficients.resize(count, [0; 64]);
+            // Zeros that the system gives take no memory until they are written to.
+            self.coefficients = vec![[0; 64]; count];
         }
         let ((start, end), (before, low)) = (scan.band, scan.bits);
         for known in &mut self.known[start..=end] {
@@ -152,7 +154,13 @@ impl Frame {
         for part in &scan.parts {
             let component = &self.components[part.index];
             let quant = component.quant.as_ref().ok_or(missing)?;
-            parts.push((part.index, component, part.dc.as_ref().ok_or(missing)?, part.ac.as_ref().ok_or(missing)?, quant));
+            parts.push((
+                part.index,
+                component,
+                part.dc.as_ref().ok_or(missing)?,
+                part.ac.as_ref().ok_or(missing)?,
+                quant,
+            ));
         }
         let (down, across) = self.mcus();
         for row in 0..down {
@@ -173,6 +181,7 @@ impl Frame {
             }
             rows.emit(row + 1 == down);
         }
+        bits.finish()?;
         Ok(rows.finish())
     }
 

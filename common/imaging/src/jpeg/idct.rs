@@ -101,5 +101,6 @@ fn pass<const SIZE: usize, const SHIFT: u32>(i: &[Lanes; 8]) -> [Lanes; 8] {
             out[y][x] = narrow(even[y].wrapping_add(odd[y]));
             out[7 - y][x] = narrow(even[y].wrapping_sub(odd[y]));
         }
-    }    out
+    }
+    out
 }

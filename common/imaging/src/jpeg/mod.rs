@@ -12,8 +12,8 @@ mod rows;
 mod scan;
 
 use crate::{Pixels, limits};
-pub(crate) use header::exif;
 use header::Header;
+pub(crate) use header::exif;
 
 /// Why a file cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -187,7 +187,8 @@ impl Rows {
     /// One more row of MCUs is complete: makes the pixels that need no more, all of them after the last.
     pub(super) fn emit(&mut self, last: bool) {
         self.complete += 1;
-        let ready = |plane: &Plane| (self.complete * plane.ring / 2).saturating_sub(plane.needs_more().into()) * plane.down;
+        let ready =
+            |plane: &Plane| (self.complete * plane.ring / 2).saturating_sub(plane.needs_more().into()) * plane.down;
         let ready = self.planes.iter().map(ready).min().unwrap_or(0);
         let until = if last { self.height } else { ready.min(self.height) };
         let length = self.width * self.coding.channels();

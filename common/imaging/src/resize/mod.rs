@@ -44,7 +44,8 @@ pub fn resize(from: &Pixels, crop: Crop, height: usize, width: usize) -> Result<
     let Crop { left, top, .. } = crop;
     let (right, bottom) = (left + crop.width, top + crop.height);
     let inside = left >= 0.0 && top >= 0.0 && right <= columns as f64 && bottom <= rows as f64;
-    if !inside || !(crop.width > 0.0 && crop.height > 0.0) || height == 0 || width == 0 {
+    let some = crop.width > 0.0 && crop.height > 0.0 && height > 0 && width > 0;
+    if !(inside && some) {
         return Err(ImageError::Resize(format!("{crop:?} of {columns}x{rows} pixels to {width}x{height}")));
     }
     // Chosen here, the library's kernels for other pixels are no part of the program.
@@ -100,7 +101,11 @@ impl Span {
 /// Pixels, with their rows and columns.
 type Source<'a> = (&'a [u8], usize, usize);
 
-fn in_rows<P: PixelTrait, const C: usize>(source: Source<'_>, span: Span, exact: bool) -> Result<Vec<u8>, ImageError> {
+fn in_rows<P: PixelTrait, const C: usize>(
+    source: Source<'_>,
+    span: Span,
+    exact: bool,
+) -> Result<Vec<u8>, ImageError> {
     if exact {
         return Ok(exact::rows::<C>(source, span));
     }
@@ -108,7 +113,11 @@ fn in_rows<P: PixelTrait, const C: usize>(source: Source<'_>, span: Span, exact:
     by_library::<P>(source, Crop { left: span.from, top: 0.0, width, height }, (source.1, span.size))
 }
 
-fn in_columns<P: PixelTrait, const C: usize>(source: Source<'_>, span: Span, exact: bool) -> Result<Vec<u8>, ImageError> {
+fn in_columns<P: PixelTrait, const C: usize>(
+    source: Source<'_>,
+    span: Span,
+    exact: bool,
+) -> Result<Vec<u8>, ImageError> {
     if exact {
         return Ok(exact::columns::<C>(source, span));
     }
@@ -167,24 +176,48 @@ mod tests {
         assert!(row.is_sorted() && row[31] > 240);
     }
 
-    /// Between rows and columns the values are cut to 8 bits: Pillow's result of this image, and the transposed one of
-    /// the transposed image, which is another.
+    /// Between the dimensions values are cut to 8 bits, so that the order shows: Pillow's results, rows first, columns
+    /// first, and of a part with borders between pixels.
     #[test]
-    fn rows_come_first() {
-        let data: Vec<u8> = (0..64).map(|i| if (i % 8 < 4) == (i / 8 < 3) { 255 } else { 0 }).collect();
-        let from = Pixels { height: 8, width: 8, channels: 1, data };
-        let near = |found: &[u8], expected: &[u8]| found.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= 1);
-        let found = resize(&from, Crop::whole(&from), 5, 5).expect("resize");
-        assert!(near(&found, &PILLOW), "{found:?}");
+    fn the_order_is_that_of_pillow() {
+        let data = (0..108).map(|i| if (i * i * 7 + i * 3) % 5 < 2 { 255 } else { 0 }).collect();
+        let from = Pixels { height: 9, width: 12, channels: 1, data };
+        let part = Crop { left: 1.5, top: 0.25, width: 8.5, height: 8.5 };
+        let whole = Crop::whole(&from);
+        for (crop, height, width, expected) in
+            [(whole, 5, 7, &ROWS_FIRST[..]), (whole, 3, 11, &COLUMNS_FIRST), (part, 4, 6, &PART)]
+        {
+            let found = resize(&from, crop, height, width).expect("resize");
+            assert!(found.len() == expected.len());
+            let worst = found.iter().zip(expected).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(worst <= Some(1), "{height}x{width}: {found:?}");
+        }
     }
 
-    const PILLOW: [u8; 25] = [0; 25];
+    #[rustfmt::skip]
+    const ROWS_FIRST: [u8; 35] = [
+        135, 63, 114, 133, 62, 116, 137, 97, 117, 106, 105, 113, 108, 102, 102, 121, 94, 97, 124, 93, 94, 102, 88, 121,
+        103, 89, 118, 108, 122, 95, 108, 127, 88, 116, 120,
+    ];
+    #[rustfmt::skip]
+    const COLUMNS_FIRST: [u8; 33] = [
+        99, 127, 71, 100, 109, 118, 98, 78, 114, 98, 133, 114, 89, 113, 102, 99, 102, 99, 114, 90, 113, 89, 97, 116, 80,
+        92, 122, 106, 103, 71, 123, 102, 117,
+    ];
+    #[rustfmt::skip]
+    const PART: [u8; 24] = [
+        84, 114, 103, 131, 78, 119, 120, 87, 115, 90, 114, 107, 87, 127, 96, 117, 98, 96, 114, 80, 114, 117, 90, 121,
+    ];
 
     #[test]
     fn a_crop_outside_the_image_is_an_error() {
-        for (left, top, width, height) in
-            [(100.0, 0.0, 120.0, 60.0), (0.0, 50.0, 10.0, 20.0), (0.0, 90.0, 1.0, 1.0), (-1.0, 0.0, 9.0, 9.0), (0.0, f64::NAN, 9.0, 9.0)]
-        {
+        for (left, top, width, height) in [
+            (100.0, 0.0, 120.0, 60.0),
+            (0.0, 50.0, 10.0, 20.0),
+            (0.0, 90.0, 1.0, 1.0),
+            (-1.0, 0.0, 9.0, 9.0),
+            (0.0, f64::NAN, 9.0, 9.0),
+        ] {
             let crop = Crop { left, top, width, height };
             assert!(matches!(resize(&gradient(60, 120), crop, 8, 8), Err(ImageError::Resize(_))), "{crop:?}");
         }

@@ -82,6 +82,19 @@ impl<'a> Directory<'a> {
         if count == 0 { None } else { self.number(at, size) }
     }
 
+    /// Whether a text is longer than the file, of which the library prints something.
+    pub(super) fn has_endless_text(&self) -> bool {
+        let endless = |entry: usize| {
+            self.number(entry + 2, 2) == Some(2) && self.number(entry + 4, 4) > Some(self.bytes.len() as u64)
+        };
+        self.entries.iter().any(|(_, entry)| endless(*entry))
+    }
+
+    /// Width and height.
+    pub(super) fn size(&self) -> Option<(u64, u64)> {
+        self.value(WIDTH).zip(self.value(HEIGHT))
+    }
+
     /// Bytes that offsets and counts of this file name.
     pub(super) fn part(&self, at: u64, count: u64) -> Option<&'a [u8]> {
         let at = usize::try_from(at).ok()?;

@@ -1,8 +1,8 @@
 //! TIFF whose strips or tiles are JPEGs.
 
 use super::directory::{
-    Directory, HEIGHT, JPEG_TABLES, PHOTOMETRIC, PLANES, STRIP_BYTES, STRIP_OFFSETS, STRIP_ROWS, TILE_BYTES, TILE_HEIGHT,
-    TILE_OFFSETS, TILE_WIDTH, WIDTH,
+    Directory, JPEG_TABLES, PHOTOMETRIC, PLANES, STRIP_BYTES, STRIP_OFFSETS, STRIP_ROWS, TILE_BYTES, TILE_HEIGHT,
+    TILE_OFFSETS, TILE_WIDTH,
 };
 use crate::{Pixels, channels::rgb_of_cmyk, jpeg, limits};
 
@@ -13,7 +13,7 @@ use crate::{Pixels, channels::rgb_of_cmyk, jpeg, limits};
 pub(super) fn decode(directory: &Directory<'_>) -> Result<Pixels, String> {
     let wrong = || "it is damaged: its parts make no sense".to_owned();
     let size = |tag| directory.value(tag).ok_or_else(wrong);
-    let (height, width) = (size(HEIGHT)?, size(WIDTH)?);
+    let (width, height) = directory.size().ok_or_else(wrong)?;
     limits::check(width, height).map_err(|error| error.to_string())?;
     let (height, width) = (height as usize, width as usize);
     if directory.value(PLANES) == Some(2) {

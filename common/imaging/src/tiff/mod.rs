@@ -24,9 +24,16 @@ use tiff::{
 /// In words: if it is damaged, cut off, of another kind, or too large.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Pixels, String> {
     let directory = Directory::first(bytes);
-    if let Some(directory) = directory.as_ref().filter(|directory| directory.value(directory::COMPRESSION) == Some(7)) {
+    if let Some(directory) = directory.as_ref().filter(|directory| directory.value(directory::COMPRESSION) == Some(7))
+    {
         let orientation = directory.value(directory::ORIENTATION).and_then(|value| u8::try_from(value).ok());
         return Ok(turned(jpegs::decode(directory)?, orientation));
+    }
+    if directory.as_ref().is_some_and(Directory::has_endless_text) {
+        return Err("it is damaged: a text in it is longer than the file".into());
+    }
+    if let Some((width, height)) = directory.as_ref().and_then(Directory::size) {
+        limits::check(width, height).map_err(|error| error.to_string())?;
     }
     let palette = directory.as_ref().filter(|directory| directory.value(directory::PHOTOMETRIC) == Some(3));
     // The library reads no palettes: to it, their indices are grey.
@@ -66,19 +73,23 @@ fn samples(
     (height, width): (usize, usize),
     indices: bool,
 ) -> Result<Pixels, String> {
-    let color = decoder.colortype().map_err(said)?;
-    let (channels, bits) = match color {
-        ColorType::Gray(bits @ (1 | 2 | 4 | 8 | 16)) => (1, bits),
-        ColorType::GrayA(bits @ (8 | 16)) | ColorType::Multiband { bit_depth: bits @ (8 | 16), num_samples: 2 } => (2, bits),
-        ColorType::RGB(bits @ (8 | 16)) => (3, bits),
-        ColorType::RGBA(bits @ (8 | 16)) | ColorType::CMYK(bits @ (8 | 16)) => (4, bits),
-        other => return Err(format!("it is a TIFF of {other:?}, which is not read: save it as RGB or grey of 8 bits")),
-    };
     let formats = decoder.find_tag_unsigned_vec::<u16>(Tag::SampleFormat).map_err(said)?.unwrap_or_default();
     if formats.iter().any(|format| !matches!(format, 1 | 4)) {
         let advice = "which range is white is not known: save it with 8 or 16 bits";
         return Err(format!("it is a TIFF of signed or floating-point numbers, of which {advice}"));
     }
+    let color = decoder.colortype().map_err(said)?;
+    let (channels, bits) = match color {
+        ColorType::Gray(bits @ (1 | 2 | 4 | 8 | 16)) => (1, bits),
+        ColorType::GrayA(bits @ (8 | 16)) | ColorType::Multiband { bit_depth: bits @ (8 | 16), num_samples: 2 } => {
+            (2, bits)
+        }
+        ColorType::RGB(bits @ (8 | 16)) => (3, bits),
+        ColorType::RGBA(bits @ (8 | 16)) | ColorType::CMYK(bits @ (8 | 16)) => (4, bits),
+        other => {
+            return Err(format!("it is a TIFF of {other:?}, which is not read: save it as RGB or grey of 8 bits"));
+        }
+    };
     let mut read = DecodingResult::U8(Vec::new());
     let layout = decoder.read_image_to_buffer(&mut read).map_err(said)?;
     let data: Vec<u8> = match read {
