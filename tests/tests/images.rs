@@ -159,7 +159,8 @@ fn features_of_all_kinds_are_those_of_what_pillow_reads() {
     let (folder, right) = (root.path().join("images"), root.path().join("right"));
     let files = fs::read_dir(self::root().join("tests/images/right")).expect("folder");
     let names: Vec<String> = files
-        .map(|entry| entry.expect("entry").file_name().to_string_lossy().trim_end_matches(".png").to_owned())
+        .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+        .map(|name| name.strip_suffix(".png").expect("a PNG").to_owned())
         .collect();
     for name in &names {
         put(&folder, name, name);
