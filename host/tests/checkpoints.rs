@@ -20,7 +20,7 @@ fn parity(name: &str) -> PathBuf {
 }
 
 fn read(path: &Path, given: Given) -> Imported {
-    let source = source::open(path).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+    let source = source::open(path, None).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
     import(source, given).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()))
 }
 
@@ -79,7 +79,7 @@ fn what_is_exported_has_the_same_bytes() {
         let alone = tempfile::tempdir().expect("folder");
         let file = alone.path().join(name);
         std::fs::copy(path(name), &file).expect("copy");
-        assert_eq!(source::open(&file).expect("file").tensors, original);
+        assert_eq!(source::open(&file, None).expect("file").tensors, original);
         let last = read(&file, Given::default());
         assert_eq!((&last.config, last.mask_ratio, last.pixels), (&first.config, first.mask_ratio, first.pixels));
         assert_eq!(origin(&last, "heads"), "num_heads in the file's arguments");
@@ -155,7 +155,7 @@ fn arguments_go_before_config_and_options_before_both() {
 
 /// The error of importing the parity checkpoint after `change`.
 fn refused(file: &str, change: impl FnOnce(&mut Tensors)) -> String {
-    let mut source = source::open(&parity(file)).expect("file");
+    let mut source = source::open(&parity(file), None).expect("file");
     change(&mut source.tensors);
     import(source, Given::default()).expect_err("a wrong file").to_string()
 }
@@ -191,7 +191,7 @@ fn the_first_wrong_tensor_is_named() {
 #[test]
 fn wrapped_and_fine_tuned_files_are_read() {
     let original = read(&parity("checkpoint.pth"), Given::default());
-    let mut source = source::open(&parity("checkpoint.pth")).expect("file");
+    let mut source = source::open(&parity("checkpoint.pth"), None).expect("file");
     let encoder =
         source.tensors.into_iter().filter(|(name, _)| host::tensors::is_encoder(name) || name == "pos_embed");
     source.tensors = encoder.map(|(name, tensor)| (format!("module.{name}"), tensor)).collect();
@@ -204,7 +204,7 @@ fn wrapped_and_fine_tuned_files_are_read() {
 
 #[test]
 fn a_norm_after_pooling_becomes_the_last_norm_with_a_note() {
-    let mut source = source::open(&parity("checkpoint.pth")).expect("file");
+    let mut source = source::open(&parity("checkpoint.pth"), None).expect("file");
     for part in ["weight", "bias"] {
         let tensor = source.tensors.remove(&format!("norm.{part}")).expect("a norm");
         source.tensors.insert(format!("fc_norm.{part}"), tensor);
@@ -217,7 +217,7 @@ fn a_norm_after_pooling_becomes_the_last_norm_with_a_note() {
 #[test]
 fn other_operations_are_refused_and_the_published_epsilon_is_told() {
     let with = |name: &str, value: serde_json::Value| {
-        let mut source = source::open(&parity("huggingface")).expect("folder");
+        let mut source = source::open(&parity("huggingface"), None).expect("folder");
         source.facts.iter_mut().for_each(|facts| drop(facts.values.insert(name.into(), value.clone())));
         import(source, Given::default())
     };
@@ -292,7 +292,7 @@ fn another_image_size_interpolates_both_tables() {
     assert_eq!(larger.tensors["decoder_pos_embed"].shape, [1, 145, 32]);
     assert!(larger.tensors["pos_embed"].data[..48].iter().all(|value| *value == 0.0), "the class token's stays");
     let error = import(
-        source::open(&parity("checkpoint.pth")).expect("file"),
+        source::open(&parity("checkpoint.pth"), None).expect("file"),
         Given { image_size: Some(30), ..Given::default() },
     );
     let error = error.expect_err("30 pixels").to_string();

@@ -58,7 +58,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         norm_pix_loss: args.norm_pix_loss,
         image_size: args.image_size,
     };
-    let source = source::open(&args.checkpoint).map_err(unreadable)?;
+    let source = source::open(&args.checkpoint, None).map_err(unreadable)?;
     let file = source.file.clone();
     let count = source.tensors.len();
     let imported =
@@ -122,7 +122,9 @@ fn origin<'a>(name: &str, origin: &'a Provenance) -> &'a str {
 fn unreadable(error: SourceError) -> anyhow::Error {
     match error {
         SourceError::Absent { .. }
-        | SourceError::Sharded(_)
+        | SourceError::Part { .. }
+        | SourceError::NoIndex { .. }
+        | SourceError::Key { .. }
         | SourceError::RunFolder(_)
         | SourceError::NoWeights(_) => misuse(error.to_string()),
         _ => error.into(),

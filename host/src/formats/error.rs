@@ -10,6 +10,14 @@ pub enum ImportError {
     /// A parameter is missing or misshapen.
     #[error(transparent)]
     Mismatch(#[from] MismatchError),
+    /// A parameter of a kind that is not read.
+    #[error("the tensor `{name}` {reason}")]
+    Unread {
+        /// Its name in the file.
+        name: String,
+        /// What it is, as the end of a sentence.
+        reason: String,
+    },
     /// A tensor that is not a parameter of a masked autoencoder.
     #[error("the tensor `{0}` has no place in a masked autoencoder: the file is of another kind of model")]
     Unknown(String),

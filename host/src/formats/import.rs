@@ -6,11 +6,11 @@ use super::{
     huggingface,
     infer::{self, Given, Inferred},
     interpolate, official,
-    source::Source,
+    source::{self, Source},
 };
 use crate::{
     model::MaeConfig,
-    tensors::{NamedTensor, Tensors},
+    tensors::{NamedTensor, Tensors, mismatch::MismatchError, safetensors::Unreadable},
 };
 use common::{
     model::{PositionKind, SpecError},
@@ -48,18 +48,20 @@ pub struct Imported {
 /// # Errors
 /// `ImportError`: names the first tensor that is missing or misshapen, or the number that nothing tells.
 pub fn import(source: Source, given: Given) -> Result<Imported, ImportError> {
-    let mut tensors = official::unwrapped(source.tensors);
+    let Source { tensors, facts, unreadable, .. } = source;
+    let mut tensors = official::unwrapped(tensors);
     let foreign = huggingface::is(&tensors);
     if foreign {
         tensors = huggingface::to_official(tensors)?;
     }
     let changes = official::without_head(&mut tensors);
     let read = || -> Result<Inferred, ImportError> {
-        let inferred = infer::infer(&tensors, &source.facts, given)?;
+        let inferred = infer::infer(&tensors, &facts, given)?;
         official::check(&tensors, &inferred.config, inferred.decoder)?;
         Ok(inferred)
     };
-    let inferred = read().map_err(|error| if foreign { in_file_names(error) } else { error })?;
+    let in_file = |error| if foreign { in_file_names(error) } else { error };
+    let inferred = read().map_err(|error| unread(in_file(error), &unreadable))?;
     let Inferred { mut config, decoder, mask_ratio, pixels, mut findings } = inferred;
     let mut notes = Vec::new();
     if changes.norm_from_fc_norm {
@@ -79,6 +81,17 @@ pub fn import(source: Source, given: Given) -> Result<Imported, ImportError> {
     findings.push(Finding { name: "position", value: value.into(), origin });
     let names = if foreign { "huggingface" } else { "official" };
     Ok(Imported { names, config, pixels, mask_ratio, tensors, decoder, findings, notes })
+}
+
+/// The true reason for a tensor that is missing because it could not be read.
+fn unread(error: ImportError, unreadable: &Unreadable) -> ImportError {
+    match &error {
+        ImportError::Mismatch(MismatchError::Missing(name)) => match source::unread(unreadable, name) {
+            Some((name, reason)) => ImportError::Unread { name: name.into(), reason: reason.into() },
+            None => error,
+        },
+        _ => error,
+    }
 }
 
 /// An error that names a tensor as the file does.

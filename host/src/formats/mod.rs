@@ -1,5 +1,6 @@
 //! Checkpoint files of other programs: reading what they hold, finding what they leave out, writing them.
 
+pub(crate) mod choice;
 pub(crate) mod error;
 pub mod export;
 pub mod finding;
@@ -10,5 +11,6 @@ pub(crate) mod interpolate;
 pub mod official;
 pub(crate) mod pickle;
 pub(crate) mod pth;
+pub(crate) mod shards;
 pub mod source;
 pub(crate) mod timm;
