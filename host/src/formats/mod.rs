@@ -1,6 +1,6 @@
 //! Checkpoint files of other programs: reading what they hold, finding what they leave out, writing them.
 
-pub(crate) mod choice;
+mod choice;
 pub(crate) mod error;
 pub mod export;
 pub mod finding;
@@ -11,6 +11,8 @@ pub(crate) mod interpolate;
 pub mod official;
 pub(crate) mod pickle;
 pub(crate) mod pth;
-pub(crate) mod shards;
+mod shards;
 pub mod source;
+mod source_error;
 pub(crate) mod timm;
+mod weights;
