@@ -20,6 +20,7 @@ fn parity(name: &str) -> PathBuf {
 }
 
 fn read(path: &Path, given: Given) -> Imported {
+    let given = &given;
     let source = source::open(path).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
     import(source, given).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()))
 }
@@ -29,8 +30,8 @@ fn tensors(path: &Path) -> Tensors {
 }
 
 fn exported(imported: &Imported) -> Exported<'_> {
-    let Imported { config, pixels, mask_ratio, tensors, .. } = imported;
-    Exported { config, pixels, mask_ratio: *mask_ratio, tensors }
+    let Imported { config, pixels, mask_ratio, tensors, pooling, head, .. } = imported;
+    Exported { config, pixels, mask_ratio: *mask_ratio, tensors, pooling: *pooling, head: head.as_ref() }
 }
 
 fn origin<'a>(imported: &'a Imported, name: &str) -> &'a str {
@@ -113,7 +114,7 @@ fn the_papers_models_are_known_by_their_shapes() {
             let decoder_heads = heads(config.decoder_dim, config.decoder_heads, 32);
             let given = Given { heads: told, decoder_heads, ..Given::default() };
             let found =
-                infer(&shapes(&config, decoder), &[], given).unwrap_or_else(|error| panic!("{name}: {error}"));
+                infer(&shapes(&config, decoder), &[], &given).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(found.decoder, decoder);
             let expected = MaeConfig { position: found.config.position, ..config.clone() };
             match decoder {
@@ -136,7 +137,7 @@ fn arguments_go_before_config_and_options_before_both() {
         values: [(name.to_owned(), value)].into_iter().collect(),
     };
     let heads = |facts: &[source::Facts], given| {
-        let found = infer(&shapes(&config, true), facts, Given { heads: given, ..Given::default() }).expect("model");
+        let found = infer(&shapes(&config, true), facts, &Given { heads: given, ..Given::default() }).expect("model");
         let origin = found.findings.iter().find(|finding| finding.name == "heads").expect("heads").origin.clone();
         (found.config.heads, origin)
     };
@@ -149,7 +150,7 @@ fn arguments_go_before_config_and_options_before_both() {
     // The official training names its model, not its heads.
     let official = facts("the file's arguments", "model", "mae_vit_base_patch16".into());
     assert_eq!(heads(&[official], None), (12, "model in the file's arguments".into()));
-    let error = infer(&shapes(&config, true), &[], Given { heads: Some(7), ..Given::default() });
+    let error = infer(&shapes(&config, true), &[], &Given { heads: Some(7), ..Given::default() });
     assert_eq!(error.expect_err("7 heads").to_string(), "7 heads (given) do not divide the width 768");
 }
 
@@ -157,7 +158,7 @@ fn arguments_go_before_config_and_options_before_both() {
 fn refused(file: &str, change: impl FnOnce(&mut Tensors)) -> String {
     let mut source = source::open(&parity(file)).expect("file");
     change(&mut source.tensors);
-    import(source, Given::default()).expect_err("a wrong file").to_string()
+    import(source, &Given::default()).expect_err("a wrong file").to_string()
 }
 
 #[test]
@@ -196,7 +197,7 @@ fn wrapped_and_fine_tuned_files_are_read() {
         source.tensors.into_iter().filter(|(name, _)| host::tensors::is_encoder(name) || name == "pos_embed");
     source.tensors = encoder.map(|(name, tensor)| (format!("module.{name}"), tensor)).collect();
     source.tensors.insert("module.head.bias".into(), NamedTensor { shape: vec![10], data: vec![0.0; 10] });
-    let found = import(source, Given::default()).expect("an encoder");
+    let found = import(source, &Given::default()).expect("an encoder");
     assert!(!found.decoder);
     assert_eq!(found.notes, ["left out, a classifier's: head.bias"]);
     assert_eq!(encoder_hash(&found.tensors), encoder_hash(&original.tensors));
@@ -209,7 +210,7 @@ fn a_norm_after_pooling_becomes_the_last_norm_with_a_note() {
         let tensor = source.tensors.remove(&format!("norm.{part}")).expect("a norm");
         source.tensors.insert(format!("fc_norm.{part}"), tensor);
     }
-    let found = import(source, Given::default()).expect("a model");
+    let found = import(source, &Given::default()).expect("a model");
     assert_eq!(found.tensors, read(&parity("checkpoint.pth"), Given::default()).tensors);
     assert!(found.notes.len() == 1 && found.notes[0].contains("`fc_norm`"), "{:?}", found.notes);
 }
@@ -219,7 +220,7 @@ fn other_operations_are_refused_and_the_published_epsilon_is_told() {
     let with = |name: &str, value: serde_json::Value| {
         let mut source = source::open(&parity("huggingface")).expect("folder");
         source.facts.iter_mut().for_each(|facts| drop(facts.values.insert(name.into(), value.clone())));
-        import(source, Given::default())
+        import(source, &Given::default())
     };
     let error = with("hidden_act", "relu".into()).expect_err("relu").to_string();
     assert!(error.contains("activation relu (hidden_act in") && error.contains("gelu"), "{error}");

@@ -1,5 +1,6 @@
 //! Checkpoint files of other programs: reading what they hold, finding what they leave out, writing them.
 
+pub mod classifier;
 pub(crate) mod error;
 pub mod export;
 pub mod finding;
@@ -7,8 +8,11 @@ pub(crate) mod huggingface;
 pub mod import;
 pub mod infer;
 pub(crate) mod interpolate;
+pub(crate) mod names;
 pub mod official;
 pub(crate) mod pickle;
 pub(crate) mod pth;
+mod published;
+mod search;
 pub mod source;
 pub(crate) mod timm;
