@@ -97,7 +97,7 @@ pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
     let mut tensors = std::mem::take(&mut named.tensors);
     let search = Search::new(&facts);
     let pooled = classifier::reading(&mut tensors, named.dialect, search.pool(), !named.head.is_empty());
-    class_row(&mut tensors, &search, &mut notes);
+    class_row(&mut tensors, &search, given, &mut notes);
     let read = || -> Result<Inferred, ImportError> {
         let inferred = infer::infer(&tensors, &facts, given)?;
         official::check(&tensors, &inferred.config, inferred.decoder)?;
@@ -217,12 +217,12 @@ fn shortened(names: &[&String]) -> String {
 }
 
 /// A class token without a row in the table of positions (timm's `no_embed_class`) gets one of zeros, which is exact.
-fn class_row(tensors: &mut Tensors, search: &Search<'_>, notes: &mut Vec<String>) {
-    let square = |n: usize| n > 0 && n.isqrt().pow(2) == n;
+fn class_row(tensors: &mut Tensors, search: &Search<'_>, given: &Given, notes: &mut Vec<String>) {
+    let patch = tensors.get("patch_embed.proj.weight").and_then(|tensor| tensor.shape.get(2)).copied();
     for name in ["pos_embed", "decoder_pos_embed"] {
         let Some(table) = tensors.get_mut(name) else { continue };
         let [1, rows, dim] = table.shape[..] else { continue };
-        if search.no_row_for_class_token() || (square(rows) && !square(rows - 1)) {
+        if search.no_row_for_class_token(rows, patch.unwrap_or(1), given.trained_size) {
             table.data.splice(0..0, std::iter::repeat_n(0.0, dim));
             table.shape[1] = rows + 1;
             notes.push(format!("`{name}` has no row for the class token: one of zeros is added"));

@@ -1,7 +1,7 @@
 //! Checkpoint files of other programs: reading what they hold, finding what they leave out, writing them.
 
 pub mod classifier;
-pub(crate) mod error;
+pub mod error;
 pub mod export;
 pub mod finding;
 pub(crate) mod huggingface;

@@ -167,9 +167,20 @@ impl<'a> Search<'a> {
         pairs.chain(self.all(&["img_size", "image_size", "input_size", "size", "crop_size"], size)).collect()
     }
 
-    /// Whether a file says that the class token has no row in the table of positions.
-    pub(super) fn no_row_for_class_token(&self) -> bool {
-        self.fact(&["no_embed_class"], Json::as_bool).is_some_and(|(none, _)| none)
+    /// Whether a table of `rows` positions has none for the class token: a file says so, or the rows fit a stated size
+    /// or make a square, and would not without one of them. `patch`: its side, pixels.
+    pub(super) fn no_row_for_class_token(&self, rows: usize, patch: usize, given: Option<(usize, usize)>) -> bool {
+        if let Some((none, _)) = self.fact(&["no_embed_class"], Json::as_bool) {
+            return none;
+        }
+        let sides = self.sides(given);
+        let fits = |patches: usize| {
+            let cut = |size: (usize, usize)| (size.0 / patch.max(1)).checked_mul(size.1 / patch.max(1));
+            sides.iter().any(|(size, _)| cut(*size) == Some(patches))
+        };
+        let square = |n: usize| n > 0 && n.isqrt().pow(2) == n;
+        let (with, without) = (fits(rows.saturating_sub(1)), fits(rows));
+        if with || without { !with } else { square(rows) && !square(rows - 1) }
     }
 
     /// What a file says about pooling, as text.

@@ -217,7 +217,7 @@ fn json(pickle: &Pickle, value: Value, depth: usize) -> Option<Json> {
         Value::Float(number) => Some(number.into()),
         Value::Node(_) if pickle.text(value).is_some() => pickle.text(value).map(Json::from),
         Value::Node(_) => {
-            let members = pickle.sequence(value).filter(|members| depth > 0 && members.len() <= 16)?;
+            let members = pickle.sequence(value).filter(|members| depth > 0 && members.len() <= 1 << 20)?;
             members.iter().map(|member| json(pickle, *member, depth - 1)).collect::<Option<Vec<_>>>().map(Json::from)
         }
     }
