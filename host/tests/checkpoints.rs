@@ -28,7 +28,7 @@ fn parity(name: &str) -> PathBuf {
 
 fn read(path: &Path, given: Given) -> Imported {
     let given = &given;
-    let source = source::open(path).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+    let source = source::open(path, None).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
     import(source, given).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()))
 }
 
@@ -87,7 +87,7 @@ fn what_is_exported_has_the_same_bytes() {
         let alone = tempfile::tempdir().expect("folder");
         let file = alone.path().join(name);
         std::fs::copy(path(name), &file).expect("copy");
-        assert_eq!(source::open(&file).expect("file").tensors, original);
+        assert_eq!(source::open(&file, None).expect("file").tensors, original);
         let last = read(&file, Given::default());
         assert_eq!((&last.config, last.mask_ratio, last.pixels), (&first.config, first.mask_ratio, first.pixels));
         assert_eq!(origin(&last, "heads"), "num_heads in the file's arguments");
@@ -163,7 +163,7 @@ fn arguments_go_before_config_and_options_before_both() {
 
 /// The error of importing the parity checkpoint after `change`.
 fn refused(file: &str, change: impl FnOnce(&mut Tensors)) -> String {
-    let mut source = source::open(&parity(file)).expect("file");
+    let mut source = source::open(&parity(file), None).expect("file");
     change(&mut source.tensors);
     import(source, &Given::default()).expect_err("a wrong file").to_string()
 }
@@ -204,7 +204,7 @@ fn the_first_wrong_tensor_is_named() {
 #[test]
 fn wrapped_and_fine_tuned_files_are_read() {
     let original = read(&parity("checkpoint.pth"), Given::default());
-    let mut source = source::open(&parity("checkpoint.pth")).expect("file");
+    let mut source = source::open(&parity("checkpoint.pth"), None).expect("file");
     let encoder =
         source.tensors.into_iter().filter(|(name, _)| host::tensors::is_encoder(name) || name == "pos_embed");
     source.tensors = encoder.map(|(name, tensor)| (format!("module.{name}"), tensor)).collect();
@@ -217,7 +217,7 @@ fn wrapped_and_fine_tuned_files_are_read() {
 
 #[test]
 fn a_norm_after_pooling_is_the_last_norm_of_a_model_that_is_read_so() {
-    let mut source = source::open(&parity("checkpoint.pth")).expect("file");
+    let mut source = source::open(&parity("checkpoint.pth"), None).expect("file");
     for part in ["weight", "bias"] {
         let tensor = source.tensors.remove(&format!("norm.{part}")).expect("a norm");
         source.tensors.insert(format!("fc_norm.{part}"), tensor);
@@ -267,7 +267,7 @@ fn classifiers_come_back_with_head_pooling_and_names_of_classes() {
     let again = read(&path("timm"), Given { classes: classes.clone(), ..Given::default() });
     assert_eq!(again.head.map(|head| head.classes), classes);
     let two = Given { classes: Some(vec!["a".into(), "b".into()]), ..Given::default() };
-    let error = import(source::open(&path("timm")).expect("folder"), &two).expect_err("two names");
+    let error = import(source::open(&path("timm"), None).expect("folder"), &two).expect_err("two names");
     assert_eq!(error.to_string(), "2 names of classes were given for a head of 3");
 }
 
@@ -330,7 +330,7 @@ fn the_stated_size_is_taken_and_a_square_is_assumed_aloud() {
 #[test]
 fn tables_of_zeros_are_warned_about_and_the_fixed_ones_put_in_their_place() {
     let zeroed = |given: &Given| {
-        let mut source = source::open(&parity("huggingface")).expect("folder");
+        let mut source = source::open(&parity("huggingface"), None).expect("folder");
         for name in ["vit.embeddings.position_embeddings", "decoder.decoder_pos_embed"] {
             source.tensors.get_mut(name).expect("a table").data.fill(0.0);
         }
@@ -361,7 +361,7 @@ fn pixel_statistics_are_given_stated_or_assumed_aloud() {
         let again = plain(&root.path().join(name));
         assert!(again.pixels == half.pixels && again.assumptions.is_empty(), "{:?}", again.assumptions);
     }
-    let source = source::open(&parity("checkpoint.pth")).expect("file");
+    let source = source::open(&parity("checkpoint.pth"), None).expect("file");
     let one = Given { pixels: Some((vec![0.5], vec![0.5])), ..Given::default() };
     assert!(matches!(import(source, &one), Err(ImportError::Pixels { channels: 3, mean: 1, std: 1 })));
 }
@@ -444,7 +444,7 @@ proptest! {
 #[test]
 fn other_operations_are_refused_and_the_published_epsilon_is_told() {
     let with = |name: &str, value: serde_json::Value| {
-        let mut source = source::open(&parity("huggingface")).expect("folder");
+        let mut source = source::open(&parity("huggingface"), None).expect("folder");
         source.facts.iter_mut().for_each(|facts| drop(facts.values.insert(name.into(), value.clone())));
         import(source, &Given::default())
     };
@@ -519,7 +519,7 @@ fn another_image_size_interpolates_both_tables() {
     assert_eq!(larger.tensors["decoder_pos_embed"].shape, [1, 145, 32]);
     assert!(larger.tensors["pos_embed"].data[..48].iter().all(|value| *value == 0.0), "the class token's stays");
     let error = import(
-        source::open(&parity("checkpoint.pth")).expect("file"),
+        source::open(&parity("checkpoint.pth"), None).expect("file"),
         &Given { image_size: Some((30, 30)), ..Given::default() },
     );
     let error = error.expect_err("30 pixels").to_string();

@@ -33,4 +33,4 @@ args = argparse.Namespace(
 torch.save({"model": model, "args": args, "epoch": 3}, folder / "odd.pth")
 torch.save({"model": model, "args": args}, folder / "odd-protocol-5.pth", pickle_protocol=5)
 torch.save(dict(model), folder / "bare.pth")
-torch.save({"x": numbers}, folder / "legacy.pth", _use_new_zipfile_serialization=False)
+torch.save({"model": model, "args": args}, folder / "legacy.pth", _use_new_zipfile_serialization=False)

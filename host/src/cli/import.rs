@@ -5,7 +5,7 @@ use crate::{
         classifier::Classifier,
         error::ImportError,
         finding::{Assumption, Finding, Heads, Provenance},
-        import::{Imported, import},
+        import::{Imported, OTHERS, import},
         infer::Given,
         source::{self, SourceError},
     },
@@ -123,8 +123,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.out.join("run.toml").exists() && checkpoints.is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(misuse(format!("{} holds a run already: name another --out", args.out.display())));
     }
-    let given = args.given()?;
-    let source = source::open(&args.checkpoint).map_err(unreadable)?;
+    let mut given = args.given()?;
+    let source = match source::open(&args.checkpoint, args.key.as_deref()) {
+        // No dictionary of the file: a segment of its names, then.
+        Err(SourceError::Key { .. }) => source::open(&args.checkpoint, None),
+        found => {
+            given.key = None;
+            found
+        }
+    };
+    let source = source.map_err(unreadable)?;
     let file = source.file.clone();
     let count = source.tensors.len();
     let imported =
@@ -163,7 +171,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         console::say!("{name:<13} {value} ({})", origin(name, from));
     }
     for note in &notes {
-        console::say!("note          {note}");
+        let option = if note.starts_with(OTHERS) { " (--key NAME takes one of them)" } else { "" };
+        console::say!("note          {note}{option}");
     }
     let (out, host) = (args.out.display(), called("host"));
     console::say!("run           {out} (model {})", spec.hash);
@@ -246,7 +255,9 @@ fn origin<'a>(name: &str, origin: &'a Provenance) -> &'a str {
 fn unreadable(error: SourceError) -> anyhow::Error {
     match error {
         SourceError::Absent { .. }
-        | SourceError::Sharded(_)
+        | SourceError::Part { .. }
+        | SourceError::NoIndex { .. }
+        | SourceError::Key { .. }
         | SourceError::RunFolder(_)
         | SourceError::NoWeights(_) => misuse(error.to_string()),
         _ => error.into(),
@@ -263,6 +274,7 @@ fn explained(error: ImportError) -> anyhow::Error {
             anyhow!("{count} {heads} ({from}) do not divide the width {dim}: {}", give(*heads))
         }
         ImportError::ImageSize { reason, .. } => anyhow!("--image-size: {reason}"),
+        ImportError::Key { .. } => misuse(format!("--key: {error}")),
         ImportError::NotSquare { .. } => anyhow!("{error}: give --trained-size HxW"),
         ImportError::Pixels { .. } => misuse(format!("{error}: give as many in --mean and --std")),
         ImportError::Classes { classes: 0, .. } => misuse("--classes: the file has no head that could be used"),

@@ -13,12 +13,26 @@ fn listed(found: &[(&'static str, String)]) -> String {
     }
 }
 
+fn prefixes(present: &[String]) -> String {
+    let shown =
+        |prefix: &String| if prefix.is_empty() { "one without a prefix".into() } else { format!("`{prefix}`") };
+    present.iter().map(shown).collect::<Vec<_>>().join(", ")
+}
+
 /// Why a checkpoint is no masked autoencoder that this program can use.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// A parameter is missing or misshapen.
     #[error(transparent)]
     Mismatch(#[from] MismatchError),
+    /// A parameter of a kind that is not read.
+    #[error("the tensor `{name}` {reason}")]
+    Unread {
+        /// Its name in the file.
+        name: String,
+        /// What it is, as the end of a sentence.
+        reason: String,
+    },
     /// A tensor that is not a parameter of a masked autoencoder.
     #[error("the tensor `{0}` has no place in a masked autoencoder: the file is of another kind of model")]
     Unknown(String),
@@ -28,6 +42,14 @@ pub enum ImportError {
     /// Things that other models have and this program does not compute, each with the tensor that tells so.
     #[error("the model has {}, which this program does not compute", listed(.0))]
     Foreign(Vec<(&'static str, String)>),
+    /// An encoder was asked for that the file does not have.
+    #[error("no encoder's names begin with `{key}`; there are those of {}", prefixes(.present))]
+    Key {
+        /// What was asked for.
+        key: String,
+        /// What stands in front of the names of those that are there.
+        present: Vec<String>,
+    },
     /// Models that put no class token before the patches.
     #[error("the model has no class token (`{0}`), which this program's encoder always has")]
     NoClassToken(String),

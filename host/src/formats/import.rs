@@ -73,7 +73,7 @@ pub enum Warning {
 /// `ImportError`: names the first tensor that is missing or misshapen, what the model has that is not computed here,
 /// or the number that nothing tells.
 pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
-    let Source { tensors, facts, .. } = source;
+    let Source { tensors, facts, unreadable, group, others, .. } = source;
     let of_type = |error: ImportError| {
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         let known = Search::new(&facts).fact(&["model_type"], text);
@@ -92,8 +92,8 @@ pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
             _ => error,
         }
     };
-    let mut named = names::find(tensors, given.key.as_deref()).map_err(of_type)?;
-    let mut notes = told(&named);
+    let mut named = names::find(tensors, &unreadable, given.key.as_deref()).map_err(of_type)?;
+    let mut notes = told(&named, &others);
     let mut tensors = std::mem::take(&mut named.tensors);
     let search = Search::new(&facts);
     let pooled = classifier::reading(&mut tensors, named.dialect, search.pool(), !named.head.is_empty());
@@ -164,7 +164,7 @@ pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
     findings.push(Finding { name: "position", value: value.into(), origin });
     Ok(Imported {
         names: named.dialect.map_or("unknown", names::Dialect::name),
-        named: named.described(),
+        named: named.described(&group),
         config,
         pixels,
         mask_ratio,
@@ -180,14 +180,18 @@ pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
 }
 
 /// What was found beside the model, what is left out, what is added.
-fn told(named: &Named) -> Vec<String> {
+fn told(named: &Named, groups: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
     if !named.without_bias.is_empty() {
         notes.push(format!("no biases, which is zeros: {}", named.without_bias.join(", ")));
     }
-    if !named.others.is_empty() {
-        let others: Vec<String> = named.others.iter().map(|prefix| format!("`{prefix}`")).collect();
-        notes.push(format!("other encoders are in the file, too: {}", others.join(", ")));
+    let others = groups.iter().chain(&named.others).map(|place| match place.trim_end_matches('.') {
+        "" => "at its top".to_owned(),
+        place => format!("`{place}`"),
+    });
+    let others: Vec<String> = others.collect();
+    if !others.is_empty() {
+        notes.push(format!("{OTHERS}{}", others.join(", ")));
     }
     let rest: Vec<&String> = named.left_out.iter().filter(|name| !named.is_head(name)).collect();
     if !rest.is_empty() {
@@ -196,6 +200,8 @@ fn told(named: &Named) -> Vec<String> {
     notes
 }
 
+/// What begins the note about other encoders in the file; the command line adds its option.
+pub const OTHERS: &str = "other encoders are in the file, too: ";
 /// So many names are listed.
 const LISTED: usize = 8;
 

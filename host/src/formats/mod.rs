@@ -1,5 +1,6 @@
 //! Checkpoint files of other programs: reading what they hold, finding what they leave out, writing them.
 
+pub(crate) mod choice;
 pub mod classifier;
 pub mod error;
 pub mod export;
@@ -14,5 +15,6 @@ pub(crate) mod pickle;
 pub(crate) mod pth;
 mod published;
 mod search;
+pub(crate) mod shards;
 pub mod source;
 pub(crate) mod timm;

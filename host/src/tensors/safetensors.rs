@@ -5,7 +5,7 @@ use super::{NamedTensor, Tensors};
 use crate::files;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -30,44 +30,79 @@ pub enum TensorFileError {
         source: safetensors::SafeTensorError,
     },
     /// A tensor of numbers that are not read.
-    #[error("{path}: the tensor `{name}` has type {dtype:?}; f32, f64, f16, bf16 and i64 are read")]
+    #[error("{path}: the tensor `{name}` {reason}")]
     Dtype {
         /// The file that holds the tensor.
         path: PathBuf,
         /// The tensor's name there.
         name: String,
-        /// The type of its numbers there.
-        dtype: Dtype,
+        /// Its type, as the end of a sentence.
+        reason: String,
     },
 }
 
 /// Free text beside the tensors.
 pub type Metadata = HashMap<String, String>;
 
-/// Reads all tensors; f64, f16, bf16 and i64 become f32.
+/// Why tensors are not read, by their names: the end of a sentence.
+pub type Unreadable = BTreeMap<String, String>;
+
+/// Reads all tensors as f32.
 ///
 /// # Errors
-/// If the file cannot be read, is truncated or foreign, or holds other types.
+/// If the file cannot be read, is truncated or foreign, or holds numbers that are not read (complex ones, and floats
+/// of 4, 6 and most of 8 bits).
 pub fn read(path: &Path) -> Result<(Tensors, Metadata), TensorFileError> {
+    let (tensors, metadata, unreadable) = read_some(path)?;
+    match unreadable.into_iter().next() {
+        Some((name, reason)) => Err(TensorFileError::Dtype { path: path.into(), name, reason }),
+        None => Ok((tensors, metadata)),
+    }
+}
+
+/// Reads, as f32, the tensors that can be read.
+///
+/// # Errors
+/// If the file cannot be read, or is truncated or foreign.
+pub fn read_some(path: &Path) -> Result<(Tensors, Metadata, Unreadable), TensorFileError> {
     let io_error = |source| TensorFileError::Io { path: path.into(), source };
     let format = |source| TensorFileError::Format { path: path.into(), source };
     let bytes = fs::read(path).map_err(io_error)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let file = SafeTensors::deserialize(&bytes).map_err(format)?;
-    let mut tensors = Tensors::new();
+    let (mut tensors, mut unreadable) = (Tensors::new(), Unreadable::new());
     for (name, view) in file.tensors() {
-        let data = match view.dtype() {
-            Dtype::F32 => Kind::F32.to_f32(view.data()),
-            Dtype::F64 => Kind::F64.to_f32(view.data()),
-            Dtype::F16 => Kind::F16.to_f32(view.data()),
-            Dtype::BF16 => Kind::Bf16.to_f32(view.data()),
-            Dtype::I64 => Kind::I64.to_f32(view.data()),
-            dtype => return Err(TensorFileError::Dtype { path: path.into(), name, dtype }),
-        };
-        tensors.insert(name, NamedTensor { shape: view.shape().to_vec(), data });
+        match kind(view.dtype()) {
+            Some(kind) => {
+                let data = kind.to_f32(view.data());
+                tensors.insert(name, NamedTensor { shape: view.shape().to_vec(), data });
+            }
+            None => drop(unreadable.insert(name, format!("has the type {}, which is not read", view.dtype()))),
+        }
     }
-    Ok((tensors, metadata))
+    Ok((tensors, metadata, unreadable))
+}
+
+fn kind(dtype: Dtype) -> Option<Kind> {
+    Some(match dtype {
+        Dtype::F64 => Kind::F64,
+        Dtype::F32 => Kind::F32,
+        Dtype::F16 => Kind::F16,
+        Dtype::BF16 => Kind::Bf16,
+        Dtype::F8_E5M2 => Kind::F8E5m2,
+        Dtype::F8_E4M3 => Kind::F8E4m3,
+        Dtype::I64 => Kind::I64,
+        Dtype::I32 => Kind::I32,
+        Dtype::I16 => Kind::I16,
+        Dtype::I8 => Kind::I8,
+        Dtype::U64 => Kind::U64,
+        Dtype::U32 => Kind::U32,
+        Dtype::U16 => Kind::U16,
+        Dtype::U8 => Kind::U8,
+        Dtype::BOOL => Kind::Bool,
+        _ => return None,
+    })
 }
 
 /// Writes all tensors as f32, atomically.

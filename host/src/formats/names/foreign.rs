@@ -52,7 +52,7 @@ const SIGNS: [(&str, &[&str]); 17] = [
     ("LoRA adapters: merge them first", &[".lora_A", ".lora_B", ".lora_embedding"]),
     (
         "quantised weights: save them as f32 or f16",
-        &[".weight_scale", ".absmax", ".quant_state", ".qweight", ".scales"],
+        &[".weight_scale", ".absmax", ".SCB", ".quant_state", ".qweight", ".scales"],
     ),
     (
         "reparametrised weights: remove the parametrisation first",

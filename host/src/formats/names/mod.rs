@@ -15,7 +15,7 @@ pub(crate) use tables::Dialect;
 pub(super) use tables::{joined, parts};
 
 use super::{error::ImportError, huggingface};
-use crate::tensors::Tensors;
+use crate::tensors::{Tensors, safetensors::Unreadable};
 use std::collections::{BTreeMap, BTreeSet};
 use tables::{ANCHOR_OF_DECODER, WRAPPERS};
 
@@ -105,10 +105,13 @@ impl Named {
         self.head_names.contains(name)
     }
 
-    /// The names as a person reads it: `openmmlab, in front of each: backbone.`.
+    /// The names as a person reads them. `group`: the dictionary in the file that holds them.
     #[must_use]
-    pub(crate) fn described(&self) -> String {
+    pub(crate) fn described(&self, group: &str) -> String {
         let mut text = self.dialect.map_or("unknown", Dialect::name).to_owned();
+        if !group.is_empty() {
+            text += &format!(", in `{group}`");
+        }
         if !self.prefix.is_empty() {
             text += &format!(", the encoder's with the prefix `{}`", self.prefix);
         }
@@ -119,28 +122,45 @@ impl Named {
     }
 }
 
-/// Finds encoder, decoder and classifier among the names of a file. With `key` the encoder whose prefix begins so.
+/// Finds encoder, decoder and classifier among the names of a file. With `key` the encoder whose prefix has this
+/// segment. `unreadable`: why other tensors are not read, of which none may be a parameter.
 ///
 /// # Errors
 /// [`ImportError`]: there is no encoder, or one that this program does not compute.
-pub(crate) fn find(tensors: Tensors, key: Option<&str>) -> Result<Named, ImportError> {
+pub(crate) fn find(tensors: Tensors, unreadable: &Unreadable, key: Option<&str>) -> Result<Named, ImportError> {
     let (tensors, wrappers, file_names) = unwrapped(tensors);
     let nothing = |tensors: &Tensors| match foreign::found(tensors.keys()) {
         found if found.is_empty() => ImportError::Nothing(holds::summary(tensors)),
         found => ImportError::Foreign(found),
     };
     let mut encoders = encoders(&tensors);
-    if let Some(key) = key {
-        encoders.retain(|(_, prefix)| prefix.split('.').any(|segment| segment == key) || prefix.starts_with(key));
-    }
     if encoders.is_empty() {
-        return Err(nothing(&tensors));
+        let anchor = |name: &&String| Dialect::ANCHORS.iter().any(|(_, anchor)| name.ends_with(anchor));
+        return Err(match unreadable.keys().find(anchor) {
+            Some(name) => unread(name, unreadable),
+            None => nothing(&tensors),
+        });
     }
-    let (dialect, prefix) = encoders.remove(0);
+    let place = match key {
+        None => 0,
+        Some(key) => {
+            let wanted = key.trim_end_matches('.');
+            let is = |prefix: &str| prefix.starts_with(wanted) || prefix.split('.').any(|segment| segment == wanted);
+            let found = encoders.iter().position(|(_, prefix)| !wanted.is_empty() && is(prefix));
+            let present = || encoders.iter().map(|(_, prefix)| prefix.clone()).collect();
+            found.ok_or_else(|| ImportError::Key { key: key.into(), present: present() })?
+        }
+    };
+    let (dialect, prefix) = encoders.remove(place);
     let others = encoders.into_iter().map(|(_, prefix)| prefix).collect();
     let decoder_prefix = decoder_prefix(&tensors, &prefix);
     let mut named = Named { dialect: Some(dialect), prefix, wrappers, others, ..Named::default() };
     named.decoder = decoder_prefix.is_some();
+    for name in unreadable.keys() {
+        if matches!(named.place(&without_wrappers(name), decoder_prefix.as_deref()), Place::Parameter(_)) {
+            return Err(unread(name, unreadable));
+        }
+    }
     let mut unknown = Vec::new();
     let mut masks = Vec::new();
     for (name, tensor) in tensors {
@@ -256,8 +276,7 @@ impl Named {
 fn unwrapped(tensors: Tensors) -> (Tensors, Vec<&'static str>, BTreeMap<String, String>) {
     let (mut out, mut names, mut seen) = (Tensors::new(), BTreeMap::new(), BTreeSet::new());
     for (name, tensor) in tensors {
-        let bare: Vec<&str> = name.split('.').filter(|segment| !WRAPPERS.contains(segment)).collect();
-        let bare = bare.join(".");
+        let bare = without_wrappers(&name);
         // A wrapper's copy of what is there too keeps its own name.
         if bare == name || bare.is_empty() || out.contains_key(&bare) {
             out.insert(name, tensor);
@@ -268,6 +287,15 @@ fn unwrapped(tensors: Tensors) -> (Tensors, Vec<&'static str>, BTreeMap<String, 
         }
     }
     (out, seen.into_iter().copied().collect(), names)
+}
+
+fn without_wrappers(name: &str) -> String {
+    let segments: Vec<&str> = name.split('.').filter(|segment| !WRAPPERS.contains(segment)).collect();
+    segments.join(".")
+}
+
+fn unread(name: &str, unreadable: &Unreadable) -> ImportError {
+    ImportError::Unread { name: name.into(), reason: unreadable.get(name).cloned().unwrap_or_default() }
 }
 
 /// Encoders by whose names they have and their prefix, the most useful first.
