@@ -232,7 +232,8 @@ impl Named {
         let first = |prefix: &str| prefix.split_once('.').map_or(String::new(), |(first, _)| format!("{first}."));
         let copy = |other: &String| {
             let begins = if first(other) == first(prefix) { other.clone() } else { first(other) };
-            name.starts_with(&begins)
+            let own = name.starts_with(prefix) && prefix.len() >= begins.len();
+            name.starts_with(&begins) && !own
         };
         if self.others.iter().any(copy) {
             return Place::Nowhere;
