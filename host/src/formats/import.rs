@@ -7,7 +7,7 @@ use super::{
     infer::{self, Given, Inferred},
     interpolate,
     names::{self, Named},
-    official,
+    official, published,
     search::Search,
     source::Source,
 };
@@ -73,10 +73,12 @@ pub enum Warning {
 /// `ImportError`: names the first tensor that is missing or misshapen, what the model has that is not computed here,
 /// or the number that nothing tells.
 pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
-    let Source { tensors, facts, unreadable, group, others, .. } = source;
-    let of_type = |error: ImportError| {
+    let Source { tensors, mut facts, unreadable, group, others, .. } = source;
+    let kind = {
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-        let known = Search::new(&facts).fact(&["model_type"], text);
+        Search::new(&facts).fact(&["model_type"], text)
+    };
+    let of_type = |error: ImportError| {
         let about_names = matches!(
             error,
             ImportError::Foreign(_)
@@ -85,9 +87,9 @@ pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
                 | ImportError::NoClassToken(_)
                 | ImportError::Mismatch(_)
         );
-        match known {
+        match &kind {
             Some((kind, Provenance::Found(origin))) if about_names && kind != "vit_mae" => {
-                ImportError::OfType { error: Box::new(error), kind, origin }
+                ImportError::OfType { error: Box::new(error), kind: kind.clone(), origin: origin.clone() }
             }
             _ => error,
         }
@@ -95,6 +97,9 @@ pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
     let mut named = names::find(tensors, &unreadable, given.key.as_deref()).map_err(of_type)?;
     let mut notes = told(&named, &others);
     let mut tensors = std::mem::take(&mut named.tensors);
+    let dim = tensors.get("cls_token").and_then(|token| token.shape.last()).copied().unwrap_or_default();
+    let prefixes = named.others.iter().map(String::as_str).chain([named.prefix.as_str()]);
+    facts.extend(published::told_by_names(prefixes, dim));
     let search = Search::new(&facts);
     let pooled = classifier::reading(&mut tensors, named.dialect, search.pool(), !named.head.is_empty());
     class_row(&mut tensors, &search, given, &mut notes);

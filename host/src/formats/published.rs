@@ -1,6 +1,6 @@
 //! Attention heads of published models, by the width of their tokens: shapes do not tell how many there are.
 
-use super::finding::Heads;
+use super::{finding::Heads, source::Facts};
 
 /// Width of a token, and what is published with it: heads, and whose they are.
 const ENCODERS: [(usize, &[(usize, &str)]); 8] = [
@@ -15,6 +15,18 @@ const ENCODERS: [(usize, &[(usize, &str)]); 8] = [
 ];
 /// As [`ENCODERS`], of decoders.
 const DECODERS: [(usize, &[(usize, &str)]); 2] = [(96, &[(3, "MAE-Lite")]), (512, &[(16, "the paper")])];
+
+/// Twelve heads, if the names are those of MoCo v3 and the width that of its ViT-Small, which has six everywhere else.
+/// `prefixes`: what stands in front of the names of the encoders in the file.
+#[must_use]
+pub(super) fn told_by_names<'a>(prefixes: impl Iterator<Item = &'a str> + Clone, dim: usize) -> Option<Facts> {
+    let has = |segment: &str| prefixes.clone().any(|prefix| prefix.split('.').any(|part| part == segment));
+    let moco = dim == 384 && has("base_encoder") && has("momentum_encoder");
+    moco.then(|| Facts {
+        origin: "the names, which are MoCo v3's".into(),
+        values: [("num_heads".to_owned(), 12.into())].into_iter().collect(),
+    })
+}
 
 /// What is published of this width: heads, and whose they are; the usual first.
 #[must_use]

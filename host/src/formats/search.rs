@@ -11,7 +11,7 @@ use common::normalize::PixelStats;
 use serde_json::{Map, Value as Json};
 
 /// Objects within objects that describe the encoder, in timm's files and in those of trainings.
-const NESTED: [&str; 6] = ["model_args", "pretrained_cfg", "model", "backbone", "encoder", "kwargs"];
+const NESTED: [&str; 7] = ["model_args", "pretrained_cfg", "model", "backbone", "encoder", "kwargs", "dataset_meta"];
 /// How deep they are looked for.
 const DEPTH: usize = 2;
 /// Widths of MAE-Lite's encoder and decoder, whose twelve heads no file states (arXiv 2205.14443).
