@@ -228,7 +228,7 @@ fn assumed(Assumption { name, taken, others }: &Assumption) -> String {
         "pixels" => "mean and deviation of pixels",
         other => other,
     };
-    format!("nothing states {what}; assumed: {taken}{instead}; {} says otherwise", option(name))
+    format!("nothing states {what}; assumed: {taken}{instead}; set by {}", option(name))
 }
 
 /// The option that gives the number `name` of a model.
