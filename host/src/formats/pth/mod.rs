@@ -35,7 +35,7 @@ use std::{
 };
 
 /// Entries of the root that hold what a training or a model was given, the more trustworthy first.
-const ARGUMENTS: [&str; 6] = ["args", "hyper_parameters", "hparams", "config", "cfg", "opt"];
+const ARGUMENTS: [&str; 7] = ["args", "hyper_parameters", "hparams", "config", "cfg", "opt", "meta"];
 
 /// Entries of the arguments that are read, and bytes of a text there: one that stands in many places must not fill the
 /// memory.
@@ -135,8 +135,19 @@ fn json(pickle: &Pickle, value: Value, depth: usize) -> Option<Json> {
         Value::Node(_) if pickle.text(value).is_some() => {
             pickle.text(value).filter(|text| text.len() <= MOST).map(Json::from)
         }
+        Value::Node(_) if pickle.attributes(value).is_some() => {
+            let entries = pickle.attributes(value).filter(|_| depth > 0)?.iter().take(MOST);
+            let plain = |(key, value): &(Value, Value)| {
+                let key = match key {
+                    Value::Int(number) => number.to_string(),
+                    _ => pickle.text(*key).filter(|text| text.len() <= MOST)?.to_owned(),
+                };
+                Some((key, json(pickle, *value, depth - 1)?))
+            };
+            Some(Json::Object(entries.filter_map(plain).collect()))
+        }
         Value::Node(_) => {
-            let members = pickle.sequence(value).filter(|members| depth > 0 && members.len() <= 16)?;
+            let members = pickle.sequence(value).filter(|members| depth > 0 && members.len() <= 1 << 20)?;
             members.iter().map(|member| json(pickle, *member, depth - 1)).collect::<Option<Vec<_>>>().map(Json::from)
         }
     }
