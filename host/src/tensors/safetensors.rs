@@ -137,4 +137,42 @@ mod tests {
         write(&path, &Tensors::new(), Metadata::new()).expect("written");
         assert_eq!(read(&path).expect("read"), (Tensors::new(), Metadata::new()));
     }
+
+    /// The names of safetensors' own types; the values as torch has them.
+    #[test]
+    fn every_whole_and_real_type_is_read_and_others_are_told() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("kinds.safetensors");
+        let kinds: [(&str, Dtype, &[u8], Option<f32>); 17] = [
+            ("bool", Dtype::BOOL, &[1], Some(1.0)),
+            ("u8", Dtype::U8, &[200], Some(200.0)),
+            ("i8", Dtype::I8, &[0xff], Some(-1.0)),
+            ("u16", Dtype::U16, &[0xff, 0xff], Some(65535.0)),
+            ("i16", Dtype::I16, &[0xfe, 0xff], Some(-2.0)),
+            ("u32", Dtype::U32, &[0, 0, 0, 0x80], Some(2_147_483_648.0)),
+            ("i32", Dtype::I32, &[0xfd, 0xff, 0xff, 0xff], Some(-3.0)),
+            ("u64", Dtype::U64, &[5, 0, 0, 0, 0, 0, 0, 0], Some(5.0)),
+            ("i64", Dtype::I64, &[0xfb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Some(-5.0)),
+            ("f16", Dtype::F16, &[0, 0x3e], Some(1.5)),
+            ("bf16", Dtype::BF16, &[0xc0, 0x3f], Some(1.5)),
+            ("f32", Dtype::F32, &[0, 0, 0xc0, 0x3f], Some(1.5)),
+            ("f64", Dtype::F64, &[0, 0, 0, 0, 0, 0, 0xf8, 0x3f], Some(1.5)),
+            ("e4m3", Dtype::F8_E4M3, &[0x3c], Some(1.5)),
+            ("e5m2", Dtype::F8_E5M2, &[0x3e], Some(1.5)),
+            ("complex", Dtype::C64, &[0; 8], None),
+            ("e8m0", Dtype::F8_E8M0, &[0x7f], None),
+        ];
+        let view = |(name, dtype, bytes, _)| (name, TensorView::new(dtype, vec![1], bytes).expect("a tensor"));
+        let file = safetensors::serialize(kinds.map(view), None).expect("a file");
+        fs::write(&path, file).expect("written");
+        let (tensors, _, unreadable) = read_some(&path).expect("read");
+        for (name, _, _, value) in kinds {
+            match value {
+                Some(value) => assert_eq!(tensors[name], NamedTensor { shape: vec![1], data: vec![value] }, "{name}"),
+                None => assert!(unreadable[name].contains("which is not read"), "{unreadable:?}"),
+            }
+        }
+        let error = read(&path).expect_err("a complex tensor").to_string();
+        assert!(error.contains("`complex` has the type C64"), "{error}");
+    }
 }
