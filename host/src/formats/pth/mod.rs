@@ -70,7 +70,10 @@ pub(crate) struct Archive<R> {
 /// Whether a file begins as `torch.save` before 1.6 began it: with a pickled magic number.
 #[must_use]
 pub(crate) fn is_legacy(start: &[u8]) -> bool {
-    start.len() > 14 && start[0] == 0x80 && start[2..].starts_with(&[0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46])
+    let Some([0x80, _, rest @ ..]) = start.get(..) else { return false };
+    // From protocol 4 on, with the length of a frame in front.
+    let rest = if rest.first() == Some(&0x95) { rest.get(9..).unwrap_or_default() } else { rest };
+    rest.starts_with(&[0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46])
 }
 
 impl<R: Read + Seek> Archive<R> {
@@ -80,7 +83,7 @@ impl<R: Read + Seek> Archive<R> {
     /// If it is damaged, or no checkpoint.
     pub(crate) fn open(mut file: R) -> Result<Self, PthError> {
         let mut start = Vec::new();
-        (&mut file).take(16).read_to_end(&mut start)?;
+        (&mut file).take(32).read_to_end(&mut start)?;
         let (container, pickle, script) =
             if is_legacy(&start) { Container::legacy(file) } else { Container::zip(file) }?;
         let found = walk(&pickle, script);
