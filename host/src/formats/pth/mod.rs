@@ -1,5 +1,6 @@
-//! PyTorch's files: what `torch.save` writes since version 1.6 (a zip archive of a pickle and of the tensors' bytes) and
-//! wrote before (pickles, and the bytes behind them); whole modules and archives of TorchScript for their parameters.
+//! PyTorch's files: what `torch.save` writes since version 1.6 (a zip archive of a pickle and of the tensors' bytes)
+//! and wrote before (pickles, and the bytes behind them); whole modules and archives of TorchScript for their
+//! parameters.
 //!
 //! Reading executes nothing: of all calls in the pickle only those that make a tensor from stored bytes mean
 //! something here. Writing makes a file that `torch.load(weights_only=True)` accepts.
@@ -37,8 +38,8 @@ use std::{
 /// Entries of the root that hold what a training or a model was given, the more trustworthy first.
 const ARGUMENTS: [&str; 7] = ["args", "hyper_parameters", "hparams", "config", "cfg", "opt", "meta"];
 
-/// Entries of the arguments that are read, and bytes of a text there: one that stands in many places must not fill the
-/// memory.
+/// Entries of the arguments that are read, and bytes of a text there: one that stands in many places must not fill
+/// the memory.
 const MOST: usize = 1024;
 
 /// A dictionary of tensors in a file, or a module.
