@@ -1,6 +1,6 @@
 //! Checkpoint files of other programs: reading what they hold, finding what they leave out, writing them.
 
-pub(crate) mod choice;
+mod choice;
 pub mod classifier;
 pub mod error;
 pub mod export;
@@ -15,6 +15,8 @@ pub(crate) mod pickle;
 pub(crate) mod pth;
 mod published;
 mod search;
-pub(crate) mod shards;
+mod shards;
 pub mod source;
+mod source_error;
 pub(crate) mod timm;
+mod weights;

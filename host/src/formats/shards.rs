@@ -1,42 +1,15 @@
 //! Checkpoints in several files: transformers and timm write an index that says which tensor is in which.
 
-use super::source::{SourceError, Weights, read};
+use super::{
+    source_error::{ShardError, SourceError},
+    weights::{Weights, read},
+};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Component, Path, PathBuf},
 };
-
-/// Why an index and its files do not belong together.
-#[derive(Debug, thiserror::Error)]
-pub enum ShardError {
-    /// Some other JSON file.
-    #[error("it is no index of shards ({0}): name a file of weights, or the folder")]
-    NoIndex(String),
-    /// A path where a name is needed.
-    #[error("it names the file `{0}`, which is not one in its folder")]
-    Outside(String),
-    /// A file that is not there.
-    #[error("its part {0} is missing: download it too")]
-    Absent(String),
-    /// A file that lacks what it should hold.
-    #[error("the tensor `{name}` is not in {file}, where it should be")]
-    Missing {
-        /// The tensor.
-        name: String,
-        /// The file.
-        file: String,
-    },
-    /// Two files hold the same.
-    #[error("the tensor `{name}` is in {file} and in another part, too")]
-    Twice {
-        /// The tensor.
-        name: String,
-        /// The later file.
-        file: String,
-    },
-}
 
 #[derive(Deserialize)]
 struct Index {

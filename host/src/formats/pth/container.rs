@@ -1,6 +1,6 @@
 //! Where a PyTorch file keeps its pickle and the bytes of its storages.
 
-use super::{PthError, tensor::extent};
+use super::PthError;
 use crate::formats::pickle::{self, Pickle, PickleError};
 use std::{
     collections::HashMap,
@@ -80,7 +80,7 @@ impl<R: Read + Seek> Container<R> {
         for storage in saved.persistents() {
             if let [_, class, key, _, numel, ..] = storage
                 && let (Some((_, class)), Some(key), Some(numel)) =
-                    (saved.global(*class), saved.text(*key), extent(*numel))
+                    (saved.global(*class), saved.text(*key), numel.count())
             {
                 widths.insert(key, (width(class), numel as u64));
             }

@@ -42,11 +42,6 @@ pub(super) fn is(pickle: &Pickle, value: Value) -> bool {
     })
 }
 
-/// A whole number that counts or places something.
-pub(super) fn extent(value: Value) -> Option<usize> {
-    if let Value::Int(number) = value { usize::try_from(number).ok() } else { None }
-}
-
 /// Makes a tensor: storage, offset, extents, strides (all in values). `read` counts the values of all tensors.
 pub(super) fn tensor<R: Read + Seek>(
     pickle: &Pickle,
@@ -76,15 +71,15 @@ pub(super) fn tensor<R: Read + Seek>(
     };
     let kind = kind.ok_or_else(|| OtherKind(format!("has the type {shown}, which is not read")))?;
     let extents =
-        |value: Value| -> Option<Vec<usize>> { pickle.sequence(value)?.iter().map(|v| extent(*v)).collect() };
-    let (Some(offset), Some(shape), Some(strides)) = (extent(*offset), extents(*shape), extents(*strides)) else {
+        |value: Value| -> Option<Vec<usize>> { pickle.sequence(value)?.iter().map(|v| v.count()).collect() };
+    let (Some(offset), Some(shape), Some(strides)) = (offset.count(), extents(*shape), extents(*strides)) else {
         return Err(strange());
     };
     if shape.len() != strides.len() || shape.len() > 8 {
         return Err(strange());
     }
     // Before 1.6 a storage may itself be a part of another.
-    let part = view.first().and_then(|view| pickle.sequence(*view)).and_then(|view| extent(*view.get(1)?));
+    let part = view.first().and_then(|view| pickle.sequence(*view)).and_then(|view| view.get(1)?.count());
     let outside = || Damage(format!("of shape {shape:?} reaches beyond its storage"));
     let offset = offset.checked_add(part.unwrap_or(0)).ok_or_else(outside)?;
     let count = shape.iter().try_fold(1_usize, |count, extent| count.checked_mul(*extent)).ok_or_else(outside)?;
@@ -94,7 +89,7 @@ pub(super) fn tensor<R: Read + Seek>(
         return Err(Damage(format!("of shape {shape:?} makes more values than the file has bytes")));
     }
     let bytes = container.storage(key).map_err(|error| Damage(format!("cannot be read: {error}")))?;
-    if extent(*numel).and_then(|numel| numel.checked_mul(unit)) != Some(bytes.len()) {
+    if numel.count().and_then(|numel| numel.checked_mul(unit)) != Some(bytes.len()) {
         let length = bytes.len();
         return Err(Damage(format!("has a storage of {length} bytes, which is another length than described")));
     }
