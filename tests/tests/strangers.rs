@@ -260,6 +260,11 @@ fn a_table_of_zeros_is_warned_about_and_replaced_if_asked() {
     let (code, text, error) = folder.import(&file, &HEADS);
     assert!(code == 0 && text.contains("stored table") && !text.contains(MODEL), "{text}");
     assert!(error.contains("hold zeros alone") && error.contains("--positions fixed"), "{error}");
+    let [run, next] = ["run", "next"].map(|name| folder.path(name).display().to_string());
+    let small = ["--synthetic-images", "8", "--batch-size", "8", "--epochs", "1", "--device", "cpu"];
+    let output = tests::run("host", &[&["pretrain", "--init", &run, "--out", &next], &small[..]].concat());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && error.contains("hold zeros alone, and are not trained"), "{error}");
     let (text, error) = folder.same(&file, &["--positions", "fixed"]);
     assert!(text.contains("fixed sine-cosine (--positions)") && !error.contains("zeros"), "{text}{error}");
 }

@@ -198,7 +198,8 @@ impl Exported<'_> {
     /// `ViTForImageClassification`, if there is a head).
     ///
     /// # Errors
-    /// [`ExportError`]: images are not square, the head reads a mean, a parameter is missing, or the folder cannot be written.
+    /// [`ExportError`]: images are not square, the head reads a mean, a parameter is missing, or the folder cannot be
+    /// written.
     pub fn huggingface(&self, out: &Path) -> Result<(), ExportError> {
         let (height, width) = (self.config.image_height, self.config.image_width);
         if height != width {

@@ -56,6 +56,13 @@ pub struct Imported {
     pub warnings: Vec<Warning>,
 }
 
+/// Whether a stored table of positions holds zeros alone.
+#[must_use]
+pub fn without_positions(tensors: &Tensors) -> bool {
+    let zeros = |name: &&str| tensors.get(*name).is_some_and(|table| table.data.iter().all(|value| *value == 0.0));
+    ["pos_embed", "decoder_pos_embed"].iter().any(zeros)
+}
+
 /// What is wrong with a model that can be used all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
@@ -271,9 +278,7 @@ fn positions(
         }
         return Ok(Provenance::Given);
     }
-    let zeros =
-        |(name, _): &(&str, usize)| tensors.get(*name).is_some_and(|table| table.data.iter().all(|v| *v == 0.0));
-    if tables.iter().any(zeros) {
+    if without_positions(tensors) {
         warnings.push(Warning::NoPositions);
     }
     if let Some(size) = given.image_size.filter(|size| *size != (grid.height(), grid.width())) {

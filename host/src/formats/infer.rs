@@ -79,6 +79,10 @@ fn ratio(dim: usize, hidden: usize) -> f64 {
     f64::from(ratio)
 }
 
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Finds everything out. `tensors` have the reference's names.
 ///
 /// # Errors
@@ -118,14 +122,18 @@ pub fn infer(tensors: &Tensors, facts: &[Facts], given: &Given) -> Result<Inferr
     }
     check_operations(&mut search)?;
 
-    let shapes = format!("{channels} channels, patches of {patch}x{patch}, {dim} wide, {depth} blocks");
+    let shapes = format!(
+        "{}, patches of {patch}x{patch}, {dim} wide, {}",
+        counted(channels, "channel"),
+        counted(depth, "block")
+    );
     search.found("encoder", shapes, SHAPES);
     let decoder_width = decoder.then_some(decoder_dim);
     let heads = search.heads(Heads::Encoder, given.heads, dim, decoder_width)?;
     let mut decoder_heads = paper.model.decoder_heads;
     let mut norm_pix_loss = given.norm_pix_loss.unwrap_or(paper.model.norm_pix_loss);
     if decoder {
-        search.found("decoder", format!("{decoder_dim} wide, {decoder_depth} blocks"), SHAPES);
+        search.found("decoder", format!("{decoder_dim} wide, {}", counted(decoder_depth, "block")), SHAPES);
         decoder_heads = search.heads(Heads::Decoder, given.decoder_heads, decoder_dim, None)?;
         let said = given.norm_pix_loss.map(|flag| (flag, Provenance::Given));
         let said = said.or_else(|| search.fact(&["norm_pix_loss"], Json::as_bool));

@@ -16,8 +16,8 @@ const ENCODERS: [(usize, &[(usize, &str)]); 8] = [
 /// As [`ENCODERS`], of decoders.
 const DECODERS: [(usize, &[(usize, &str)]); 2] = [(96, &[(3, "MAE-Lite")]), (512, &[(16, "the paper")])];
 
-/// Twelve heads, if the names are those of MoCo v3 and the width that of its ViT-Small, which has six everywhere else.
-/// `prefixes`: what stands in front of the names of the encoders in the file.
+/// Twelve heads, if the names are those of MoCo v3 and the width that of its ViT-Small, which has six everywhere
+/// else. `prefixes`: what stands in front of the names of the encoders in the file.
 #[must_use]
 pub(super) fn told_by_names<'a>(prefixes: impl Iterator<Item = &'a str> + Clone, dim: usize) -> Option<Facts> {
     let has = |segment: &str| prefixes.clone().any(|prefix| prefix.split('.').any(|part| part == segment));

@@ -84,8 +84,8 @@ impl<'a> Search<'a> {
         self.assumptions.push(Assumption { name, taken, others });
     }
 
-    /// Attention heads: given, said, MAE-Lite's, or those of the paper for this width, which is a guess. `decoder`: the
-    /// decoder's width beside an encoder.
+    /// Attention heads: given, said, MAE-Lite's, or those of the paper for this width, which is a guess. `decoder`:
+    /// the decoder's width beside an encoder.
     pub(super) fn heads(
         &mut self,
         heads: Heads,
@@ -115,8 +115,8 @@ impl<'a> Search<'a> {
         Ok(self.found(heads.name(), count, origin))
     }
 
-    /// Rows and columns of the patch grid, from the number of positions and what is said about the size; where nothing
-    /// is said, a square is assumed. `given`: height and width, pixels.
+    /// Rows and columns of the patch grid, from the number of positions and what is said about the size; where
+    /// nothing is said, a square is assumed. `given`: height and width, pixels.
     pub(super) fn grid(
         &mut self,
         patches: usize,
@@ -167,8 +167,8 @@ impl<'a> Search<'a> {
         pairs.chain(self.all(&["img_size", "image_size", "input_size", "size", "crop_size"], size)).collect()
     }
 
-    /// Whether a table of `rows` positions has none for the class token: a file says so, or the rows fit a stated size
-    /// or make a square, and would not without one of them. `patch`: its side, pixels.
+    /// Whether a table of `rows` positions has none for the class token: a file says so, or the rows fit a stated
+    /// size or make a square, and would not without one of them. `patch`: its side, pixels.
     pub(super) fn no_row_for_class_token(&self, rows: usize, patch: usize, given: Option<(usize, usize)>) -> bool {
         if let Some((none, _)) = self.fact(&["no_embed_class"], Json::as_bool) {
             return none;

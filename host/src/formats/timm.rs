@@ -21,7 +21,8 @@ pub(crate) fn heads_of(text: &str, dim: usize) -> Option<usize> {
     known.map(|(.., heads)| *heads)
 }
 
-/// `config.json` of an encoder or classifier, with which `timm.create_model("local-dir:FOLDER", pretrained=True)` makes it.
+/// `config.json` of an encoder or classifier, with which `timm.create_model("local-dir:FOLDER", pretrained=True)`
+/// makes it.
 #[must_use]
 pub(crate) fn config_json(
     config: &MaeConfig,

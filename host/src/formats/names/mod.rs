@@ -181,7 +181,8 @@ pub(crate) fn find(tensors: Tensors, unreadable: &Unreadable, key: Option<&str>)
             Place::Unknown => unknown.push(own),
         }
     }
-    // A word of an encoder's own, as wide as its tokens, serves training alone; a decoder's is as wide as the decoder.
+    // A word of an encoder's own, as wide as its tokens, serves training alone; a decoder's is as wide as the
+    // decoder.
     let width = named.tensors.get("decoder_embed.weight").and_then(|tensor| tensor.shape.first().copied());
     masks.sort_by_key(|(name, ..)| !decoder_prefix.as_ref().is_some_and(|prefix| name.starts_with(prefix.as_str())));
     for (_, own, tensor) in masks {
@@ -315,7 +316,7 @@ fn encoders(tensors: &Tensors) -> Vec<(Dialect, String)> {
     };
     let rank = |prefix: &str| {
         let told = |words: &&[&str]| prefix.split('.').any(|segment| words.iter().any(|word| is(segment, word)));
-        COPIES.iter().position(|words| told(&words)).map_or(0, |place| place + 1)
+        COPIES.iter().position(|words| told(words)).map_or(0, |place| place + 1)
     };
     found.sort_by_key(|(_, prefix)| (rank(prefix), prefix.len()));
     found

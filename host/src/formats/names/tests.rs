@@ -86,7 +86,8 @@ fn written(tensors: Tensors, dialect: Dialect, encoder: &str, decoder: &str) -> 
             format!("{encoder}{}", if name.starts_with("norm.") { name.replace("norm.", "ln1.") } else { name })
         }),
         Dialect::Torchvision => renamed(tensors, |name| {
-            let name = if name.starts_with("norm.") { format!("encoder.ln.{}", &name[5..]) } else { name.into() };
+            let norm = name.strip_prefix("norm.").map(|part| format!("encoder.ln.{part}"));
+            let name = norm.unwrap_or_else(|| name.to_owned());
             format!("{encoder}{}", replaced(&name, &TORCHVISION))
         }),
     }

@@ -127,6 +127,14 @@ proptest! {
 }
 
 #[test]
+fn files_before_1_6_are_known_by_their_start() {
+    let magic = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46];
+    assert!(is_legacy(&[&[0x80, 2], &magic[..]].concat()));
+    assert!(is_legacy(&[&[0x80, 4, 0x95, 13, 0, 0, 0, 0, 0, 0, 0], &magic[..]].concat()));
+    assert!(!is_legacy(&[0x80, 4, 0x95]) && !is_legacy(&[0x80]) && !is_legacy(b"PK"));
+}
+
+#[test]
 fn the_papers_file_is_read_under_its_own_name() {
     let (found, other) = (file("mae_pretrain_vit_base.pth"), file("odd.pth"));
     let mut found = open(&found).expect("a checkpoint");

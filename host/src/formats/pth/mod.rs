@@ -1,5 +1,6 @@
-//! PyTorch's files: what `torch.save` writes since version 1.6 (a zip archive of a pickle and of the tensors' bytes) and
-//! wrote before (pickles, and the bytes behind them); whole modules and archives of TorchScript for their parameters.
+//! PyTorch's files: what `torch.save` writes since version 1.6 (a zip archive of a pickle and of the tensors' bytes)
+//! and wrote before (pickles, and the bytes behind them); whole modules and archives of TorchScript for their
+//! parameters.
 //!
 //! Reading executes nothing: of all calls in the pickle only those that make a tensor from stored bytes mean
 //! something here. Writing makes a file that `torch.load(weights_only=True)` accepts.

@@ -28,8 +28,8 @@ impl Found {
     }
 }
 
-/// All dictionaries of tensors and modules, in the order of the file; `script` is for an archive of TorchScript, whose
-/// modules keep their parts as plain attributes.
+/// All dictionaries of tensors and modules, in the order of the file; `script` is for an archive of TorchScript,
+/// whose modules keep their parts as plain attributes.
 pub(super) fn walk(pickle: &Pickle, script: bool) -> Vec<Found> {
     let mut walk = Walk { pickle, script, seen: BTreeSet::new(), entries_seen: 0, found: vec![] };
     walk.visit("", pickle.root(), DEPTH);
