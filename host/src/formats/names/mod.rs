@@ -316,7 +316,7 @@ fn encoders(tensors: &Tensors) -> Vec<(Dialect, String)> {
     };
     let rank = |prefix: &str| {
         let told = |words: &&[&str]| prefix.split('.').any(|segment| words.iter().any(|word| is(segment, word)));
-        COPIES.iter().position(|words| told(words)).map_or(0, |place| place + 1)
+        COPIES.iter().position(told).map_or(0, |place| place + 1)
     };
     found.sort_by_key(|(_, prefix)| (rank(prefix), prefix.len()));
     found
