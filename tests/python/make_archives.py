@@ -29,6 +29,9 @@ for length in [*range(1, 100), 150, 200]:
 for name in ["mae_pretrain_vit_base", "Gewichte-für-später-1", "模型模型模型模型模型模", "with spaces and (brackets)", "a.b.c"]:
     torch.save(checkpoint, make(f"names/{name}.pth"))
     torch.save(checkpoint, make(f"names/{name}"))
+torch.serialization.set_crc32_options(False)
+torch.save(checkpoint, make("protocols/without-checksums.pth"))
+torch.serialization.set_crc32_options(True)
 for protocol in [2, 3, 4, 5]:
     torch.save(checkpoint, make(f"protocols/zip-{protocol}.pth"), pickle_protocol=protocol)
     legacy = {"_use_new_zipfile_serialization": False, "pickle_protocol": protocol}

@@ -30,7 +30,7 @@ fn what_torch_writes_is_read_under_every_name() -> anyhow::Result<()> {
     let output = Command::new(python).arg(script).arg(root.path()).env("OMP_NUM_THREADS", "1").output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let expected = NamedTensor { shape: vec![1, 3, 2, 2], data: (0..12).map(|value| value as f32).collect() };
-    for (folder, count) in [("names", 111), ("protocols", 9), ("modules", 6)] {
+    for (folder, count) in [("names", 111), ("protocols", 10), ("modules", 6)] {
         let files = fs::read_dir(root.path().join(folder))?.map(|entry| Ok(entry?.path()));
         let files: Vec<PathBuf> = files.collect::<anyhow::Result<_>>()?;
         assert_eq!(files.len(), count);

@@ -175,6 +175,42 @@ fn a_class_token_without_a_row_gets_one_of_zeros() {
 }
 
 #[test]
+fn a_tensor_of_whole_numbers_is_no_parameter() {
+    let folder = Folder::new();
+    for (name, kind, values, code) in [
+        ("step", "I32", &[1, 0, 0, 0][..], 0),
+        ("embeddings.position_ids", "I64", &[0; 8], 0),
+        ("blocks.0.seen", "BOOL", &[1], 0),
+        ("blocks.0.scale", "F16", &[0, 0], 1),
+        ("blocks.0.packed", "U8", &[3], 1),
+    ] {
+        // A safetensors file: the length of its header, the header, the data.
+        let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+        let mut add = |name: &str, kind: &str, shape: &[usize], bytes: &[u8]| {
+            let begin = data.len();
+            data.extend_from_slice(bytes);
+            let entry = serde_json::json!({ "dtype": kind, "shape": shape, "data_offsets": [begin, data.len()] });
+            header.insert(name.into(), entry);
+        };
+        for (name, tensor) in encoder() {
+            let bytes: Vec<u8> = tensor.data.iter().flat_map(|value| value.to_le_bytes()).collect();
+            add(&name, "F32", &tensor.shape, &bytes);
+        }
+        add(name, kind, &[1], values);
+        let header = serde_json::Value::Object(header).to_string();
+        let all = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat();
+        let (file, out) = (folder.path("whole.safetensors"), folder.path("run"));
+        std::fs::write(&file, all).expect("written");
+        let _ = std::fs::remove_dir_all(&out);
+        let (file, out) = (file.display().to_string(), out.display().to_string());
+        let output = run("host", &[&["import", "--checkpoint", &file, "--out", &out], &HEADS[..]].concat());
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(name) && (code == 1 || text.contains(MODEL)), "{text}");
+    }
+}
+
+#[test]
 fn a_file_of_no_use_lists_what_it_holds() {
     let file = Tensors::from([
         ("features.0.weight".into(), tensor(&[4, 3, 3, 3], 0.0)),

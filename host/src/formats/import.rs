@@ -80,7 +80,7 @@ pub enum Warning {
 /// `ImportError`: names the first tensor that is missing or misshapen, what the model has that is not computed here,
 /// or the number that nothing tells.
 pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
-    let Source { tensors, mut facts, unreadable, group, others, .. } = source;
+    let Source { tensors, whole, mut facts, unreadable, group, others, .. } = source;
     let kind = {
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         Search::new(&facts).fact(&["model_type"], text)
@@ -101,7 +101,7 @@ pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
             _ => error,
         }
     };
-    let mut named = names::find(tensors, &unreadable, given.key.as_deref()).map_err(of_type)?;
+    let mut named = names::find(tensors, &whole, &unreadable, given.key.as_deref()).map_err(of_type)?;
     let mut notes = told(&named, &others);
     let mut tensors = std::mem::take(&mut named.tensors);
     let dim = tensors.get("cls_token").and_then(|token| token.shape.last()).copied().unwrap_or_default();

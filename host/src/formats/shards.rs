@@ -74,6 +74,7 @@ pub(super) fn read_all(index: &Path) -> Result<Weights, SourceError> {
             return Err(wrong(ShardError::Twice { name: name.clone(), file: file.clone() }));
         }
         all.tensors.extend(part.tensors);
+        all.whole.extend(part.whole);
         all.unreadable.extend(part.unreadable);
         all.facts.extend(part.facts.into_iter().filter(|facts| !facts.values.is_empty()));
     }

@@ -12,6 +12,7 @@ pub use super::{
 use crate::tensors::{Tensors, safetensors::Unreadable};
 use serde_json::{Map, Value as Json};
 use std::{
+    collections::BTreeSet,
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -24,6 +25,8 @@ pub struct Source {
     pub file: PathBuf,
     /// Parameters by the file's own names.
     pub tensors: Tensors,
+    /// Names of those whose numbers are whole ones.
+    pub whole: BTreeSet<String>,
     /// Why other tensors beside them are not read, by their names: the end of a sentence.
     pub unreadable: Unreadable,
     /// Where in the file they are: keys joined by dots; empty if they are not in an inner dictionary.
@@ -64,7 +67,7 @@ pub fn open(path: &Path, key: Option<&str>) -> Result<Source, SourceError> {
         return Err(SourceError::Part { path: file, count, index });
     }
     let read = if shards::is_index(&file) { shards::read_all(&file) } else { read(&file, key) }?;
-    let Weights { tensors, unreadable, group, others, mut facts } = read;
+    let Weights { tensors, whole, unreadable, group, others, mut facts } = read;
     if let Some(key) = key.filter(|key| *key != group) {
         return Err(SourceError::Key { path: file, key: key.into(), present: vec![group] });
     }
@@ -73,7 +76,7 @@ pub fn open(path: &Path, key: Option<&str>) -> Result<Source, SourceError> {
             facts.push(Facts { origin: name.into(), values });
         }
     }
-    Ok(Source { file, tensors, unreadable, group, others, facts })
+    Ok(Source { file, tensors, whole, unreadable, group, others, facts })
 }
 
 fn weights_in(folder: &Path) -> Result<PathBuf, SourceError> {

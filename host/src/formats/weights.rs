@@ -7,10 +7,11 @@ use super::{
 };
 use crate::tensors::{
     Tensors,
-    safetensors::{self, Unreadable},
+    safetensors::{self, Readable, Unreadable},
 };
 use serde_json::{Map, Value as Json};
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{BufReader, Read as _, Seek as _},
     path::Path,
@@ -32,6 +33,7 @@ pub struct Facts {
 #[derive(Debug, Default)]
 pub(super) struct Weights {
     pub(super) tensors: Tensors,
+    pub(super) whole: BTreeSet<String>,
     pub(super) unreadable: Unreadable,
     pub(super) group: String,
     pub(super) others: Vec<String>,
@@ -52,11 +54,11 @@ pub(super) fn read(path: &Path, key: Option<&str>) -> Result<Weights, SourceErro
     if start.get(8) != Some(&b'{') {
         return Err(foreign(path, &start));
     }
-    let (tensors, metadata, unreadable) = safetensors::read_some(path)?;
+    let Readable { tensors, whole, unreadable, metadata } = safetensors::read_some(path)?;
     // `host export` puts the numbers there as JSON.
     let values = metadata.get("mae").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let facts = vec![Facts { origin: ARGUMENTS.into(), values }];
-    Ok(Weights { tensors, unreadable, facts, ..Weights::default() })
+    Ok(Weights { tensors, whole, unreadable, facts, ..Weights::default() })
 }
 
 fn read_pth(file: File, path: &Path, key: Option<&str>) -> Result<Weights, SourceError> {
@@ -67,12 +69,12 @@ fn read_pth(file: File, path: &Path, key: Option<&str>) -> Result<Weights, Sourc
         let present = groups.into_iter().map(|group| group.path).collect();
         return Err(SourceError::Key { path: path.into(), key: key.unwrap_or_default().into(), present });
     };
-    let Loaded { tensors, unreadable } = archive.read(&group).map_err(wrong)?;
+    let Loaded { tensors, whole, unreadable } = archive.read(&group).map_err(wrong)?;
     let facts = archive.arguments().into_iter().map(|(name, values)| {
         let origin = if name == "args" { ARGUMENTS.into() } else { format!("the file's `{name}`") };
         Facts { origin, values }
     });
-    Ok(Weights { tensors, unreadable, group, others, facts: facts.collect() })
+    Ok(Weights { tensors, whole, unreadable, group, others, facts: facts.collect() })
 }
 
 /// What a file of neither format is, if that can be seen.

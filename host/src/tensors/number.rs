@@ -50,6 +50,11 @@ impl Kind {
         })
     }
 
+    /// Whether the numbers count or choose something; bytes may as well be quantised weights.
+    pub(crate) fn is_whole(self) -> bool {
+        matches!(self, Self::I64 | Self::I32 | Self::I16 | Self::U64 | Self::U32 | Self::U16 | Self::Bool)
+    }
+
     /// Bytes of a value.
     pub(crate) fn width(self) -> usize {
         match self {

@@ -5,7 +5,7 @@ use super::{NamedTensor, Tensors};
 use crate::files;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -47,13 +47,26 @@ pub type Metadata = HashMap<String, String>;
 /// Why tensors are not read, by their names: the end of a sentence.
 pub type Unreadable = BTreeMap<String, String>;
 
+/// What can be read of a file.
+#[derive(Debug, Default)]
+pub struct Readable {
+    /// Tensors as f32.
+    pub tensors: Tensors,
+    /// Names of those whose numbers are whole ones.
+    pub whole: BTreeSet<String>,
+    /// The others.
+    pub unreadable: Unreadable,
+    /// Free text beside the tensors.
+    pub metadata: Metadata,
+}
+
 /// Reads all tensors as f32.
 ///
 /// # Errors
 /// If the file cannot be read, is truncated or foreign, or holds numbers that are not read (complex ones, and floats
 /// of 4, 6 and most of 8 bits).
 pub fn read(path: &Path) -> Result<(Tensors, Metadata), TensorFileError> {
-    let (tensors, metadata, unreadable) = read_some(path)?;
+    let Readable { tensors, metadata, unreadable, .. } = read_some(path)?;
     match unreadable.into_iter().next() {
         Some((name, reason)) => Err(TensorFileError::Dtype { path: path.into(), name, reason }),
         None => Ok((tensors, metadata)),
@@ -64,24 +77,27 @@ pub fn read(path: &Path) -> Result<(Tensors, Metadata), TensorFileError> {
 ///
 /// # Errors
 /// If the file cannot be read, or is truncated or foreign.
-pub fn read_some(path: &Path) -> Result<(Tensors, Metadata, Unreadable), TensorFileError> {
+pub fn read_some(path: &Path) -> Result<Readable, TensorFileError> {
     let io_error = |source| TensorFileError::Io { path: path.into(), source };
     let format = |source| TensorFileError::Format { path: path.into(), source };
     let bytes = fs::read(path).map_err(io_error)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let file = SafeTensors::deserialize(&bytes).map_err(format)?;
-    let (mut tensors, mut unreadable) = (Tensors::new(), Unreadable::new());
+    let mut read = Readable { metadata, ..Readable::default() };
     for (name, view) in file.tensors() {
         match kind(view.dtype()) {
             Some(kind) => {
                 let data = kind.to_f32(view.data());
-                tensors.insert(name, NamedTensor { shape: view.shape().to_vec(), data });
+                if kind.is_whole() {
+                    read.whole.insert(name.clone());
+                }
+                read.tensors.insert(name, NamedTensor { shape: view.shape().to_vec(), data });
             }
-            None => drop(unreadable.insert(name, format!("has the type {}, which is not read", view.dtype()))),
+            None => drop(read.unreadable.insert(name, format!("has the type {}, which is not read", view.dtype()))),
         }
     }
-    Ok((tensors, metadata, unreadable))
+    Ok(read)
 }
 
 fn kind(dtype: Dtype) -> Option<Kind> {
@@ -165,7 +181,8 @@ mod tests {
         let view = |(name, dtype, bytes, _)| (name, TensorView::new(dtype, vec![1], bytes).expect("a tensor"));
         let file = safetensors::serialize(kinds.map(view), None).expect("a file");
         fs::write(&path, file).expect("written");
-        let (tensors, _, unreadable) = read_some(&path).expect("read");
+        let Readable { tensors, unreadable, whole, .. } = read_some(&path).expect("read");
+        assert_eq!(whole.len(), 7, "{whole:?}");
         for (name, _, _, value) in kinds {
             match value {
                 Some(value) => assert_eq!(tensors[name], NamedTensor { shape: vec![1], data: vec![value] }, "{name}"),

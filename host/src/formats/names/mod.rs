@@ -123,11 +123,17 @@ impl Named {
 }
 
 /// Finds encoder, decoder and classifier among the names of a file. With `key` the encoder whose prefix has this
-/// segment. `unreadable`: why other tensors are not read, of which none may be a parameter.
+/// segment. `whole`: tensors of whole numbers, of which one that is unknown is no parameter. `unreadable`: why other
+/// tensors are not read, of which none may be a parameter.
 ///
 /// # Errors
 /// [`ImportError`]: there is no encoder, or one that this program does not compute.
-pub(crate) fn find(tensors: Tensors, unreadable: &Unreadable, key: Option<&str>) -> Result<Named, ImportError> {
+pub(crate) fn find(
+    tensors: Tensors,
+    whole: &BTreeSet<String>,
+    unreadable: &Unreadable,
+    key: Option<&str>,
+) -> Result<Named, ImportError> {
     let (tensors, wrappers, file_names) = unwrapped(tensors);
     let nothing = |tensors: &Tensors| match foreign::found(tensors.keys()) {
         found if found.is_empty() => ImportError::Nothing(holds::summary(tensors)),
@@ -199,6 +205,8 @@ pub(crate) fn find(tensors: Tensors, unreadable: &Unreadable, key: Option<&str>)
     if !found.is_empty() {
         return Err(ImportError::Foreign(found));
     }
+    let (counts, unknown): (Vec<_>, Vec<_>) = unknown.into_iter().partition(|name| whole.contains(name));
+    named.left_out.extend(counts);
     if let Some(name) = unknown.into_iter().next() {
         return Err(ImportError::Unknown(name));
     }

@@ -94,7 +94,7 @@ fn written(tensors: Tensors, dialect: Dialect, encoder: &str, decoder: &str) -> 
 }
 
 fn found(tensors: Tensors) -> Named {
-    find(tensors, &Unreadable::new(), None).unwrap_or_else(|error| panic!("{error}"))
+    find(tensors, &BTreeSet::new(), &Unreadable::new(), None).unwrap_or_else(|error| panic!("{error}"))
 }
 
 proptest! {
@@ -155,8 +155,13 @@ fn of_several_encoders_the_evaluated_one_is_taken_and_the_others_are_said() {
         let named = found(with(&prefixes));
         let other = *prefixes.iter().find(|prefix| **prefix != taken).expect("another");
         assert_eq!((named.prefix.as_str(), named.others), (taken, vec![other.to_owned()]));
-        let chosen = find(with(&prefixes), &Unreadable::new(), Some(other.split('.').next().expect("a segment")))
-            .expect("the other");
+        let chosen = find(
+            with(&prefixes),
+            &BTreeSet::new(),
+            &Unreadable::new(),
+            Some(other.split('.').next().expect("a segment")),
+        )
+        .expect("the other");
         assert_eq!(chosen.prefix, other);
         assert_ne!(chosen.tensors, named.tensors);
     }
@@ -214,7 +219,7 @@ fn what_is_not_computed_is_named() {
         for prefix in ["", "backbone."] {
             let mut file = renamed(model(false), |name| format!("{prefix}{name}"));
             file.insert(format!("{prefix}{name}"), NamedTensor { shape: vec![1], data: vec![0.0] });
-            let Err(ImportError::Foreign(told)) = find(file, &Unreadable::new(), None) else {
+            let Err(ImportError::Foreign(told)) = find(file, &BTreeSet::new(), &Unreadable::new(), None) else {
                 panic!("{name} is taken")
             };
             assert_eq!(told, [(what, format!("{prefix}{name}"))]);
@@ -223,17 +228,17 @@ fn what_is_not_computed_is_named() {
     let mut swiglu = model(false);
     swiglu.get_mut("blocks.0.mlp.fc2.weight").expect("a layer").shape = vec![8, 16];
     assert!(
-        matches!(find(swiglu, &Unreadable::new(), None), Err(ImportError::Foreign(told)) if told[0].0 == "SwiGLU")
+        matches!(find(swiglu, &BTreeSet::new(), &Unreadable::new(), None), Err(ImportError::Foreign(told)) if told[0].0 == "SwiGLU")
     );
     let mut video = model(false);
     video.get_mut("patch_embed.proj.weight").expect("a layer").shape = vec![8, 3, 2, 4, 4];
     assert!(
-        matches!(find(video, &Unreadable::new(), None), Err(ImportError::Foreign(told)) if told[0].0.contains("video"))
+        matches!(find(video, &BTreeSet::new(), &Unreadable::new(), None), Err(ImportError::Foreign(told)) if told[0].0.contains("video"))
     );
     let mut no_token = model(false);
     no_token.remove("cls_token");
     assert!(
-        matches!(find(no_token, &Unreadable::new(), None), Err(ImportError::NoClassToken(name)) if name == "cls_token")
+        matches!(find(no_token, &BTreeSet::new(), &Unreadable::new(), None), Err(ImportError::NoClassToken(name)) if name == "cls_token")
     );
 }
 
@@ -242,9 +247,10 @@ fn a_parameter_that_cannot_be_read_is_no_bias_of_zeros() {
     let mut file = model(false);
     file.retain(|name, _| !name.ends_with("mlp.fc1.bias"));
     let reasons = |name: &str| Unreadable::from([(name.to_owned(), "is complex".to_owned())]);
-    let error = find(file, &reasons("module.blocks.0.mlp.fc1.bias"), None).expect_err("unread").to_string();
+    let error =
+        find(file, &BTreeSet::new(), &reasons("module.blocks.0.mlp.fc1.bias"), None).expect_err("unread").to_string();
     assert_eq!(error, "the tensor `module.blocks.0.mlp.fc1.bias` is complex");
-    assert!(find(model(false), &reasons("criterion.table"), None).is_ok(), "of no use anyway");
+    assert!(find(model(false), &BTreeSet::new(), &reasons("criterion.table"), None).is_ok(), "of no use anyway");
 }
 
 #[test]
@@ -255,6 +261,6 @@ fn a_file_of_no_use_says_what_it_holds() {
         ("features.0.bias".into(), tensor(&[8])),
         ("scale".into(), tensor(&[1])),
     ]);
-    let error = find(file, &Unreadable::new(), None).expect_err("no encoder").to_string();
+    let error = find(file, &BTreeSet::new(), &Unreadable::new(), None).expect_err("no encoder").to_string();
     assert!(error.contains("3 tensors: 2 of `features.*` (`features.0.bias` [8]), `scale` [1]"), "{error}");
 }

@@ -25,6 +25,8 @@ struct Layout {
     zip64: bool,
     /// Lengths and checksum behind the data instead of in front.
     descriptors: bool,
+    /// Whether there are checksums, which PyTorch can leave out.
+    checksums: bool,
 }
 
 impl Layout {
@@ -44,7 +46,7 @@ impl Layout {
         let (mut out, mut directory) = (vec![], vec![]);
         for (name, bytes) in &entries {
             let (name, begin) = (format!("{}/{name}", self.folder), out.len() as u32);
-            let crc = Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(bytes);
+            let crc = if self.checksums { Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(bytes) } else { 0 };
             let sizes = [crc, bytes.len() as u32, bytes.len() as u32].map(u32::to_le_bytes).concat();
             let flags = if self.descriptors { [8, 8] } else { [0, 8] };
             let padding = 64 - (out.len() + 30 + name.len() + 4) % 64;
@@ -95,10 +97,11 @@ proptest! {
         extras: [bool; 5],
         zip64: bool,
         descriptors: bool,
+        checksums: bool,
         cut in 0.0..1.0_f64,
     ) {
         let (pickle, storage, tensor) = one_tensor();
-        let bytes = Layout { folder, extras, zip64, descriptors }.archive(&pickle, &storage);
+        let bytes = Layout { folder, extras, zip64, descriptors, checksums }.archive(&pickle, &storage);
         let loaded = open(&bytes).and_then(|mut archive| archive.read("model"));
         prop_assert_eq!(loaded.expect("a checkpoint").tensors, Tensors::from([("w".to_owned(), tensor)]));
         let place = (bytes.len() as f64 * cut) as usize;
@@ -215,7 +218,7 @@ fn other_types_are_read_or_told() {
 #[test]
 fn what_stands_in_many_places_fills_no_memory() {
     let begun = Instant::now();
-    let layout = Layout { folder: "a".into(), extras: [false; 5], zip64: true, descriptors: true };
+    let layout = Layout { folder: "a".into(), extras: [false; 5], zip64: true, descriptors: true, checksums: true };
     let (one, storage, tensor) = one_tensor();
     // Everything of `one_tensor` but the end, and then an entry more.
     let with = |key: &str, value: &[u8]| {

@@ -9,7 +9,7 @@ use std::{
 };
 use zip::{
     CompressionMethod, ZipArchive,
-    read::{ArchiveOffset, Config},
+    read::{ArchiveOffset, Config, ZipReadOptions},
     result::ZipError,
 };
 
@@ -123,7 +123,10 @@ impl<R: Read + Seek> Container<R> {
     fn entry(&mut self, name: &str) -> Result<Vec<u8>, PthError> {
         match &mut self.places {
             Places::Zip(archive, folder) => {
-                let entry = archive.by_name(&format!("{folder}{name}"))?;
+                let index = archive.index_for_name(&format!("{folder}{name}")).ok_or(ZipError::FileNotFound)?;
+                // `torch.serialization.set_crc32_options(False)` leaves the checksums out: they are 0.
+                let options = ZipReadOptions::new().ignore_crc32(archive.by_index(index)?.crc32() == 0);
+                let entry = archive.by_index_with_options(index, options)?;
                 // Stored entries are as long as they say; what others would become is anyone's guess.
                 if entry.compression() != CompressionMethod::Stored || entry.size() > self.length {
                     let what = "compressed entries, which torch.save does not write";

@@ -33,7 +33,7 @@ use super::pickle::{Pickle, Value};
 use crate::tensors::Tensors;
 use serde_json::{Map, Value as Json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Read, Seek},
 };
 
@@ -57,6 +57,8 @@ pub struct Group {
 pub(crate) struct Loaded {
     /// By their names in the group, as f32 whatever their type in the file.
     pub(crate) tensors: Tensors,
+    /// Names of those whose numbers are whole ones.
+    pub(crate) whole: BTreeSet<String>,
     /// Why the others are not read, by their names: the end of a sentence.
     pub(crate) unreadable: BTreeMap<String, String>,
 }
@@ -108,7 +110,12 @@ impl<R: Read + Seek> Archive<R> {
         let (mut loaded, mut read) = (Loaded::default(), 0);
         for (name, value) in &found.tensors {
             match tensor(&self.pickle, *value, &mut self.container, &mut read) {
-                Ok(tensor) => drop(loaded.tensors.insert(name.clone(), tensor)),
+                Ok((tensor, kind)) => {
+                    if kind.is_whole() {
+                        loaded.whole.insert(name.clone());
+                    }
+                    loaded.tensors.insert(name.clone(), tensor);
+                }
                 Err(Refusal::Kind(reason)) => drop(loaded.unreadable.insert(name.clone(), reason)),
                 Err(Refusal::Damage(reason)) => return Err(PthError::Tensor { name: name.clone(), reason }),
             }

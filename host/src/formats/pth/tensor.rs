@@ -48,7 +48,7 @@ pub(super) fn tensor<R: Read + Seek>(
     value: Value,
     container: &mut Container<R>,
     read: &mut u64,
-) -> Result<NamedTensor, Refusal> {
+) -> Result<(NamedTensor, Kind), Refusal> {
     let strange = || Damage("is described in an unknown way".to_owned());
     let (((_, function), recipe), mut dtype) = (call(pickle, value).ok_or_else(strange)?, None);
     match function {
@@ -102,7 +102,7 @@ pub(super) fn tensor<R: Read + Seek>(
         Some(last) if last < bytes.len() / kind.width() => offset..last + 1,
         _ => return Err(outside()),
     };
-    Ok(NamedTensor { data: gather(bytes, kind, range, &shape, &strides), shape })
+    Ok((NamedTensor { data: gather(bytes, kind, range, &shape, &strides), shape }, kind))
 }
 
 /// Values in row-major order; `range` holds the first and the last of them.
