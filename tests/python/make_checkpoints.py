@@ -41,7 +41,8 @@ torch.save({"model": model, "args": args}, folder / "mae_pretrain_vit_base.pth")
 # Several models in one file; an optimizer's tensors are none.
 embedding = {"patch_embed.proj.weight": numbers}
 averages = {"decay": 0.99, "state_dict": {"module." + name: value + 2 for name, value in embedding.items()}}
-optimizer = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": numbers}}, "param_groups": [{"lr": 1e-3, "params": [0]}]}
+state = {0: {"step": torch.tensor(3.0), "exp_avg": numbers}}
+optimizer = {"state": state, "param_groups": [{"lr": 1e-3, "params": [0]}]}
 hyper = {"model": {"num_heads": 3, "img_size": (32, 64)}, "classes": ["a", "b"]}
 groups = {
     "optimizer": optimizer,

@@ -1,6 +1,6 @@
 //! Names in files that hold one a line.
 
-/// A name without line breaks and other control characters: `\\n`, `\\r`, `\\t`, others as `\\u{1b}`, and `\\\\` for a
+/// A name without line breaks and other control characters: `\n`, `\r`, `\t`, others as `\u{1b}`, and `\\` for a
 /// backslash, so that the name can be had back.
 #[must_use]
 pub fn escaped(name: &str) -> String {
@@ -59,7 +59,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_is_one_line_and_comes_back(name in prop_oneof![".*", "[\\\\nrtu{}\n\r\t\u{0}-\u{1f}\u{85}\u{2028}]*"]) {
+        fn every_name_is_one_line_and_comes_back(
+            name in prop_oneof![".*", "[\\\\nrtu{}\n\r\t\u{0}-\u{1f}\u{85}\u{2028}]*"],
+        ) {
             let line = escaped(&name);
             let breaks = line.chars().any(|letter| letter.is_control() || letter == '\u{2028}');
             prop_assert!(!breaks);

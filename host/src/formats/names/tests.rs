@@ -93,8 +93,12 @@ fn written(tensors: Tensors, dialect: Dialect, encoder: &str, decoder: &str) -> 
     }
 }
 
+fn bare(tensors: Tensors) -> Result<Named, ImportError> {
+    find(tensors, &BTreeSet::new(), &Unreadable::new(), None)
+}
+
 fn found(tensors: Tensors) -> Named {
-    find(tensors, &BTreeSet::new(), &Unreadable::new(), None).unwrap_or_else(|error| panic!("{error}"))
+    bare(tensors).unwrap_or_else(|error| panic!("{error}"))
 }
 
 proptest! {
@@ -219,27 +223,19 @@ fn what_is_not_computed_is_named() {
         for prefix in ["", "backbone."] {
             let mut file = renamed(model(false), |name| format!("{prefix}{name}"));
             file.insert(format!("{prefix}{name}"), NamedTensor { shape: vec![1], data: vec![0.0] });
-            let Err(ImportError::Foreign(told)) = find(file, &BTreeSet::new(), &Unreadable::new(), None) else {
-                panic!("{name} is taken")
-            };
+            let Err(ImportError::Foreign(told)) = bare(file) else { panic!("{name} is taken") };
             assert_eq!(told, [(what, format!("{prefix}{name}"))]);
         }
     }
     let mut swiglu = model(false);
     swiglu.get_mut("blocks.0.mlp.fc2.weight").expect("a layer").shape = vec![8, 16];
-    assert!(
-        matches!(find(swiglu, &BTreeSet::new(), &Unreadable::new(), None), Err(ImportError::Foreign(told)) if told[0].0 == "SwiGLU")
-    );
+    assert!(matches!(bare(swiglu), Err(ImportError::Foreign(told)) if told[0].0 == "SwiGLU"));
     let mut video = model(false);
     video.get_mut("patch_embed.proj.weight").expect("a layer").shape = vec![8, 3, 2, 4, 4];
-    assert!(
-        matches!(find(video, &BTreeSet::new(), &Unreadable::new(), None), Err(ImportError::Foreign(told)) if told[0].0.contains("video"))
-    );
+    assert!(matches!(bare(video), Err(ImportError::Foreign(told)) if told[0].0.contains("video")));
     let mut no_token = model(false);
     no_token.remove("cls_token");
-    assert!(
-        matches!(find(no_token, &BTreeSet::new(), &Unreadable::new(), None), Err(ImportError::NoClassToken(name)) if name == "cls_token")
-    );
+    assert!(matches!(bare(no_token), Err(ImportError::NoClassToken(name)) if name == "cls_token"));
 }
 
 #[test]
@@ -261,6 +257,6 @@ fn a_file_of_no_use_says_what_it_holds() {
         ("features.0.bias".into(), tensor(&[8])),
         ("scale".into(), tensor(&[1])),
     ]);
-    let error = find(file, &BTreeSet::new(), &Unreadable::new(), None).expect_err("no encoder").to_string();
+    let error = bare(file).expect_err("no encoder").to_string();
     assert!(error.contains("3 tensors: 2 of `features.*` (`features.0.bias` [8]), `scale` [1]"), "{error}");
 }

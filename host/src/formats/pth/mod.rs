@@ -40,7 +40,7 @@ use std::{
 /// Entries of the root that hold what a training or a model was given, the more trustworthy first.
 const ARGUMENTS: [&str; 7] = ["args", "hyper_parameters", "hparams", "config", "cfg", "opt", "meta"];
 
-/// Values and letters of the arguments that are read at most: one that stands in many places must not fill the memory.
+/// Values and letters of the arguments that are read at most: what stands in many places must not fill the memory.
 const MOST: usize = 1 << 21;
 
 /// A dictionary of tensors in a file, or a module.
@@ -123,8 +123,8 @@ impl<R: Read + Seek> Archive<R> {
         Ok(loaded)
     }
 
-    /// What the training was given: the name of each entry of the root, and its numbers, texts, truth values, and lists
-    /// and dictionaries of them.
+    /// What the training was given: the name of each entry of the root, and its numbers, texts, truth values, and
+    /// lists and dictionaries of them.
     pub(crate) fn arguments(&self) -> Vec<(&'static str, Map<String, Json>)> {
         let (pickle, mut left) = (&self.pickle, MOST);
         let of = |entry| match json(pickle, pickle.entry(pickle.root(), entry)?, 3, &mut left)? {
