@@ -31,8 +31,9 @@ pub struct HeadDescription {
     pub keep: f64,
     /// How it was trained, for a person.
     pub made_by: String,
-    /// Share of test images that it recognised when it was made.
-    pub accuracy: f64,
+    /// Share of test images that it recognised when it was made; unknown of one that another program made.
+    #[serde(default)]
+    pub accuracy: Option<f64>,
     /// SHA-256 over the weights and then the bias, little-endian.
     pub sha256: String,
 }
@@ -184,6 +185,12 @@ impl HeadFile {
         Head::new(&self.weights, &self.bias)
     }
 
+    /// Weights, `[K, D]`, and biases, `[K]`.
+    #[must_use]
+    pub fn parts(&self) -> (&[f32], &[f32]) {
+        (&self.weights, &self.bias)
+    }
+
     fn check(&self) -> Result<(), String> {
         let (weights, bias, names) = (self.weights.len(), self.bias.len(), self.description.classes.len());
         if names != bias || bias == 0 || weights == 0 || !weights.is_multiple_of(bias) {
@@ -237,7 +244,7 @@ mod tests {
             classes: vec!["Katze, \"groß\"".into(), "dog".into()],
             keep: 0.25,
             made_by: "a test".into(),
-            accuracy: 0.5,
+            accuracy: Some(0.5),
             sha256: String::new(),
         };
         HeadFile::new(description, (0..8).map(|i| i as f32 / 3.0).collect(), vec![0.5, -0.5]).unwrap()

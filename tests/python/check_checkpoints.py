@@ -2,11 +2,15 @@
 
 usage: check_checkpoints.py make FOLDER
        check_checkpoints.py check FOLDER PARITY
+       check_checkpoints.py classifiers FOLDER
 `make` writes models with random weights and learned positions as those libraries save them, and what they compute.
 `check` reads in FOLDER what `host export` wrote of the model in PARITY, with the libraries' own strict readers, and
-compares weights (equal) and outputs (to 1e-5). One line a check; exits with 1 if one fails.
+compares weights (equal) and outputs (to 1e-5). `classifiers` does the same with what `host export` wrote of the
+classifiers that `make` made. One line a check; exits with 1 if one fails.
 """
 
+import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -14,9 +18,10 @@ import numpy as np
 import timm
 import torch
 import transformers
+from PIL import Image
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
-from transformers import ViTMAEConfig, ViTMAEForPreTraining, ViTMAEModel
+from transformers import ViTConfig, ViTForImageClassification, ViTMAEConfig, ViTMAEForPreTraining, ViTMAEModel
 
 CLOSE = 1e-5
 
@@ -54,9 +59,87 @@ def make(folder: Path) -> int:
         torch.save(model.state_dict(), folder / "memory" / "pytorch_model.bin")
         output = model(pixel_values=images, noise=noise)
         arrays["pred"], arrays["loss"] = output.logits, output.loss.reshape(1)
+    make_classifiers(folder)
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array.numpy())
     return 0
+
+
+CLASSES = ["apple", "pear, green", "plum", "quince"]
+
+
+def classifiers() -> dict:
+    """Fine-tuned models by the folder that they go to: each reads another feature."""
+    size = dict(img_size=24, patch_size=4, embed_dim=64, depth=2, num_heads=2, num_classes=4)
+    timm_model = lambda **pool: timm.create_model("vit_tiny_patch16_224", **size, **pool)  # noqa: E731
+    config = ViTConfig(
+        image_size=24, patch_size=4, hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=256, num_labels=4, layer_norm_eps=1e-6, id2label=dict(enumerate(CLASSES)),
+    )
+    return {
+        "timm-avg": timm_model(global_pool="avg"),
+        "timm-token": timm_model(global_pool="token"),
+        "timm-mean": timm_model(global_pool="avg", fc_norm=False),
+        "vit": ViTForImageClassification(config),
+    }
+
+
+def make_classifiers(folder: Path) -> None:
+    torch.manual_seed(6)
+    rng = np.random.default_rng(6)
+    (folder / "pictures").mkdir()
+    pictures = rng.integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
+    for index, picture in enumerate(pictures):
+        Image.fromarray(picture).save(folder / "pictures" / f"{index}.png")
+    images = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255.0
+    images = (images - 0.5) / 0.5
+    scores = {}
+    with torch.no_grad():
+        for name, model in classifiers().items():
+            model = model.eval()
+            for parameter in model.parameters():
+                parameter.add_(0.2 * torch.randn_like(parameter))
+            if name == "vit":
+                model.save_pretrained(folder / name)
+                stats = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+                (folder / name / "preprocessor_config.json").write_text(json.dumps(stats))
+                logits = model(images).logits
+            else:
+                timm.models.save_for_hf(
+                    model, folder / name, safe_serialization="both",
+                    model_args=dict(img_size=24, patch_size=4, embed_dim=64, depth=2, num_heads=2)
+                    | (dict(fc_norm=False) if name == "timm-mean" else {}),
+                    model_config=dict(label_names=CLASSES),
+                )
+                logits = model(images)
+            if name == "timm-avg":
+                # As the official fine-tuning saves it.
+                args = argparse.Namespace(global_pool=True, input_size=24, nb_classes=4)
+                torch.save({"model": model.state_dict(), "args": args}, folder / "official.pth")
+            scores[name] = torch.softmax(logits, dim=1).tolist()
+    (folder / "scores.json").write_text(json.dumps({"classes": CLASSES, "scores": scores}))
+
+
+def check_classifiers(folder: Path) -> int:
+    checks = Checks()
+    original = {name: load_file(folder / name / "model.safetensors") for name in classifiers()}
+    again = torch.load(folder / "again-official.pth", weights_only=True)
+    checks.equal("torch reads the official classifier", dict(again["model"]), original["timm-avg"])
+    checks.say(f"its arguments: {again['args']}", again["args"]["global_pool"] is True)
+    for name in ("timm-avg", "timm-token", "timm-mean"):
+        model = timm.create_model(f"local-dir:{folder / ('again-' + name)}", pretrained=True).eval()
+        checks.equal(f"timm makes and reads {name}", model.state_dict(), original[name])
+        expected = timm.create_model(f"local-dir:{folder / name}", pretrained=True).eval()
+        images = torch.randn(3, 3, 24, 24)
+        checks.close(f"{name}: logits", model(images), expected(images))
+        checks.say(f"{name}: names of classes", list(model.pretrained_cfg["label_names"]) == CLASSES)
+    model, info = ViTForImageClassification.from_pretrained(folder / "again-vit", output_loading_info=True)
+    checks.say(f"transformers reads vit: {info}", not any(info.values()))
+    checks.say("vit: names of classes", list(model.config.id2label.values()) == CLASSES)
+    images = torch.randn(3, 3, 24, 24)
+    expected = ViTForImageClassification.from_pretrained(folder / "vit").eval()
+    checks.close("vit: logits", model.eval()(images).logits, expected(images).logits)
+    return 1 if checks.failed else 0
 
 
 class Checks:
@@ -114,6 +197,9 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["make", folder]:
             sys.exit(make(Path(folder)))
+        case ["classifiers", folder]:
+            with torch.no_grad():
+                sys.exit(check_classifiers(Path(folder)))
         case ["check", folder, parity]:
             sys.exit(check(Path(folder), Path(parity)))
         case _:

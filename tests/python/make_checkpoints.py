@@ -33,4 +33,56 @@ args = argparse.Namespace(
 torch.save({"model": model, "args": args, "epoch": 3}, folder / "odd.pth")
 torch.save({"model": model, "args": args}, folder / "odd-protocol-5.pth", pickle_protocol=5)
 torch.save(dict(model), folder / "bare.pth")
-torch.save({"x": numbers}, folder / "legacy.pth", _use_new_zipfile_serialization=False)
+torch.save({"model": model, "args": args}, folder / "legacy.pth", _use_new_zipfile_serialization=False)
+
+# Under this name the archive's first header lies where a reader that searches for it looks in vain.
+torch.save({"model": model, "args": args}, folder / "mae_pretrain_vit_base.pth")
+
+# Several models in one file; an optimizer's tensors are none.
+embedding = {"patch_embed.proj.weight": numbers}
+averages = {"decay": 0.99, "state_dict": {"module." + name: value + 2 for name, value in embedding.items()}}
+state = {0: {"step": torch.tensor(3.0), "exp_avg": numbers}}
+optimizer = {"state": state, "param_groups": [{"lr": 1e-3, "params": [0]}]}
+hyper = {"model": {"num_heads": 3, "img_size": (32, 64)}, "classes": ["a", "b"]}
+groups = {
+    "optimizer": optimizer,
+    "teacher": {name: value + 1 for name, value in embedding.items()},
+    "model_ema": averages,
+    "model": embedding,
+    "hyper_parameters": hyper,
+    "epoch": 3,
+}
+torch.save(groups, folder / "groups.pth")
+
+# Types that are read, and those that are not.
+kinds = {
+    "uint16": torch.tensor([1, 65535], dtype=torch.uint16),
+    "uint32": torch.tensor([1, 1 << 31], dtype=torch.uint32),
+    "uint64": torch.tensor([1, 1 << 40], dtype=torch.uint64),
+    "int8": torch.tensor([-128, 127], dtype=torch.int8),
+    "e5m2": torch.tensor([1.25, -57344.0]).to(torch.float8_e5m2),
+    "e4m3": torch.tensor([1.375, -448.0]).to(torch.float8_e4m3fn),
+    "fnuz": torch.zeros(2).to(torch.float8_e4m3fnuz),
+    "complex": torch.zeros(2, dtype=torch.complex64),
+    "sparse": torch.eye(2).to_sparse(),
+    "meta": torch.zeros(2, device="meta"),
+}
+torch.save(kinds, folder / "kinds.pth")
+kept = {name: kinds[name] for name in ("int8", "complex")}
+torch.save(kept, folder / "kinds-legacy.pth", _use_new_zipfile_serialization=False)
+
+
+class Part(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(2)
+        self.register_buffer("table", numbers[0])
+        self.register_buffer("cache", numbers[1], persistent=False)
+
+
+# A whole module, which only this script could load again.
+whole = torch.nn.Sequential(torch.nn.Linear(2, 2), Part())
+with torch.no_grad():
+    for index, parameter in enumerate(whole.parameters()):
+        parameter.copy_(torch.arange(parameter.numel()).reshape(parameter.shape) + index)
+torch.save({"net": whole, "epoch": 1}, folder / "module.pth")

@@ -111,7 +111,7 @@ fn what_python_writes_computes_the_same_here() -> anyhow::Result<()> {
     // timm's, with learned positions, those of the class token included, and a classifier that is left out.
     let shown = [path("timm").display().to_string(), path("timm-run").display().to_string()];
     let text = succeed("host", &["import", "--checkpoint", &shown[0], "--out", &shown[1]]);
-    assert!(text.contains("left out, a classifier's: head.bias, head.weight"), "{text}");
+    assert!(text.contains("head          10 classes") && text.contains("cls (global_pool in config.json)"), "{text}");
     assert!(text.contains("mean [0.5, 0.5, 0.5]"), "{text}");
     let (spec, tensors) = load_encoder(&path("timm-run"))?;
     let ids: Vec<u32> = (0..2).flat_map(|_| 0..36).collect();
@@ -123,5 +123,71 @@ fn what_python_writes_computes_the_same_here() -> anyhow::Result<()> {
         assert!(worst(&features.cls, &tokens.row(0).to_vec()) < 2e-5);
         assert!(worst(&features.mean, &mean) < 2e-5);
     }
+    Ok(())
+}
+
+#[test]
+fn classifiers_of_python_run_on_the_board_and_go_back() -> anyhow::Result<()> {
+    let Some(python) = python("MAE_PYTHON", "import PIL, safetensors, timm, torch, transformers") else {
+        skip("no Python with torch, transformers and timm (pip install -r tests/python/requirements.txt)");
+        return Ok(());
+    };
+    let root = tempfile::tempdir()?;
+    let path = |name: &str| root.path().join(name).display().to_string();
+    script(&python, &[Path::new("make"), root.path()])?;
+    let expected: serde_json::Value = serde_json::from_slice(&std::fs::read(root.path().join("scores.json"))?)?;
+    let classes: Vec<&str> =
+        expected["classes"].as_array().into_iter().flatten().filter_map(|c| c.as_str()).collect();
+    for (file, model, pooling) in [
+        ("timm-avg", "timm-avg", "mean-norm"),
+        ("timm-token", "timm-token", "cls"),
+        ("timm-mean", "timm-mean", "mean"),
+        ("vit", "vit", "cls"),
+        ("official.pth", "timm-avg", "mean-norm"),
+    ] {
+        let (run, folder) = (path(&format!("{file}-run")), path(&format!("{file}-model")));
+        let mut import = vec!["import", "--checkpoint", "", "--out", &run];
+        let checkpoint = path(file);
+        import[2] = &checkpoint;
+        std::fs::write(root.path().join("classes.txt"), classes.join("\n"))?;
+        let names = path("classes.txt");
+        if file == "official.pth" {
+            // Such a file states neither of them.
+            import.extend(["--num-heads", "2", "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5", "--classes", &names]);
+        }
+        let text = succeed("host", &import);
+        assert!(
+            text.contains(&format!("pooling       {pooling} (")) && text.contains("head          4 classes"),
+            "{text}"
+        );
+        succeed("host", &["export", "--run", &run, "--out", &folder, "--precisions", "f32"]);
+        let frames = Command::new(tests::program("edge"))
+            .args(["run", "--model", &folder, "--source", &path("pictures"), "--port", "-", "--head"])
+            .output()?;
+        ensure!(frames.status.success(), "{}", String::from_utf8_lossy(&frames.stderr));
+        std::fs::write(root.path().join("frames"), frames.stdout)?;
+        let rows = path("rows.jsonl");
+        succeed("host", &["listen", "--port", &path("frames"), "--out", &rows]);
+        let text = std::fs::read_to_string(&rows)?;
+        assert_eq!(text.lines().count(), 6);
+        for (line, scores) in text.lines().zip(expected["scores"][model].as_array().into_iter().flatten()) {
+            let row: serde_json::Value = serde_json::from_str(line)?;
+            let scores: Vec<f64> = scores.as_array().into_iter().flatten().filter_map(|v| v.as_f64()).collect();
+            let best = (0..scores.len()).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).context("scores")?;
+            assert_eq!(row["class"].as_str(), Some(classes[best]), "{file}");
+            assert!(
+                row["score"].as_f64().is_some_and(|score| (score - scores[best]).abs() < 1e-3),
+                "{row} {scores:?}"
+            );
+        }
+        let (format, out) = match file {
+            "vit" => ("huggingface", path("again-vit")),
+            "official.pth" => ("official", path("again-official.pth")),
+            timm => ("timm", path(&format!("again-{timm}"))),
+        };
+        succeed("host", &["export", "--run", &run, "--format", format, "--out", &out]);
+    }
+    let text = script(&python, &[Path::new("classifiers"), root.path()])?;
+    assert_eq!(text.matches(", fine").count(), 14, "{text}");
     Ok(())
 }

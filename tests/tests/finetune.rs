@@ -100,6 +100,16 @@ fn finetuning_learns_and_its_folder_serves_as_a_model() -> anyhow::Result<()> {
             found.is_ok_and(|found| found.class as usize == index / 20)
         });
         assert_eq!(right.count(), (accuracy * 80.0).round() as usize);
+
+        // As a file of PyTorch, and back: the same features, head and names of classes.
+        let (file, again, folder) =
+            (path(&format!("{pool}.pth")), path(&format!("{pool}-again")), path(&format!("{pool}-folder")));
+        succeed("host", &["export", "--run", &run, "--format", "official", "--out", &file]);
+        succeed("host", &["import", "--checkpoint", &file, "--out", &again]);
+        close(&features(&again, "burn")?, &burn, 1e-6)?;
+        succeed("host", &["export", "--run", &again, "--out", &folder]);
+        let other = edge::head_file::HeadFile::open(folder.as_ref(), &spec)?;
+        assert_eq!((other.parts(), &other.description().classes), (head.parts(), &head.description().classes));
     }
     Ok(())
 }

@@ -113,6 +113,27 @@ fn the_program_is_copied_started_and_answers() -> anyhow::Result<()> {
     let installed: Vec<_> = fs::read_dir(server.path("home"))?.map(|entry| entry.map(|e| e.file_name())).collect();
     assert_eq!(installed.len(), 1, "{installed:?}");
 
+    // The port, key and user of a host in ssh's configuration are used; an option goes before them.
+    let entry = format!(
+        "Host board\n  HostName 127.0.0.1\n  Port {port}\n  User {}\n  IdentityFile {identity}\n{}",
+        user(),
+        fs::read_to_string(&config)?
+    );
+    let named = server.path("ssh_config_with_host");
+    fs::write(&named, entry)?;
+    let by_name = |more: &[&str]| {
+        let args = ["flash", "--board", "rpi-linux", "--to", "board", "--model", &model, "--ssh-config", &named];
+        let output = run("host", &[&args[..], &["--edge", &edge, "--any-arch"], more].concat());
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (code, text) = by_name(&[]);
+    assert_eq!(code, Some(0), "{text}");
+    let other = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    let (code, text) = by_name(&["--ssh-port", &other]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains(&format!("`ssh -F {named} -p {other} board`")), "{text}");
+
     // A program that does not run: the old one is replaced, and the cause is told.
     let script = server.path("broken");
     fs::write(&script, b"\x7fELF this is no program at all")?;

@@ -151,8 +151,8 @@ fn import_refuses_what_is_no_masked_autoencoder() {
     import(&path("text.pth"), &[], 1, &["text.pth is neither a PyTorch checkpoint", "safetensors"]);
     fs::create_dir(path("empty")).expect("folder");
     import(&path("empty"), &[], 2, &["has no weights", "model.safetensors"]);
-    import(&shown("../../checkpoints/legacy.pth"), &[], 1, &["before 1.6", "torch.save(torch.load("]);
-    import(&shown("../../checkpoints/odd.pth"), &[], 1, &["odd.pth", "`patch_embed.proj.weight` is missing"]);
+    import(&shown("../../checkpoints/legacy.pth"), &[], 1, &["legacy.pth", "no encoder", "13 tensors", "`dense`"]);
+    import(&shown("../../checkpoints/odd.pth"), &[], 1, &["odd.pth", "no encoder", "13 tensors"]);
     import(&shown("checkpoint.pth"), &["--num-heads", "5"], 1, &["5 heads (--num-heads)", "the width 48"]);
     import(&shown("checkpoint.pth"), &["--image-size", "30"], 1, &["--image-size", "30x30"]);
 

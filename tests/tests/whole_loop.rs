@@ -103,11 +103,12 @@ fn listen(line: &Line, out: &str, more: &[&str]) -> anyhow::Result<Child> {
     Ok(child)
 }
 
-fn summary(child: Child) -> anyhow::Result<serde_json::Value> {
+/// What a listener says that must end with `code`.
+fn summary(child: Child, code: i32) -> anyhow::Result<serde_json::Value> {
     let output = child.wait_with_output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let messages = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "{text}{messages}");
+    anyhow::ensure!(output.status.code() == Some(code), "{text}{messages}");
     serde_json::from_str(&text).with_context(|| format!("{text}{messages}"))
 }
 
@@ -140,7 +141,7 @@ fn features_over_a_serial_line_equal_those_of_the_host() -> anyhow::Result<()> {
                 runtime,
             ],
         );
-        let summary = summary(listener)?;
+        let summary = summary(listener, 0)?;
         assert_eq!(summary["features"], 24, "{summary}");
         for count in ["lost_frames", "damaged_frames", "incomplete_features"] {
             assert_eq!(summary[count], 0, "{summary}");
@@ -186,7 +187,7 @@ fn on_a_noisy_line_no_wrong_feature_is_accepted() -> anyhow::Result<()> {
     succeed("edge", &["run", "--model", &model, "--source", &images, "--port", &line.board, "--repeat", "4"]);
     std::thread::sleep(std::time::Duration::from_millis(500));
     line.cut();
-    let summary = summary(listener)?;
+    let summary = summary(listener, 1)?;
     let count = summary["features"].as_u64().context("count")?;
     assert!((20..96).contains(&count), "{summary}");
     assert!(summary["damaged_frames"].as_u64().context("count")? > 5, "{summary}");
@@ -211,7 +212,7 @@ fn a_vanished_port_keeps_what_came_before() -> anyhow::Result<()> {
     succeed("edge", &["run", "--model", &model, "--source", &images, "--port", &line.board]);
     std::thread::sleep(std::time::Duration::from_millis(500));
     line.cut();
-    let summary = summary(listener)?;
+    let summary = summary(listener, 1)?;
     assert_eq!(summary["features"], 24, "{summary}");
     assert!(summary["ending"].as_str().context("ending")?.contains("port"), "{summary}");
     assert_eq!(std::fs::read_to_string(out)?.lines().count(), 25);

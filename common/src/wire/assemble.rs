@@ -98,6 +98,12 @@ impl Assembler {
         None
     }
 
+    /// Takes note that nothing more comes: a feature of which a part is still missing is incomplete.
+    pub fn finish(&mut self) {
+        self.class = None;
+        self.drop_open();
+    }
+
     fn drop_open(&mut self) {
         if let Some((feature, _)) = self.open.take() {
             self.give_up(feature.frame);

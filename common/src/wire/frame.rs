@@ -106,6 +106,12 @@ impl Decoder {
         Self::default()
     }
 
+    /// Whether a frame has begun and not ended; where the input ends, it is damaged.
+    #[must_use]
+    pub fn within_frame(&self) -> bool {
+        self.length > 0 || self.too_long
+    }
+
     // A function of its own also in optimised programs, as `finish` is: `.ci/firmware.py` checks that neither has a
     // call of the panic handler.
     /// Takes the next byte. Returns a message or damage when a frame ends.

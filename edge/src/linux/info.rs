@@ -63,7 +63,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     if let Ok(head) = HeadFile::open(&args.model, spec) {
         let HeadDescription { classes, accuracy, made_by, .. } = head.description();
-        console::say!("head     {} classes, {:.2} % ({made_by})", classes.len(), accuracy * 100.0);
+        let known = accuracy.map_or("accuracy unknown".into(), |accuracy| format!("{:.2} %", accuracy * 100.0));
+        console::say!("head     {} classes, {known} ({made_by})", classes.len());
     }
     Ok(())
 }

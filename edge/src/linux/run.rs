@@ -71,6 +71,9 @@ pub struct Args {
 /// # Errors
 /// With a message that says what to do, and how many features were sent before.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    if args.baud == 0 {
+        return Err(misuse("--baud must be at least 1"));
+    }
     let select = strategy(args.select, args.keep)?;
     let folder = open_model(&args.model)?;
     let spec = *folder.spec();

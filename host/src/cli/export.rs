@@ -3,14 +3,20 @@
 use crate::{
     export::{self, precision::EncoderPrecision},
     files,
-    formats::export::{ExportError, Exported},
+    formats::{
+        classifier::Classifier,
+        export::{ExportError, Exported},
+    },
+    model::MaeConfig,
     run::{
         RunFolder,
         finetune::{FILE, FinetuneFolder, Finetuned},
         load_encoder,
     },
+    tensors::encoder_hash_with,
 };
 use anyhow::Context as _;
+use common::model::EncoderSpec;
 use console::{called, misuse};
 use edge::head_file::{FILE_NAME, HeadFile};
 use std::{
@@ -64,10 +70,25 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 /// Writes the newest checkpoint of a run for other programs.
 fn checkpoint(args: &Args) -> anyhow::Result<()> {
-    let (run, config) = RunFolder::open(&args.run)?;
-    let tensors = run.load()?.model;
-    let (config, pixels, mask_ratio) = (&config.model, &config.pixels, config.train.mask_ratio);
-    let exported = Exported { config, pixels, mask_ratio, tensors: &tensors };
+    let (config, spec, tensors, mask_ratio, own) = if args.run.join(FILE).exists() {
+        let (folder, config) = FinetuneFolder::open(&args.run)?;
+        let Finetuned { spec, encoder, head } = folder.finetuned(&config)?;
+        (MaeConfig::for_encoder(&spec), spec, encoder, 0.75, Some(head))
+    } else {
+        let (run, config) = RunFolder::open(&args.run)?;
+        let tensors = run.load()?.model;
+        let spec = config.encoder_spec(encoder_hash_with(&tensors, config.model.position));
+        let head = run.head(&spec)?;
+        (config.model, spec, tensors, config.train.mask_ratio, head)
+    };
+    let head = given_head(args, &spec)?.or(own);
+    let classifier = head.as_ref().map(|head| {
+        let ((weights, bias), description) = (head.parts(), head.description());
+        Classifier { weights: weights.to_vec(), bias: bias.to_vec(), classes: description.classes.clone() }
+    });
+    let pooling = head.as_ref().map_or(spec.pooling, |head| head.description().pooling);
+    let (config, pixels, head) = (&config, &spec.pixels, classifier.as_ref());
+    let exported = Exported { config, pixels, mask_ratio, tensors: &tensors, pooling, head };
     let written = match args.format {
         Format::Huggingface => exported.huggingface(&args.out),
         Format::Timm => exported.timm(&args.out),
@@ -84,9 +105,16 @@ fn explained(error: ExportError) -> anyhow::Error {
         ExportError::Extension(out) => {
             misuse(format!("--out {}: give a file that ends in .pth or .safetensors", out.display()))
         }
+        ExportError::Pooling => misuse(format!("{error}: use --format timm or --format official")),
         ExportError::Occupied(_) => misuse(format!("{error}: name another --out, or a new folder in it")),
         _ => error.into(),
     }
+}
+
+/// The head of `--head`, if it is given.
+fn given_head(args: &Args, spec: &EncoderSpec) -> anyhow::Result<Option<HeadFile>> {
+    let open = |path: &PathBuf| HeadFile::open(path, spec).map_err(|error| misuse(error.to_string()));
+    args.head.as_ref().map(open).transpose()
 }
 
 fn model_folder(args: Args) -> anyhow::Result<()> {
@@ -106,14 +134,19 @@ fn model_folder(args: Args) -> anyhow::Result<()> {
             let Finetuned { spec, encoder, head } = folder.finetuned(&config)?;
             (spec, encoder, Some(head))
         }
+        false if args.run.join("run.toml").exists() => {
+            let (run, config) = RunFolder::open(&args.run)?;
+            let (spec, tensors) = run.load_encoder(&config)?;
+            let head = run.head(&spec)?;
+            (spec, tensors, head)
+        }
         false => {
             let (spec, tensors) = load_encoder(&args.run)?;
             (spec, tensors, None)
         }
     };
     // Before anything is written.
-    let given = args.head.as_ref().map(|path| HeadFile::open(path, &spec).map_err(|error| misuse(error.to_string())));
-    let head = given.transpose()?.or(own);
+    let head = given_head(&args, &spec)?.or(own);
     let made_by = format!("host {} export of {}", env!("CARGO_PKG_VERSION"), args.run.display());
     let sizes = export::write(&args.out, &spec, &tensors, &args.precisions, &made_by)?;
     let out = args.out.display();

@@ -22,9 +22,9 @@ pub struct Args {
     /// Private key for ssh.
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
-    /// Port of the board's ssh.
-    #[arg(long, value_name = "N", default_value_t = 22)]
-    ssh_port: u16,
+    /// Port of the board's ssh [default: as ssh's configuration says, else 22].
+    #[arg(long, value_name = "N")]
+    ssh_port: Option<u16>,
     /// Another configuration file for ssh.
     #[arg(long, value_name = "FILE")]
     ssh_config: Option<PathBuf>,

@@ -149,7 +149,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let run = if resumed { RunFolder::reopen(&path, &config)? } else { RunFolder::create(&path, &config)? };
     let mut engine = Pretraining::open(&run, &config, dataset.clone(), &chosen.device, resumed)?;
     if let Some(init) = &args.init {
-        engine.task.start_from(&RunFolder::open(init)?.0.load()?.model)?;
+        let tensors = RunFolder::open(init)?.0.load()?.model;
+        if crate::formats::import::without_positions(&tensors) {
+            console::note!(
+                "warning: the tables of positions in {} hold zeros alone, and are not trained: import it again with \
+                 --positions fixed",
+                init.display()
+            );
+        }
+        engine.task.start_from(&tensors)?;
     }
     describe(&config, &engine.task, &path)?;
     let stop = stop_on_ctrl_c()?;

@@ -7,7 +7,11 @@ use crate::{
     device::precision::PrecisionError,
     evaluate::linear::LinearError,
     flash::FlashError,
-    link::{port::OneWay, sink::NameError, upload::UploadError},
+    link::{
+        port::{OneWay, PortError},
+        sink::NameError,
+        upload::UploadError,
+    },
     preset::validate::RecipeError,
     run::{
         folder::{FolderError, TAKE_ANOTHER},
@@ -39,6 +43,7 @@ fn tell(cause: &(dyn Error + 'static)) -> Option<anyhow::Error> {
         .or_else(|| cause.downcast_ref().map(threads))
         .or_else(|| cause.downcast_ref().map(no_parity))
         .or_else(|| cause.downcast_ref().map(one_way))
+        .or_else(|| cause.downcast_ref().map(port))
         .or_else(|| cause.downcast_ref().map(name))
         .or_else(|| cause.downcast_ref().map(encode))
         .or_else(|| cause.downcast_ref().map(sweep));
@@ -136,6 +141,13 @@ fn one_way(error: &OneWay) -> String {
     match error {
         OneWay::StandardInput => "standard input goes one way; --images needs a serial port".into(),
         OneWay::NoSerialPort(port) => format!("{port} is no serial port, which --images needs"),
+    }
+}
+
+fn port(error: &PortError) -> String {
+    match error {
+        PortError::NoSpeed => format!("--{error}"),
+        PortError::NoControl(port) => format!("{port} is no serial port, which --dtr and --rts are for"),
     }
 }
 

@@ -4,7 +4,13 @@ use super::{
     features::{Choice, pooled, with_board, with_burn},
     images::prepared,
 };
-use crate::{files, link::sink::names_path, model::BurnEncoder, progress::bar, run::load_encoder};
+use crate::{
+    files,
+    link::{names::escaped, sink::names_path},
+    model::BurnEncoder,
+    progress::bar,
+    run::load_encoder,
+};
 use anyhow::Context as _;
 use common::model::Pooling;
 use edge::{options::RuntimeArgs, runtime::ImageEncoder};
@@ -79,7 +85,7 @@ impl Extracted {
         let mut bytes = Vec::new();
         self.features.write_npy(&mut bytes)?;
         let cannot = || format!("cannot write {}", out.display());
-        let text: String = self.names.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
+        let text: String = self.names.iter().map(|name| escaped(name) + "\n").collect();
         files::write_file(&names_path(out), text.as_bytes()).with_context(cannot)?;
         files::write_file(out, &bytes).with_context(cannot)
     }

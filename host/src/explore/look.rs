@@ -50,7 +50,7 @@ impl Explored {
     pub fn load(run: &RunFolder, config: RunConfig, pooling: Option<Pooling>) -> anyhow::Result<Self> {
         let checkpoint = run.load()?;
         let (model, target) = fill::with_tensors(run, &config, &checkpoint.model)?;
-        let spec = config.model.encoder_spec(config.pixels, Default::default());
+        let spec = config.encoder_spec(Default::default());
         let (pooling, grid) = (spec.pooling_for(pooling), config.model.grid()?);
         Ok(Self { config, grid, pooling, epochs: checkpoint.state.epoch, model, target })
     }

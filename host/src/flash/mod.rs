@@ -43,12 +43,12 @@ pub enum FlashError {
     #[error("{0} is no address: write user@host")]
     Address(String),
     /// What ssh says.
-    #[error("ssh to {to} failed: {reason}; try `ssh -p {port} {to}` by hand (it must work without a password)")]
+    #[error("ssh to {to} failed: {reason}; try `{command} {to}` by hand (it must work without a password)")]
     Refused {
         /// The board's address.
         to: String,
-        /// The port of its ssh.
-        port: u16,
+        /// The command with the same options.
+        command: String,
         /// The last line of what ssh says.
         reason: String,
     },

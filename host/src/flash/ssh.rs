@@ -22,8 +22,8 @@ const NO_SSH: &str = "cannot run `ssh`; is it installed?";
 pub struct Ssh {
     /// The board's address, `user@host`.
     pub to: String,
-    /// The port of its ssh.
-    pub port: u16,
+    /// The port of its ssh; without it, what ssh's configuration says.
+    pub port: Option<u16>,
     /// A private key instead of the usual ones.
     pub identity: Option<PathBuf>,
     /// A configuration file instead of the usual ones.
@@ -42,7 +42,11 @@ impl Ssh {
             command.arg("-i").arg(identity);
         }
         let timeout: OsString = format!("ConnectTimeout={}", self.timeout).into();
-        command.args(["-o", "BatchMode=yes", "-o"]).arg(timeout).arg("-p").arg(self.port.to_string());
+        command.args(["-o", "BatchMode=yes", "-o"]).arg(timeout);
+        // Given, it would go before the configuration's.
+        if let Some(port) = self.port {
+            command.arg("-p").arg(port.to_string());
+        }
         command.args(["--", &self.to, remote]);
         command
     }
@@ -105,7 +109,17 @@ impl Ssh {
     }
 
     fn refused(&self, stderr: &[u8]) -> FlashError {
-        FlashError::Refused { to: self.to.clone(), port: self.port, reason: last_line(stderr) }
+        let mut command = String::from("ssh");
+        if let Some(config) = &self.config {
+            command += &format!(" -F {}", config.display());
+        }
+        if let Some(identity) = &self.identity {
+            command += &format!(" -i {}", identity.display());
+        }
+        if let Some(port) = self.port {
+            command += &format!(" -p {port}");
+        }
+        FlashError::Refused { to: self.to.clone(), command, reason: last_line(stderr) }
     }
 }
 

@@ -1,8 +1,10 @@
 //! A model of this program as other programs' checkpoints.
 
 use super::{
+    classifier::Classifier,
     error::ImportError,
-    huggingface, official,
+    huggingface::{self, round},
+    official,
     pth::{self, PthError},
     timm,
 };
@@ -14,7 +16,12 @@ use crate::{
         safetensors::{self, TensorFileError},
     },
 };
-use common::{model::PositionKind, normalize::PixelStats, patch::PatchError, position::sincos_2d_table};
+use common::{
+    model::{Pooling, PositionKind},
+    normalize::PixelStats,
+    patch::PatchError,
+    position::sincos_2d_table,
+};
 use serde_json::{Map, Value as Json};
 use std::{
     collections::HashMap,
@@ -43,6 +50,11 @@ pub enum ExportError {
         /// Width of an image, pixels.
         width: usize,
     },
+    /// A classifier that the library has no class for.
+    #[error(
+        "transformers' ViT classifies by the class token; this model's head reads the mean of the patches' tokens"
+    )]
+    Pooling,
     /// Images that cannot be cut into patches.
     #[error(transparent)]
     Grid(#[from] PatchError),
@@ -76,6 +88,10 @@ pub struct Exported<'a> {
     pub mask_ratio: f64,
     /// Parameters by the reference's names, without fixed position tables.
     pub tensors: &'a Tensors,
+    /// The feature that the model is meant to be read with.
+    pub pooling: Pooling,
+    /// The last layer of a classifier.
+    pub head: Option<&'a Classifier>,
 }
 
 impl Exported<'_> {
@@ -105,6 +121,29 @@ impl Exported<'_> {
         Ok((names.into_iter().map(|(name, _)| name).collect(), tensors))
     }
 
+    /// As [`Self::complete`], as the official code and timm name a classifier: its norm after the mean is `fc_norm`,
+    /// its last layer `head`.
+    fn classifier(&self, decoder: bool) -> Result<(Vec<String>, Tensors), ExportError> {
+        let (mut order, mut tensors) = self.complete(decoder)?;
+        if self.pooling == Pooling::MeanNorm {
+            for part in ["weight", "bias"] {
+                let (from, to) = (format!("norm.{part}"), format!("fc_norm.{part}"));
+                tensors = tensors.into_iter().map(|(k, v)| (if k == from { to.clone() } else { k }, v)).collect();
+                order.iter_mut().filter(|name| **name == from).for_each(|name| name.clone_from(&to));
+            }
+        }
+        if let Some(Classifier { weights, bias, .. }) = self.head {
+            let (classes, dim) = (bias.len(), self.config.dim);
+            let mut add = |name: &str, shape: Vec<usize>, data: &[f32]| {
+                order.push(name.into());
+                tensors.insert(name.into(), NamedTensor { shape, data: data.to_vec() });
+            };
+            add("head.weight", vec![classes, dim], weights);
+            add("head.bias", vec![classes], bias);
+        }
+        Ok((order, tensors))
+    }
+
     /// What shapes cannot tell, for `host import`.
     fn arguments(&self, decoder: bool) -> Map<String, Json> {
         let config = self.config;
@@ -118,6 +157,20 @@ impl Exported<'_> {
         }
         set("norm_pix_loss", config.norm_pix_loss.into());
         set("mask_ratio", self.mask_ratio.into());
+        let values = |all: &[f32; 4]| all[..config.channels.min(4)].iter().map(|v| round(*v)).collect::<Vec<_>>();
+        set("mean", values(&self.pixels.mean).into());
+        set("std", values(&self.pixels.std).into());
+        if let Some(head) = self.head {
+            set("nb_classes", head.bias.len().into());
+            set("class_names", head.classes.clone().into());
+            // The official code's truth value stands for `fc_norm`; timm's word for a mean after the norm.
+            let pool = match self.pooling {
+                Pooling::Cls => false.into(),
+                Pooling::Mean => "avg".into(),
+                Pooling::MeanNorm => true.into(),
+            };
+            set("global_pool", pool);
+        }
         arguments
     }
 
@@ -131,7 +184,7 @@ impl Exported<'_> {
             return Err(ExportError::Extension(out.into()));
         }
         let decoder = self.decoder();
-        let ((order, tensors), arguments) = (self.complete(decoder)?, self.arguments(decoder));
+        let ((order, tensors), arguments) = (self.classifier(decoder)?, self.arguments(decoder));
         if extension == "safetensors" {
             let mut metadata = pytorch();
             metadata.insert("mae".into(), Json::Object(arguments).to_string());
@@ -141,23 +194,36 @@ impl Exported<'_> {
         files::write_file(out, &bytes).map_err(|error| cannot_write(out, error))
     }
 
-    /// Writes a folder that `ViTMAEForPreTraining.from_pretrained` reads (`ViTMAEModel`, if there is no decoder).
+    /// Writes a folder that `ViTMAEForPreTraining.from_pretrained` reads (`ViTMAEModel`, if there is no decoder;
+    /// `ViTForImageClassification`, if there is a head).
     ///
     /// # Errors
-    /// [`ExportError`]: images are not square, a parameter is missing, or the folder cannot be written.
+    /// [`ExportError`]: images are not square, the head reads a mean, a parameter is missing, or the folder cannot be
+    /// written.
     pub fn huggingface(&self, out: &Path) -> Result<(), ExportError> {
         let (height, width) = (self.config.image_height, self.config.image_width);
         if height != width {
             return Err(ExportError::NotSquare { height, width });
         }
         let decoder = self.decoder();
+        match (self.head, self.pooling) {
+            (Some(_), Pooling::Mean) | (_, Pooling::MeanNorm) => return Err(ExportError::Pooling),
+            _ => {}
+        }
         let mut tensors = huggingface::from_official(&self.complete(decoder)?.1);
-        if !decoder {
+        if let Some(Classifier { weights, bias, .. }) = self.head {
+            let tensor = |shape, data: &[f32]| NamedTensor { shape, data: data.to_vec() };
+            tensors.insert("classifier.weight".into(), tensor(vec![bias.len(), self.config.dim], weights));
+            tensors.insert("classifier.bias".into(), tensor(vec![bias.len()], bias));
+        } else if !decoder {
             // As `ViTMAEModel` names them.
             let bare = |name: String| name.strip_prefix("vit.").map(str::to_owned).unwrap_or(name);
             tensors = tensors.into_iter().map(|(name, tensor)| (bare(name), tensor)).collect();
         }
-        let config = huggingface::config_json(self.config, self.mask_ratio, decoder);
+        let config = match self.head {
+            Some(head) => huggingface::classifier_json(self.config, &head.classes),
+            None => huggingface::config_json(self.config, self.mask_ratio, decoder),
+        };
         let preprocessor = huggingface::preprocessor_json(self.config, self.pixels);
         folder(out, &tensors, &[("config.json", config), ("preprocessor_config.json", preprocessor)])
     }
@@ -167,8 +233,9 @@ impl Exported<'_> {
     /// # Errors
     /// [`ExportError`]: a parameter is missing, or the folder cannot be written.
     pub fn timm(&self, out: &Path) -> Result<(), ExportError> {
-        let tensors = self.complete(false)?.1;
-        folder(out, &tensors, &[("config.json", timm::config_json(self.config, self.pixels))])
+        let tensors = self.classifier(false)?.1;
+        let config = timm::config_json(self.config, self.pixels, self.pooling, self.head);
+        folder(out, &tensors, &[("config.json", config)])
     }
 }
 

@@ -43,6 +43,17 @@ impl fmt::Display for Provenance {
     }
 }
 
+/// Something that nothing tells, so that it was guessed: a person should know, and can say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assumption {
+    /// What was guessed, as the [`Finding`] names it.
+    pub name: &'static str,
+    /// What was taken, and why, as a sentence without its end.
+    pub taken: String,
+    /// What else it could be; empty if nothing else is known.
+    pub others: String,
+}
+
 /// Attention heads of one half of a model; shapes do not tell how many there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heads {
@@ -63,10 +74,10 @@ impl Heads {
     }
 
     /// Their number's names in checkpoints and the files beside them, the reference's first.
-    pub(crate) fn names(self) -> [&'static str; 2] {
+    pub(crate) fn names(self) -> &'static [&'static str] {
         match self {
-            Self::Encoder => ["num_heads", "num_attention_heads"],
-            Self::Decoder => ["decoder_num_heads", "decoder_num_attention_heads"],
+            Self::Encoder => &["num_heads", "num_attention_heads", "heads", "n_heads", "encoder_num_heads"],
+            Self::Decoder => &["decoder_num_heads", "decoder_num_attention_heads", "decoder_heads"],
         }
     }
 

@@ -2,24 +2,25 @@
 //!
 //! Three styles of names exist: the published files' (`vit.encoder.layer.N`, `decoder.decoder_layers.N`), those of
 //! `save_pretrained` in transformers 5 (`decoder.decoder_encoder.layer.N`), and those of its models in memory
-//! (`vit.layers.N.attention.q_proj`). All are read, with or without `vit.`; the first is written.
+//! (`vit.layers.N.attention.q_proj`). [`super::names`] reads all; the first is written.
 
+use super::names::{joined, parts};
 use crate::{
     model::MaeConfig,
-    tensors::{NamedTensor, Tensors, mismatch::MismatchError},
+    tensors::{NamedTensor, Tensors},
 };
 use common::normalize::PixelStats;
 use serde_json::{Value as Json, json};
 
-/// Parts of the fused projection in the reference's order: Hugging Face's name, and its name in memory.
-const QKV: [(&str, &str); 3] = [("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj")];
-/// Layers of a block: the reference's name, and Hugging Face's in files and in memory.
-const LAYERS: [(&str, &str, &str); 5] = [
-    ("norm1", "layernorm_before", "layernorm_before"),
-    ("attn.proj", "attention.output.dense", "attention.o_proj"),
-    ("norm2", "layernorm_after", "layernorm_after"),
-    ("mlp.fc1", "intermediate.dense", "mlp.fc1"),
-    ("mlp.fc2", "output.dense", "mlp.fc2"),
+/// Parts of the fused projection in the reference's order.
+const QKV: [&str; 3] = ["query", "key", "value"];
+/// Layers of a block: the reference's name, and Hugging Face's.
+const LAYERS: [(&str, &str); 5] = [
+    ("norm1", "layernorm_before"),
+    ("attn.proj", "attention.output.dense"),
+    ("norm2", "layernorm_after"),
+    ("mlp.fc1", "intermediate.dense"),
+    ("mlp.fc2", "output.dense"),
 ];
 /// Everything outside blocks.
 const OTHERS: [(&str, &str); 8] = [
@@ -34,17 +35,8 @@ const OTHERS: [(&str, &str); 8] = [
 ];
 /// As [`OTHERS`].
 const PRED: (&str, &str) = ("decoder_pred", "decoder.decoder_pred");
-/// Where blocks are: the reference's prefix, and Hugging Face's, the written one first.
-const BLOCKS: [(&str, [&str; 2]); 2] = [
-    ("blocks", ["vit.encoder.layer", "vit.layers"]),
-    ("decoder_blocks", ["decoder.decoder_layers", "decoder.decoder_encoder.layer"]),
-];
-
-/// Whether tensors have Hugging Face's names.
-#[must_use]
-pub(crate) fn is(tensors: &Tensors) -> bool {
-    tensors.keys().any(|name| name.starts_with("vit.") || name.starts_with("embeddings."))
-}
+/// Where blocks are: the reference's prefix, and Hugging Face's.
+const BLOCKS: [(&str, &str); 2] = [("blocks", "vit.encoder.layer"), ("decoder_blocks", "decoder.decoder_layers")];
 
 /// A number between two dots in front of a layer's name: `3.attn` is (3, `attn`).
 fn numbered(rest: &str) -> Option<(&str, &str)> {
@@ -52,93 +44,21 @@ fn numbered(rest: &str) -> Option<(&str, &str)> {
     (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some((number, layer))
 }
 
-/// `layer` with its last part (`weight` or `bias`) apart.
-fn parts(layer: &str) -> (&str, &str) {
-    layer.rsplit_once('.').filter(|(_, part)| ["weight", "bias"].contains(part)).unwrap_or((layer, ""))
-}
-
-fn joined(name: &str, part: &str) -> String {
-    if part.is_empty() { name.to_owned() } else { format!("{name}.{part}") }
-}
-
-/// The reference's name; of queries, keys and values with `attn.0` to `attn.2` instead of `attn.qkv`.
-fn official_name(name: &str) -> Option<String> {
-    let bare = ["embeddings.", "encoder.", "layers.", "layernorm."].iter().any(|start| name.starts_with(start));
-    let name = if bare { format!("vit.{name}") } else { name.to_owned() };
-    for (official, prefixes) in BLOCKS {
-        let Some(rest) = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)) else { continue };
-        let (number, layer) = numbered(rest)?;
-        let (layer, part) = parts(layer);
-        let fused = QKV.iter().position(|(file, memory)| {
-            layer == format!("attention.attention.{file}") || layer == format!("attention.{memory}")
-        });
-        let known = LAYERS.iter().find(|(_, file, memory)| layer == *file || layer == *memory);
-        let layer =
-            fused.map(|i| format!("attn.{i}")).or_else(|| known.map(|(official, ..)| (*official).to_owned()))?;
-        return Some(joined(&format!("{official}.{number}.{layer}"), part));
-    }
-    let (layer, part) = parts(&name);
-    let (official, _) = OTHERS.iter().chain([&PRED]).find(|(_, huggingface)| layer == *huggingface)?;
-    Some(joined(official, part))
-}
-
 /// Hugging Face's names of a parameter of the reference: three of a fused projection, else one.
 #[must_use]
 pub(crate) fn names(official: &str) -> Vec<String> {
     let (layer, part) = parts(official);
-    for (prefix, [written, _]) in BLOCKS {
+    for (prefix, written) in BLOCKS {
         let Some((number, layer)) = layer.strip_prefix(prefix).and_then(numbered) else { continue };
         if layer == "attn.qkv" {
-            let one = |(name, _): &(&str, &str)| format!("{written}.{number}.attention.attention.{name}.{part}");
+            let one = |name: &&str| format!("{written}.{number}.attention.attention.{name}.{part}");
             return QKV.iter().map(one).collect();
         }
-        let known = LAYERS.iter().find(|(official, ..)| *official == layer);
-        return known.map(|(_, name, _)| joined(&format!("{written}.{number}.{name}"), part)).into_iter().collect();
+        let known = LAYERS.iter().find(|(official, _)| *official == layer);
+        return known.map(|(_, name)| joined(&format!("{written}.{number}.{name}"), part)).into_iter().collect();
     }
     let known = OTHERS.iter().chain([&PRED]).find(|(official, _)| *official == layer);
     known.map(|(_, name)| joined(name, part)).into_iter().collect()
-}
-
-/// Renames, and joins queries, keys and values. Names that are not Hugging Face's stay.
-///
-/// # Errors
-/// Names the first of queries, keys and values that is missing or misshapen.
-pub(crate) fn to_official(tensors: Tensors) -> Result<Tensors, MismatchError> {
-    let mut renamed: Tensors =
-        tensors.into_iter().map(|(name, tensor)| (official_name(&name).unwrap_or(name), tensor)).collect();
-    let fused: std::collections::BTreeSet<(String, String)> = renamed
-        .keys()
-        .filter_map(|name| {
-            let (layer, part) = parts(name);
-            let attn = (0..3).find_map(|i| layer.strip_suffix(&format!(".attn.{i}")))?;
-            Some((attn.to_owned(), part.to_owned()))
-        })
-        .collect();
-    for (block, part) in fused {
-        let official = joined(&format!("{block}.attn.qkv"), &part);
-        let mut whole: Option<NamedTensor> = None;
-        for (i, name) in names(&official).into_iter().enumerate() {
-            let piece = renamed.remove(&joined(&format!("{block}.attn.{i}"), &part));
-            let piece = piece.ok_or_else(|| MismatchError::Missing(name.clone()))?;
-            match &mut whole {
-                None if piece.shape.is_empty() => {
-                    return Err(MismatchError::Shape { name, expected: vec![1], found: piece.shape });
-                }
-                None => whole = Some(piece),
-                Some(whole) => {
-                    let mut expected = whole.shape.clone();
-                    expected[0] /= i;
-                    if piece.shape != expected {
-                        return Err(MismatchError::Shape { name, expected, found: piece.shape });
-                    }
-                    whole.data.extend(piece.data);
-                    whole.shape[0] += expected[0];
-                }
-            }
-        }
-        renamed.extend(whole.map(|whole| (official, whole)));
-    }
-    Ok(renamed)
 }
 
 /// Renames, and takes queries, keys and values apart.
@@ -189,6 +109,21 @@ pub(crate) fn config_json(config: &MaeConfig, mask_ratio: f64, decoder: bool) ->
         "patch_size": config.patch_size,
         "qkv_bias": true,
     })
+}
+
+/// `config.json` of a classifier by the class token.
+#[must_use]
+pub(crate) fn classifier_json(config: &MaeConfig, classes: &[String]) -> Json {
+    let mut json = config_json(config, 0.75, false);
+    let labels = classes.iter().enumerate();
+    json["id2label"] = labels.clone().map(|(class, name)| (class.to_string(), Json::from(name.as_str()))).collect();
+    json["label2id"] = labels.map(|(class, name)| (name.clone(), Json::from(class))).collect();
+    json["architectures"] = json!(["ViTForImageClassification"]);
+    json["model_type"] = "vit".into();
+    if let Some(fields) = json.as_object_mut() {
+        fields.retain(|name, _| !name.starts_with("decoder_") && name != "mask_ratio" && name != "norm_pix_loss");
+    }
+    json
 }
 
 /// `preprocessor_config.json`: how images become the model's input.

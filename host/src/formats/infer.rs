@@ -2,9 +2,9 @@
 
 use super::{
     error::ImportError,
-    finding::{Finding, Heads, Provenance},
+    finding::{Assumption, Finding, Heads, Provenance},
+    search::Search,
     source::Facts,
-    timm,
 };
 use crate::{
     model::MaeConfig,
@@ -15,7 +15,7 @@ use common::{model::PositionKind, normalize::PixelStats};
 use serde_json::Value as Json;
 
 /// What a person may say about a checkpoint; it goes before what files say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Given {
     /// Attention heads of the encoder.
     pub heads: Option<usize>,
@@ -23,8 +23,18 @@ pub struct Given {
     pub decoder_heads: Option<usize>,
     /// Whether the target is normalised patches.
     pub norm_pix_loss: Option<bool>,
-    /// Side of the images that the model is to be used with, pixels.
-    pub image_size: Option<usize>,
+    /// Height and width of the images that the file's model was trained with, pixels.
+    pub trained_size: Option<(usize, usize)>,
+    /// Height and width of the images that the model is to be used with, pixels.
+    pub image_size: Option<(usize, usize)>,
+    /// Mean and deviation of each channel, `[C]`, in units of pixel value / 255.
+    pub pixels: Option<(Vec<f32>, Vec<f32>)>,
+    /// Whether the fixed sine-cosine tables take the place of the file's.
+    pub fixed_positions: bool,
+    /// Names of the classes of a head, `[K]`.
+    pub classes: Option<Vec<String>>,
+    /// The encoder to take, of several: the name of a dictionary in the file, or a segment in front of names.
+    pub key: Option<String>,
 }
 
 /// A model's numbers.
@@ -40,6 +50,8 @@ pub struct Inferred {
     pub pixels: PixelStats,
     /// What the shapes do not tell, and how it was found.
     pub findings: Vec<Finding>,
+    /// What nothing tells.
+    pub assumptions: Vec<Assumption>,
 }
 
 const SHAPES: &str = "the shapes";
@@ -67,91 +79,26 @@ fn ratio(dim: usize, hidden: usize) -> f64 {
     f64::from(ratio)
 }
 
-struct Search<'a> {
-    facts: &'a [Facts],
-    findings: Vec<Finding>,
-}
-
-impl Search<'_> {
-    /// A value by any of its names, at the top or among timm's `model_args` and `pretrained_cfg`.
-    fn fact<T>(&self, names: &[&str], read: impl Fn(&Json) -> Option<T>) -> Option<(T, Provenance)> {
-        for facts in self.facts {
-            let nested =
-                ["model_args", "pretrained_cfg"].iter().filter_map(|key| facts.values.get(*key)?.as_object());
-            for object in nested.chain([&facts.values]) {
-                for name in names {
-                    if let Some(value) = object.get(*name).and_then(&read) {
-                        return Some((value, format!("{name} in {}", facts.origin).into()));
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    fn found<T: ToString>(&mut self, name: &'static str, value: T, origin: impl Into<Provenance>) -> T {
-        self.findings.push(Finding { name, value: value.to_string(), origin: origin.into() });
-        value
-    }
-
-    /// Attention heads: given, said, or those of the paper for this width.
-    fn heads(&mut self, heads: Heads, given: Option<usize>, dim: usize) -> Result<usize, ImportError> {
-        let encoder = heads == Heads::Encoder;
-        let count = |value: &Json| value.as_u64().and_then(|n| usize::try_from(n).ok());
-        let by_name = |value: &Json| timm::heads_of(value.as_str()?, dim);
-        let width = heads.paper_width();
-        let (count, origin) = given
-            .map(|heads| (heads, Provenance::Given))
-            .or_else(|| self.fact(&heads.names(), count))
-            .or_else(|| self.fact(&["model", "architecture"], by_name).filter(|_| encoder))
-            .or_else(|| (encoder && dim == 1280).then(|| (16, "the paper's ViT-H".into())))
-            .or_else(|| {
-                let origin = || format!("heads {width} wide, as in the paper").into();
-                dim.is_multiple_of(width).then(|| (dim / width, origin()))
-            })
-            .ok_or(ImportError::Heads { heads, dim })?;
-        if count == 0 || !dim.is_multiple_of(count) {
-            return Err(ImportError::Indivisible { heads, count, dim, origin });
-        }
-        Ok(self.found(heads.name(), count, origin))
-    }
-}
-
-/// Rows and columns of the patch grid, from the number of positions.
-fn grid(search: &Search<'_>, patches: usize, patch: usize) -> Result<(usize, usize, Provenance), ImportError> {
-    let side = patches.isqrt();
-    if side * side == patches {
-        return Ok((side, side, SHAPES.into()));
-    }
-    let number = |value: &Json| value.as_u64().and_then(|n| usize::try_from(n).ok());
-    let pair = |value: &Json| match value.as_array()?.as_slice() {
-        [.., height, width] => Some((number(height)?, number(width)?)),
-        _ => None,
-    };
-    let sides = search.fact(&["img_size", "image_size", "input_size"], pair).or_else(|| {
-        let (height, origin) = search.fact(&["image_height"], number)?;
-        let (width, _) = search.fact(&["image_width"], number)?;
-        Some(((height, width), origin))
-    });
-    sides
-        .map(|((height, width), origin)| (height / patch, width / patch, origin))
-        .filter(|(rows, cols, _)| rows.checked_mul(*cols) == Some(patches))
-        .ok_or(ImportError::NotSquare(patches))
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Finds everything out. `tensors` have the reference's names.
 ///
 /// # Errors
 /// `ImportError`: names the first tensor that is missing or misshapen, or the number that nothing tells.
-pub fn infer(tensors: &Tensors, facts: &[Facts], given: Given) -> Result<Inferred, ImportError> {
-    let mut search = Search { facts, findings: vec![] };
+pub fn infer(tensors: &Tensors, facts: &[Facts], given: &Given) -> Result<Inferred, ImportError> {
+    let mut search = Search::new(facts);
     let [dim, channels, patch, patch_width] = shape(tensors, "patch_embed.proj.weight")?;
     if patch != patch_width || [dim, channels, patch].contains(&0) {
         let (expected, found) = (vec![dim, channels, patch, patch], vec![dim, channels, patch, patch_width]);
         return Err(MismatchError::Shape { name: "patch_embed.proj.weight".into(), expected, found }.into());
     }
+    if channels > 4 {
+        return Err(ImportError::Channels(channels));
+    }
     let [_, tokens, _] = shape(tensors, "pos_embed")?;
-    let (rows, cols, origin) = grid(&search, tokens.saturating_sub(1), patch)?;
+    let (rows, cols) = search.grid(tokens.saturating_sub(1), patch, given.trained_size)?;
     let depth_of = |prefix: &str| depth(tensors, prefix);
     let depth = depth_of("blocks")?;
     let [hidden, _] = shape(tensors, "blocks.0.mlp.fc1.weight")?;
@@ -175,23 +122,31 @@ pub fn infer(tensors: &Tensors, facts: &[Facts], given: Given) -> Result<Inferre
     }
     check_operations(&mut search)?;
 
-    search.found("image", format!("{}x{}", rows * patch, cols * patch), origin);
-    let shapes = format!("{channels} channels, patches of {patch}x{patch}, {dim} wide, {depth} blocks");
+    let shapes = format!(
+        "{}, patches of {patch}x{patch}, {dim} wide, {}",
+        counted(channels, "channel"),
+        counted(depth, "block")
+    );
     search.found("encoder", shapes, SHAPES);
-    let heads = search.heads(Heads::Encoder, given.heads, dim)?;
+    let decoder_width = decoder.then_some(decoder_dim);
+    let heads = search.heads(Heads::Encoder, given.heads, dim, decoder_width)?;
     let mut decoder_heads = paper.model.decoder_heads;
     let mut norm_pix_loss = given.norm_pix_loss.unwrap_or(paper.model.norm_pix_loss);
     if decoder {
-        search.found("decoder", format!("{decoder_dim} wide, {decoder_depth} blocks"), SHAPES);
-        decoder_heads = search.heads(Heads::Decoder, given.decoder_heads, decoder_dim)?;
+        search.found("decoder", format!("{decoder_dim} wide, {}", counted(decoder_depth, "block")), SHAPES);
+        decoder_heads = search.heads(Heads::Decoder, given.decoder_heads, decoder_dim, None)?;
         let said = given.norm_pix_loss.map(|flag| (flag, Provenance::Given));
         let said = said.or_else(|| search.fact(&["norm_pix_loss"], Json::as_bool));
-        let (flag, origin) = said.unwrap_or((norm_pix_loss, "the paper's".into()));
+        if said.is_none() {
+            let taken = format!("{norm_pix_loss}, as in the paper's better models");
+            search.assume("norm_pix_loss", taken, String::new());
+        }
+        let (flag, origin) = said.unwrap_or((norm_pix_loss, "assumed: the paper's".into()));
         norm_pix_loss = search.found("norm_pix_loss", flag, origin);
     }
     let usable = |value: &Json| value.as_f64().filter(|ratio| *ratio > 0.0 && *ratio < 1.0);
     let mask_ratio = search.fact(&["mask_ratio"], usable).map_or(paper.train.mask_ratio, |(ratio, _)| ratio);
-    let pixels = pixels(&mut search, channels);
+    let pixels = search.pixels(channels, given.pixels.as_ref())?;
     let config = MaeConfig {
         image_height: rows * patch,
         image_width: cols * patch,
@@ -209,7 +164,8 @@ pub fn infer(tensors: &Tensors, facts: &[Facts], given: Given) -> Result<Inferre
         position: PositionKind::Stored,
     };
     config.validate()?;
-    Ok(Inferred { config, decoder, mask_ratio, pixels, findings: search.findings })
+    let Search { findings, assumptions, .. } = search;
+    Ok(Inferred { config, decoder, mask_ratio, pixels, findings, assumptions })
 }
 
 /// Refuses models whose parameters have the same shapes but which compute something else.
@@ -233,28 +189,4 @@ fn check_operations(search: &mut Search<'_>) -> Result<(), ImportError> {
         }
     }
     Ok(())
-}
-
-/// Mean and deviation of pixels: said by a file, else ImageNet's for RGB.
-fn pixels(search: &mut Search<'_>, channels: usize) -> PixelStats {
-    let values = |value: &Json| -> Option<Vec<f32>> {
-        let values: Option<Vec<f32>> = value.as_array()?.iter().map(|v| Some(v.as_f64()? as f32)).collect();
-        values.filter(|values| values.len() == channels && channels <= 4 && values.iter().all(|v| v.is_finite()))
-    };
-    let positive = |value: &Json| values(value).filter(|values| values.iter().all(|v| *v > 0.0));
-    let mean = search.fact(&["mean", "image_mean"], values);
-    let std = search.fact(&["std", "image_std"], positive);
-    let (pixels, origin) = match (mean, std) {
-        (Some((mean, origin)), Some((std, _))) => {
-            let mut pixels = PixelStats { mean: [0.0; 4], std: [1.0; 4] };
-            pixels.mean[..channels].copy_from_slice(&mean);
-            pixels.std[..channels].copy_from_slice(&std);
-            (pixels, origin)
-        }
-        _ if channels == 3 => (PixelStats::IMAGENET, "ImageNet's, as in the paper".into()),
-        _ => (PixelStats::usual(channels), format!("usual for {channels} channels").into()),
-    };
-    let shown = channels.min(4);
-    search.found("pixels", format!("mean {:?}, std {:?}", &pixels.mean[..shown], &pixels.std[..shown]), origin);
-    pixels
 }

@@ -6,11 +6,6 @@ use crate::{
     tensors::{Tensors, mismatch::fitting},
 };
 
-/// Prefixes that wrappers put in front of every name: data-parallel training, compiled models, Lightning.
-const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
-/// What classifiers have besides the encoder.
-const HEADS: [&str; 6] = ["head.", "head_dist.", "fc_norm.", "classifier.", "pooler.", "vit.pooler."];
-
 /// Every parameter of a model in the reference's order, with its shape; `decoder` adds the decoder's.
 #[must_use]
 pub fn parameters(config: &MaeConfig, decoder: bool) -> Vec<(String, Vec<usize>)> {
@@ -52,44 +47,6 @@ fn blocks(all: &mut Vec<(String, Vec<usize>)>, name: &str, depth: usize, dim: us
         ];
         layers.iter().for_each(|(layer, shape)| linear(all, &format!("{name}.{block}.{layer}"), shape));
     }
-}
-
-/// Takes wrappers' prefixes off.
-#[must_use]
-pub(crate) fn unwrapped(mut tensors: Tensors) -> Tensors {
-    while let Some(prefix) = WRAPPERS.iter().find(|prefix| tensors.keys().all(|name| name.starts_with(*prefix))) {
-        if tensors.is_empty() {
-            break;
-        }
-        tensors = tensors.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect();
-    }
-    tensors
-}
-
-/// What is done with tensors that an encoder does not have.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Changes {
-    /// Names of the classifier's tensors, which are left out.
-    pub(crate) left_out: Vec<String>,
-    /// Whether the classifier's norm after pooling has become the encoder's last norm, because there is no other.
-    pub(crate) norm_from_fc_norm: bool,
-}
-
-/// Leaves a classifier's tensors out.
-pub(crate) fn without_head(tensors: &mut Tensors) -> Changes {
-    let mut changes = Changes::default();
-    if !tensors.contains_key("norm.weight") && tensors.contains_key("fc_norm.weight") {
-        for part in ["weight", "bias"] {
-            if let Some(tensor) = tensors.remove(&format!("fc_norm.{part}")) {
-                tensors.insert(format!("norm.{part}"), tensor);
-            }
-        }
-        changes.norm_from_fc_norm = true;
-    }
-    let heads = tensors.keys().filter(|name| HEADS.iter().any(|head| name.starts_with(head)));
-    changes.left_out = heads.cloned().collect();
-    changes.left_out.iter().for_each(|name| drop(tensors.remove(name)));
-    changes
 }
 
 /// Checks that `tensors` are exactly the parameters of a model.

@@ -1,6 +1,8 @@
 //! Reading features from a board: a serial port, a pseudo-terminal, a pipe, a file or standard input.
 
 pub mod classes;
+pub mod names;
+mod pipe;
 pub mod port;
 pub mod receive;
 pub mod send;
@@ -49,9 +51,9 @@ pub struct Counts {
     pub features: u64,
     /// Frames that never arrived whole, by their sequence numbers.
     pub lost: u64,
-    /// Frames that arrived damaged.
+    /// Frames that arrived damaged, and one that had begun when the input ended.
     pub damaged: u64,
-    /// Features of which a part is missing.
+    /// Features of which a part is missing, also one that had begun when the input ended.
     pub incomplete: u64,
     /// Bytes received.
     pub bytes: u64,
@@ -115,30 +117,63 @@ impl<R: Read> Reader<R> {
     /// If the board speaks another version.
     pub fn next_event(&mut self) -> Result<Event, LinkError> {
         loop {
-            while let Some(byte) = self.buffer.get(self.used) {
-                self.used += 1;
-                let Some(result) = self.decoder.push(*byte) else { continue };
-                if let Some(event) = self.take(result)? {
-                    return Ok(event);
-                }
+            if let Some(event) = self.next_received()? {
+                return Ok(event);
             }
             self.buffer.resize(4096, 0);
             self.used = 0;
             let read = self.source.read(&mut self.buffer);
             self.buffer.truncate(*read.as_ref().unwrap_or(&0));
             match read {
-                Ok(0) => return Ok(Event::Ended(Ending::EndOfFile)),
+                Ok(0) => return Ok(self.ended(Ending::EndOfFile)),
                 Ok(count) => self.counts.bytes += count as u64,
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(Event::Idle),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Event::Idle),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Event::Idle),
-                Err(error) => return Ok(Event::Ended(Ending::Vanished(error.to_string()))),
+                Err(error) => return Ok(self.ended(Ending::Vanished(error.to_string()))),
             }
         }
     }
 
-    fn take(&mut self, result: Result<common::wire::Received, Damage>) -> Result<Option<Event>, LinkError> {
-        let first = !std::mem::replace(&mut self.synchronised, true);
+    /// The next event among the bytes that have been read; `None` if more are needed.
+    ///
+    /// # Errors
+    /// If the board speaks another version.
+    pub fn next_received(&mut self) -> Result<Option<Event>, LinkError> {
+        while let Some(byte) = self.buffer.get(self.used) {
+            self.used += 1;
+            let result = self.decoder.push(*byte);
+            let first = *byte == 0 && !std::mem::replace(&mut self.synchronised, true);
+            let Some(result) = result else { continue };
+            if let Some(event) = self.take(result, first)? {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Counts what had begun when the input ended: a frame as damaged, a feature as incomplete. What comes later is
+    /// read as after a zero.
+    pub fn close(&mut self) {
+        if self.decoder.within_frame() {
+            self.counts.damaged += 1;
+            // Ends it.
+            drop(self.decoder.push(0));
+        }
+        self.assembler.finish();
+    }
+
+    fn ended(&mut self, ending: Ending) -> Event {
+        self.close();
+        Event::Ended(ending)
+    }
+
+    /// What a frame says, `first` if no zero came before it.
+    fn take(
+        &mut self,
+        result: Result<common::wire::Received, Damage>,
+        first: bool,
+    ) -> Result<Option<Event>, LinkError> {
         let received = match result {
             Ok(received) => received,
             Err(Damage::Version(version)) => return Err(LinkError::Protocol(version)),
@@ -175,3 +210,7 @@ impl<R: Read> Reader<R> {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

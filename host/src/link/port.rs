@@ -1,5 +1,6 @@
 //! Opening what features are read from.
 
+use super::pipe::Pipe;
 use anyhow::Context as _;
 use console::misuse;
 use std::{
@@ -20,23 +21,57 @@ pub enum OneWay {
     NoSerialPort(String),
 }
 
+/// A port that cannot be used as asked for. The command line tells `baud`, `dtr` and `rts` as its options.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// No speed at all.
+    #[error("baud must be at least 1")]
+    NoSpeed,
+    /// A control line is to be switched where there is none.
+    #[error("{0} is no serial port, which dtr and rts are for")]
+    NoControl(String),
+}
+
+/// What a serial port is set to when it is opened; of other sources only that nothing is asked in vain is checked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setup {
+    /// Bits a second.
+    pub baud: u32,
+    /// What becomes of DTR; without it, what the system does.
+    pub dtr: Option<bool>,
+    /// What becomes of RTS; without it, what the system does.
+    pub rts: Option<bool>,
+}
+
 /// How long one read waits.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long nobody may take what is written.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Opens `-` (standard input), a file or pipe, or a serial port at `baud`.
+/// Opens `-` (standard input), a file or pipe, or a serial port.
 ///
 /// # Errors
-/// If it does not exist, may not be opened, or is no port.
-pub fn open(port: &str, baud: u32) -> anyhow::Result<Box<dyn Read + Send>> {
+/// If it does not exist, may not be opened, is no port, or is none that can be set up so.
+pub fn open(port: &str, setup: Setup) -> anyhow::Result<Box<dyn Read + Send>> {
+    setup.check()?;
+    let lineless = || match setup.dtr.or(setup.rts) {
+        Some(_) => Err(PortError::NoControl(if port == "-" { "standard input".into() } else { port.into() })),
+        None => Ok(()),
+    };
     if port == "-" {
-        return Ok(Box::new(io::stdin()));
+        lineless()?;
+        return Ok(Box::new(Pipe::new(|| Ok(io::stdin()))));
     }
     let path = Path::new(port);
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => return Err(misuse(format!("{port} is a folder, not a port"))),
-        Ok(metadata) if metadata.is_file() || is_pipe(&metadata) => {
+        Ok(metadata) if is_pipe(&metadata) => {
+            lineless()?;
+            let path = path.to_owned();
+            return Ok(Box::new(Pipe::new(|| fs::File::open(path))));
+        }
+        Ok(metadata) if metadata.is_file() => {
+            lineless()?;
             return Ok(Box::new(fs::File::open(path).with_context(|| format!("cannot open {port}"))?));
         }
         Ok(_) => {}
@@ -45,17 +80,18 @@ pub fn open(port: &str, baud: u32) -> anyhow::Result<Box<dyn Read + Send>> {
         }
         Err(error) => return Err(error).with_context(|| format!("cannot open {port}")),
     }
-    Ok(Box::new(serial(port, baud)?))
+    Ok(Box::new(Plugged(serial(port, setup)?)))
 }
 
 /// What comes from a board, and what goes to it.
 type BothWays = (Box<dyn Read>, Box<dyn Write>);
 
-/// Opens a serial port at `baud` to read and to write.
+/// Opens a serial port to read and to write.
 ///
 /// # Errors
-/// If it does not exist, may not be opened, or is no port.
-pub fn open_both_ways(port: &str, baud: u32) -> anyhow::Result<BothWays> {
+/// If it does not exist, may not be opened, is no port, or is none that can be set up so.
+pub fn open_both_ways(port: &str, setup: Setup) -> anyhow::Result<BothWays> {
+    setup.check()?;
     match fs::metadata(port) {
         _ if port == "-" => Err(OneWay::StandardInput.into()),
         Ok(metadata) if metadata.is_dir() || metadata.is_file() || is_pipe(&metadata) => {
@@ -65,19 +101,54 @@ pub fn open_both_ways(port: &str, baud: u32) -> anyhow::Result<BothWays> {
             Err(misuse(format!("the port {port} does not exist; {}", present())))
         }
         _ => {
-            let reader = serial(port, baud)?;
+            let reader = serial(port, setup)?;
             let writer = reader.try_clone().with_context(|| format!("cannot write to {port}"))?;
-            Ok((Box::new(reader), Box::new(Patient(writer))))
+            Ok((Box::new(Plugged(reader)), Box::new(Patient(writer))))
         }
     }
 }
 
-fn serial(port: &str, baud: u32) -> anyhow::Result<Box<dyn serialport::SerialPort>> {
-    serialport::new(port, baud).timeout(PATIENCE).open().with_context(|| {
-        format!(
-            "cannot open the port {port} at {baud} baud (is it in use? may you read it: group `dialout` on Linux?)"
-        )
-    })
+impl Setup {
+    fn check(self) -> Result<(), PortError> {
+        if self.baud == 0 { Err(PortError::NoSpeed) } else { Ok(()) }
+    }
+}
+
+fn serial(port: &str, setup: Setup) -> anyhow::Result<Box<dyn serialport::SerialPort>> {
+    let Setup { baud, dtr, rts } = setup;
+    let mut opened = serialport::new(port, baud).timeout(PATIENCE).open().map_err(|error| {
+        let hint = match error.kind() {
+            serialport::ErrorKind::InvalidInput | serialport::ErrorKind::Io(io::ErrorKind::InvalidInput) => {
+                "does it know this speed?"
+            }
+            _ => "is it a serial port? in use? may you read it: group `dialout` on Linux?",
+        };
+        anyhow::Error::new(error).context(format!("cannot open the port {port} at {baud} baud ({hint})"))
+    })?;
+    let mut switch = |name: &str, to: Option<bool>| {
+        let Some(level) = to else { return Ok(()) };
+        let done = match name {
+            "DTR" => opened.write_data_terminal_ready(level),
+            _ => opened.write_request_to_send(level),
+        };
+        done.with_context(|| format!("the port {port} cannot switch {name} (a pseudo-terminal has no such line)"))
+    };
+    // On many boards RTS alone resets the processor, and DTR alone does nothing: RTS is never the only one.
+    let order = if rts == Some(false) { [("RTS", rts), ("DTR", dtr)] } else { [("DTR", dtr), ("RTS", rts)] };
+    order.into_iter().try_for_each(|(name, level)| switch(name, level))?;
+    Ok(opened)
+}
+
+/// A serial port; nothing to read, without having waited, means that it is gone.
+struct Plugged(Box<dyn serialport::SerialPort>);
+
+impl Read for Plugged {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(bytes)? {
+            0 => Err(io::Error::new(io::ErrorKind::BrokenPipe, "its other end hung up")),
+            count => Ok(count),
+        }
+    }
 }
 
 /// A serial port whose full buffer is waited for.

@@ -37,17 +37,29 @@ impl fmt::Display for End {
             Self::Count => f.write_str("all received"),
             Self::Silence(seconds) => write!(f, "nothing came for {seconds} s"),
             Self::Line(Ending::EndOfFile) => f.write_str("end of input"),
-            Self::Line(Ending::Vanished(reason)) => write!(f, "the port ended ({reason})"),
+            Self::Line(Ending::Vanished(reason)) => write!(f, "the port vanished ({reason})"),
         }
     }
 }
 
 /// Reads events until one of the ends or `stop`; features go to `sink`. `show` sees every event but the last, with
-/// the name and the score of a feature's class.
+/// the name and the score of a feature's class. What had begun then is counted.
 ///
 /// # Errors
 /// If the board speaks another version, or the sink cannot be written; it keeps what it has.
 pub fn receive(
+    reader: &mut Reader<impl Read>,
+    sink: Option<&mut Sink>,
+    limits: Limits,
+    stop: &AtomicBool,
+    show: impl FnMut(&Event, Option<&(String, f32)>, Counts),
+) -> anyhow::Result<End> {
+    let end = until_end(reader, sink, limits, stop, show);
+    reader.close();
+    end
+}
+
+fn until_end(
     reader: &mut Reader<impl Read>,
     mut sink: Option<&mut Sink>,
     limits: Limits,
@@ -56,13 +68,17 @@ pub fn receive(
 ) -> anyhow::Result<End> {
     let mut last = Instant::now();
     loop {
-        if stop.load(Ordering::Relaxed) {
-            return Ok(End::Stopped);
-        }
         if limits.count.is_some_and(|count| reader.counts().features >= count) {
             return Ok(End::Count);
         }
-        let (event, mut class) = (reader.next_event()?, None);
+        let event = if stop.load(Ordering::Relaxed) {
+            // What has come is kept.
+            let Some(event) = reader.next_received()? else { return Ok(End::Stopped) };
+            event
+        } else {
+            reader.next_event()?
+        };
+        let mut class = None;
         match &event {
             Event::Feature(feature) => {
                 last = Instant::now();

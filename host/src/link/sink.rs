@@ -4,6 +4,7 @@
 //! numbers, the header and a class that is missing are not, and none of its quoting styles does that; and a row has
 //! to be whole before it is written, so that the file can be cut back to the row before if the disk is full.
 
+use super::names::escaped;
 use anyhow::Context as _;
 use common::wire::Feature;
 use std::{
@@ -103,7 +104,7 @@ impl Sink {
         self.file.seek(SeekFrom::Start(end))?;
         self.file.write_all(&bytes)?;
         if let Some(names) = &mut self.names {
-            writeln!(names, "{}", feature.name)?;
+            writeln!(names, "{}", escaped(&feature.name))?;
         }
         self.push_class(feature, class)?;
         self.file.seek(SeekFrom::Start(0))?;
@@ -134,7 +135,7 @@ impl Sink {
     }
 }
 
-/// The names beside a `.npy` file, one a line.
+/// The names beside a `.npy` file, one a line and [`escaped`].
 #[must_use]
 pub fn names_path(path: &Path) -> PathBuf {
     path.with_extension("names.txt")
@@ -146,8 +147,9 @@ pub fn classes_path(path: &Path) -> PathBuf {
     path.with_extension("classes.csv")
 }
 
+/// A text that also stays in its line.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "\"\""))
+    format!("\"{}\"", escaped(text).replace('"', "\"\""))
 }
 
 /// Class and score, empty where there is no class.

@@ -111,6 +111,11 @@ impl<R: Read, W: Write> Uploader<R, W> {
         &self.reader
     }
 
+    /// Counts what had begun when the line ended or nobody waited any longer.
+    pub fn close(&mut self) {
+        self.reader.close();
+    }
+
     /// Commands that were sent again.
     #[must_use]
     pub fn repeated(&self) -> u64 {

@@ -136,7 +136,7 @@ impl FinetuneFolder {
             classes: config.classes.clone(),
             keep: config.recipe.keep,
             made_by: format!("host {} evaluate finetune", env!("CARGO_PKG_VERSION")),
-            accuracy: self.metrics()?.last().map_or(f64::NAN, |metrics| metrics.test_accuracy),
+            accuracy: self.metrics()?.last().map(|metrics| metrics.test_accuracy),
             sha256: String::new(),
         };
         let head = HeadFile::new(description, weight.data, bias.data).map_err(anyhow::Error::msg);

@@ -14,13 +14,18 @@ use self::{
 use crate::{
     data::dataset::{Dataset, DatasetError},
     device::precision::Precision,
+    files,
     model::{MaeConfig, weights::WeightsError},
     preset::Preset,
     preset::TrainConfig,
     tensors::{Tensors, encoder_hash_with},
 };
 use anyhow::Context as _;
-use common::{model::EncoderSpec, normalize::PixelStats};
+use common::{
+    model::{EncoderSpec, ModelHash, Pooling},
+    normalize::PixelStats,
+};
+use edge::head_file::{FILE_NAME, HeadFile};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -80,10 +85,13 @@ pub struct RunConfig {
 pub struct Origin {
     /// The file.
     pub file: PathBuf,
-    /// Whose names it has: `official` or `huggingface`.
+    /// Whose names it has: `official`, `huggingface`, `openmmlab` or `torchvision`.
     pub names: String,
     /// Whether it has a decoder.
     pub decoder: bool,
+    /// The feature that it is read with; the mean, if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
 }
 
 impl RunConfig {
@@ -108,6 +116,14 @@ impl RunConfig {
     #[must_use]
     pub fn preset(&self) -> Preset {
         Preset { description: String::new(), model: self.model.clone(), train: self.train.clone() }
+    }
+
+    /// The description of the encoder, with the pooling that an imported one is read with. `hash`: of its parameters.
+    #[must_use]
+    pub fn encoder_spec(&self, hash: ModelHash) -> EncoderSpec {
+        let mut spec = self.model.encoder_spec(self.pixels, hash);
+        spec.pooling = self.imported.as_ref().and_then(|origin| origin.pooling).unwrap_or(spec.pooling);
+        spec
     }
 
     /// The images.
@@ -210,7 +226,25 @@ impl RunFolder {
     pub fn load_encoder(&self, config: &RunConfig) -> anyhow::Result<(EncoderSpec, Tensors)> {
         let Checkpoint { model, .. } = self.load()?;
         let hash = encoder_hash_with(&model, config.model.position);
-        Ok((config.model.encoder_spec(config.pixels, hash), model))
+        Ok((config.encoder_spec(hash), model))
+    }
+
+    /// The head of an imported classifier, if this is one. `spec`: its encoder's.
+    ///
+    /// # Errors
+    /// If it is damaged, or belongs to another encoder.
+    pub fn head(&self, spec: &EncoderSpec) -> anyhow::Result<Option<HeadFile>> {
+        let path = self.path().join(FILE_NAME);
+        if path.exists() { Ok(Some(HeadFile::open(&path, spec)?)) } else { Ok(None) }
+    }
+
+    /// Writes the head of an imported classifier.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save_head(&self, head: &HeadFile) -> anyhow::Result<()> {
+        let path = self.path().join(FILE_NAME);
+        files::write_file(&path, &head.to_bytes()?).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What `host listen` shows while features come.
 
-use crate::link::{Counts, Event};
+use crate::link::{Counts, Event, names::escaped};
 use common::wire::{Feature, Hello, Statistics};
 use std::{
     io::IsTerminal as _,
@@ -31,7 +31,7 @@ impl Display {
         match event {
             Event::Hello(hello) => self.hello(hello),
             Event::Statistics(board) => self.line(&statistics_line(board)),
-            Event::Log(log) => self.line(&format!("board    {:?}: {}", log.level, log.text)),
+            Event::Log(log) => self.line(&format!("board    {:?}: {}", log.level, escaped(&log.text))),
             _ => {}
         }
     }
@@ -39,8 +39,8 @@ impl Display {
     fn hello(&self, hello: &Hello) {
         self.line(&format!(
             "board    {} with {}, model {}: images {}x{}x{}, {} patches, {} values a feature",
-            hello.program,
-            hello.runtime,
+            escaped(&hello.program),
+            escaped(&hello.runtime),
             hello.model,
             hello.image_height,
             hello.image_width,
@@ -54,8 +54,8 @@ impl Display {
         if counts.features == 1 {
             self.begun = Instant::now();
         }
-        let class = class.map(|(name, score)| format!("  {name} {score:.2}")).unwrap_or_default();
-        self.name = format!("{} ({} of {} patches){class}", feature.name, feature.kept, feature.patches);
+        let class = class.map(|(name, score)| format!("  {} {score:.2}", escaped(name))).unwrap_or_default();
+        self.name = format!("{} ({} of {} patches){class}", escaped(&feature.name), feature.kept, feature.patches);
         self.tick(counts);
     }
 

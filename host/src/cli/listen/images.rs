@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, images: &Path) -> anyhow::Result<()> {
     let choice = strategy(args.images.select, args.images.keep)?;
     let mut files = find(images).map_err(|error| misuse(format!("--images: {error}")))?;
     files.truncate(args.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX)));
-    let line = port::open_both_ways(&args.port, args.baud)?;
+    let line = port::open_both_ways(&args.port, args.setup())?;
     let mut sink = args.out.as_deref().map(Sink::create).transpose()?;
     let stop = stop_at_once()?;
     let display = Rc::new(RefCell::new(Display::new(args.json)));
@@ -60,6 +60,7 @@ pub(super) fn run(args: &Args, images: &Path) -> anyhow::Result<()> {
         News::Skipped(error) => display.borrow().line(&format!("skipped  {error}")),
         News::Feature(feature, class, counts) => display.borrow_mut().feature(feature, class, counts),
     });
+    board.close();
     display.borrow().finish();
     if let Some(sink) = sink {
         sink.discard_if_empty();

@@ -3,8 +3,10 @@
 mod display;
 mod images;
 
+use crate::cli::switch::Switch;
 use crate::link::{
-    Counts, Event, Reader, port,
+    Counts, Ending, Event, Reader,
+    port::{self, Setup},
     receive::{End, Limits, receive},
     sink::Sink,
 };
@@ -28,6 +30,12 @@ pub struct Args {
     /// Speed of a serial port.
     #[arg(long, value_name = "N", default_value_t = 115_200)]
     baud: u32,
+    /// What to do with the line DTR of a serial port, by which many boards are reset [default: as the system does].
+    #[arg(long, value_enum)]
+    dtr: Option<Switch>,
+    /// The same for the line RTS.
+    #[arg(long, value_enum)]
+    rts: Option<Switch>,
     /// Stop after this many features.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -46,10 +54,18 @@ pub struct Args {
     images: images::ImageArgs,
 }
 
+impl Args {
+    fn setup(&self) -> Setup {
+        let level = |switch: Option<Switch>| switch.map(|switch| switch == Switch::On);
+        Setup { baud: self.baud, dtr: level(self.dtr), rts: level(self.rts) }
+    }
+}
+
 /// Reads until the count is reached, the line ends, or Ctrl-C; keeps everything received.
 ///
 /// # Errors
-/// If the port cannot be opened, the board speaks another version, or nothing came before the line ended.
+/// If the port cannot be opened or vanishes, the board speaks another version, or fewer features than were asked for,
+/// or none, came before the end.
 pub fn run(args: Args) -> anyhow::Result<()> {
     if args.timeout.is_some_and(|seconds| !(seconds.is_finite() && seconds > 0.0)) {
         return Err(console::misuse("--timeout must be a positive number of seconds"));
@@ -60,7 +76,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(folder) = &args.images.images {
         return images::run(&args, folder);
     }
-    let source = port::open(&args.port, args.baud)?;
+    let source = port::open(&args.port, args.setup())?;
     let mut sink = args.out.as_deref().map(Sink::create).transpose()?;
     let (stop, mut reader) = (stop_at_once()?, Reader::new(source));
     let mut display = Display::new(args.json);
@@ -105,11 +121,18 @@ fn summary(args: &Args, end: &End, counts: Counts) -> anyhow::Result<()> {
             console::say!("written  {}", out.display());
         }
     }
-    if features == 0 && *end != End::Stopped {
-        bail!(
-            "no feature came over {}: {ending}; is `edge run --port` at the other end, at the same --baud?",
-            args.port
-        );
+    let (kept, port) = (args.out.as_ref().map(|out| format!("; {} holds them", out.display())), &args.port);
+    match (end, args.count) {
+        (End::Stopped, _) => Ok(()),
+        _ if features == 0 => {
+            bail!("no feature came over {port}: {ending}; is `edge run --port` at the other end, at the same --baud?")
+        }
+        (End::Line(Ending::Vanished(_)), _) => {
+            bail!("{ending} after {features} features over {port}{}", kept.unwrap_or_default())
+        }
+        (_, Some(count)) if features < count => {
+            bail!("only {features} of {count} features came over {port}: {ending}{}", kept.unwrap_or_default())
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }

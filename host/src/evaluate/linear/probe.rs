@@ -117,7 +117,7 @@ impl Probe<'_> {
             classes: self.sets.classes.clone(),
             keep: self.encoders.choice.keep,
             made_by: format!("host {version}: {how}, {images} images{views}, {features}"),
-            accuracy,
+            accuracy: Some(accuracy),
             sha256: String::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 pub(super) struct Machine<'a> {
     bytes: &'a [u8],
-    at: usize,
+    pub(super) at: usize,
     stack: Vec<Value>,
     marks: Vec<usize>,
     memo: HashMap<usize, Value>,
@@ -63,6 +63,9 @@ impl<'a> Machine<'a> {
                 0x8c => self.unicode(1)?,
                 b'X' => self.unicode(4)?,
                 0x8d => self.unicode(8)?,
+                // SHORT_BINSTRING, BINSTRING: texts of Python 2.
+                b'U' => self.unicode(1)?,
+                b'T' => self.unicode(4)?,
                 // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
                 b'C' => self.skipped(1)?,
                 b'B' => self.skipped(4)?,

@@ -11,7 +11,7 @@ use value::Node;
 pub(crate) use value::{PickleError, Value};
 
 /// Largest pickle that is read: that of a ViT-H with its optimizer's state has less than 1 MiB.
-const LIMIT: usize = 16 << 20;
+pub(crate) const LIMIT: usize = 16 << 20;
 
 /// A parsed pickle.
 #[derive(Debug)]
@@ -29,9 +29,18 @@ impl Pickle {
         if bytes.len() > LIMIT {
             return Err(PickleError::TooLarge(bytes.len()));
         }
+        Ok(Self::parse_start(bytes)?.0)
+    }
+
+    /// Parses a pickle that other bytes follow; also returns its length, bytes.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub(crate) fn parse_start(bytes: &[u8]) -> Result<(Self, usize), PickleError> {
         let mut machine = Machine::new(bytes);
         let root = machine.run()?;
-        Ok(Self { nodes: machine.nodes, root })
+        let length = machine.at;
+        Ok((Self { nodes: machine.nodes, root }, length))
     }
 
     /// What was pickled.
@@ -56,12 +65,14 @@ impl Pickle {
         if let Node::Tuple(values) | Node::List(values) = self.node(value)? { Some(values) } else { None }
     }
 
-    /// The entries of a `dict` or `collections.OrderedDict`.
+    /// The entries of a dictionary, also of a class that is one (`collections.OrderedDict`, an `AttributeDict`).
     #[must_use]
     pub(crate) fn entries(&self, value: Value) -> Option<&[(Value, Value)]> {
         match self.node(value)? {
             Node::Dict(entries) => Some(entries),
-            Node::Call { callable, items, .. } if self.global(*callable)? == ("collections", "OrderedDict") => {
+            Node::Call { callable, items, .. }
+                if !items.is_empty() || self.global(*callable) == Some(("collections", "OrderedDict")) =>
+            {
                 Some(items)
             }
             _ => None,
@@ -75,15 +86,20 @@ impl Pickle {
         entries.find(|(name, _)| self.text(*name) == Some(key)).map(|(_, value)| *value)
     }
 
-    /// The attributes of an `argparse.Namespace`, or the entries of a dictionary.
+    /// The attributes of an object that is no dictionary: what its `__dict__` held.
+    #[must_use]
+    pub(crate) fn state(&self, value: Value) -> Option<Value> {
+        let Node::Call { state, .. } = self.node(value)? else { return None };
+        let state = (*state).filter(|_| self.entries(value).is_none())?;
+        // With `__slots__` it is a pair.
+        let state = self.sequence(state).and_then(|pair| pair.first().copied()).unwrap_or(state);
+        self.entries(state).map(|_| state)
+    }
+
+    /// The entries of a dictionary, or the attributes of an object such as an `argparse.Namespace`.
     #[must_use]
     pub(crate) fn attributes(&self, value: Value) -> Option<&[(Value, Value)]> {
-        match self.node(value)? {
-            Node::Call { callable, state, .. } if self.global(*callable)? == ("argparse", "Namespace") => {
-                self.entries((*state)?)
-            }
-            _ => self.entries(value),
-        }
+        self.entries(value).or_else(|| self.entries(self.state(value)?))
     }
 
     /// Module and name of a class or function.
@@ -97,6 +113,11 @@ impl Pickle {
     pub(crate) fn call(&self, value: Value) -> Option<((&str, &str), &[Value])> {
         let Node::Call { callable, arguments, .. } = self.node(value)? else { return None };
         Some((self.global(*callable)?, self.sequence(*arguments)?))
+    }
+
+    /// The identifications of everything that is kept outside of the pickle.
+    pub(crate) fn persistents(&self) -> impl Iterator<Item = &[Value]> {
+        self.nodes.iter().filter_map(|node| if let Node::Persistent(id) = node { self.sequence(*id) } else { None })
     }
 
     /// The identification of something that is kept outside of the pickle.

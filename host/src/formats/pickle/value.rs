@@ -43,6 +43,13 @@ pub(crate) enum Value {
     Node(usize),
 }
 
+impl Value {
+    /// A whole number that counts or places something.
+    pub(crate) fn count(self) -> Option<usize> {
+        if let Self::Int(number) = self { usize::try_from(number).ok() } else { None }
+    }
+}
+
 /// What a [`Value`] cannot hold itself.
 #[derive(Debug)]
 pub(super) enum Node {

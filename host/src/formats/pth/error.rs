@@ -7,12 +7,6 @@ use zip::result::ZipError;
 /// Why a file cannot be read as a PyTorch checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum PthError {
-    /// A file of `torch.save` before 1.6.
-    #[error(
-        "it is in PyTorch's format before 1.6: convert it, in Python, by \
-         `torch.save(torch.load(\"OLD.pth\", map_location=\"cpu\"), \"NEW.pth\")`"
-    )]
-    Legacy,
     /// No zip archive, or a damaged one.
     #[error("it is no whole PyTorch file: {0}")]
     Zip(#[from] ZipError),
@@ -22,14 +16,23 @@ pub enum PthError {
     /// Some other archive.
     #[error("it is a zip archive without data.pkl, so no PyTorch checkpoint")]
     NoPickle,
+    /// An archive of NumPy's, as JAX programs write them.
+    #[error("it is an archive of NumPy arrays (.npz), no PyTorch checkpoint")]
+    Arrays,
     /// Bytes in the other order.
     #[error("its numbers are big-endian; only little-endian ones are read")]
     ByteOrder,
     /// A pickle that cannot be read.
     #[error("its data.pkl cannot be read: {0}")]
     Pickle(#[from] PickleError),
+    /// Storages of a file before 1.6 that are not where they should be.
+    #[error("it is no whole file of PyTorch before 1.6: its storages do not end where the file does")]
+    Storages,
+    /// A storage of a file before 1.6 that hides where the next one begins.
+    #[error("it is a file of PyTorch before 1.6 with values of an unknown type (storage {0})")]
+    Storage(String),
     /// Another thing was saved.
-    #[error("it holds no dictionary of tensors (nor one under `model` or `state_dict`)")]
+    #[error("it holds no dictionary of tensors")]
     NoTensors,
     /// One tensor is not as it should be.
     #[error("the tensor `{name}` {reason}")]

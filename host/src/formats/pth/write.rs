@@ -10,7 +10,7 @@ use zip::{
 };
 
 /// A checkpoint `{"model": OrderedDict(tensors), "args": arguments}` as the bytes of a file; tensors in the order of
-/// `order`. Arguments are numbers, texts and truth values.
+/// `order`. Arguments are numbers, texts, truth values and lists of them.
 ///
 /// # Errors
 /// If the archive cannot be made.
@@ -67,21 +67,30 @@ pub(super) fn pickled(tensors: &[(&String, &NamedTensor)], arguments: &Map<Strin
     out.extend(b"}(");
     for (name, value) in arguments {
         text(&mut out, name);
-        match value {
-            Json::Bool(flag) => out.push(if *flag { 0x88 } else { 0x89 }),
-            Json::String(value) => text(&mut out, value),
-            Json::Number(number) => match number.as_i64() {
-                Some(number) => int(&mut out, number),
-                None => {
-                    out.push(b'G');
-                    out.extend(number.as_f64().unwrap_or(f64::NAN).to_be_bytes());
-                }
-            },
-            Json::Null | Json::Array(_) | Json::Object(_) => out.push(b'N'),
-        }
+        argument(&mut out, value);
     }
     out.extend(b"uu.");
     out
+}
+
+fn argument(out: &mut Vec<u8>, value: &Json) {
+    match value {
+        Json::Bool(flag) => out.push(if *flag { 0x88 } else { 0x89 }),
+        Json::String(value) => text(out, value),
+        Json::Number(number) => match number.as_i64() {
+            Some(number) => int(out, number),
+            None => {
+                out.push(b'G');
+                out.extend(number.as_f64().unwrap_or(f64::NAN).to_be_bytes());
+            }
+        },
+        Json::Array(values) => {
+            out.extend(b"](");
+            values.iter().for_each(|value| argument(out, value));
+            out.push(b'e');
+        }
+        Json::Null | Json::Object(_) => out.push(b'N'),
+    }
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {
