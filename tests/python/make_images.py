@@ -2,12 +2,11 @@
 
 usage: make_images.py FOLDER
        make_images.py --few FOLDER
-Writes FOLDER/files/*, FOLDER/prepared/* (each file upright, in RGB and 32x32, by Pillow), FOLDER/pillow/* (raw pixels,
-rows by columns by channels) and FOLDER/cases.tsv: for each case its
-row of docs/images.md, the file, channels, what Pillow cut out (left, top, width, height; empty for the whole), the size
-it was resized to (height, width; empty for none), the largest difference that is allowed, and the raw file. The smallest
-side is 1, the largest 131; everything is made from formulas. With --few: the files of tests/images, one of a kind, and
-beside them, in right/, what Pillow reads as PNG.
+Writes FOLDER/files/*, FOLDER/prepared/* (each file upright, in RGB and 32x32, by Pillow), FOLDER/pillow/* (raw
+pixels, rows by columns by channels) and FOLDER/cases.tsv: for each case its label, the file, channels, what Pillow cut
+out (left, top, width, height; empty for the whole), the size it was resized to (height, width), the largest difference
+that is allowed, and the raw file. The smallest side is 1, the largest 224; everything is made from formulas. With
+--few: the files of tests/images, one of a kind, and beside them, in right/, what Pillow reads as PNG.
 """
 
 import io
@@ -59,9 +58,9 @@ def codes(counts, symbols):
 
 
 ZIGZAG = [
-    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21,
-    28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54,
-    47, 55, 62, 63,
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14,
+    21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60,
+    61, 54, 47, 55, 62, 63,
 ]  # fmt: skip
 
 
@@ -72,7 +71,8 @@ def segment(marker, content):
 def jpeg(image, sampling, quant=6, restart=0, separate=False, jfif=True):
     """A baseline JPEG with the sampling factors [(h, v), ...]; `separate`: a scan for each component."""
     height, width = image.shape[:2]
-    components = np.asarray(Image.fromarray(image).convert("YCbCr" if len(sampling) == 3 else "L")).reshape(height, width, -1)
+    converted = Image.fromarray(image).convert("YCbCr" if len(sampling) == 3 else "L")
+    components = np.asarray(converted).reshape(height, width, -1)
     most = max(h for h, _ in sampling), max(v for _, v in sampling)
     mcus = -(-height // (8 * most[1])), -(-width // (8 * most[0]))
     k = np.arange(8)
@@ -127,8 +127,10 @@ def jpeg(image, sampling, quant=6, restart=0, separate=False, jfif=True):
                 put(*ac[0])
 
         if len(parts) > 1:
-            order = [[(p, r * sampling[p][1] + y, c * sampling[p][0] + x) for p in parts for y in range(sampling[p][1])
-                      for x in range(sampling[p][0])] for r in range(mcus[0]) for c in range(mcus[1])]
+            inside = [(p, x, y) for p in parts for y in range(sampling[p][1]) for x in range(sampling[p][0])]
+            places = [(row, column) for row in range(mcus[0]) for column in range(mcus[1])]
+            mcu = lambda row, column: [(p, row * sampling[p][1] + y, column * sampling[p][0] + x) for p, x, y in inside]
+            order = [mcu(row, column) for row, column in places]
         else:
             h, v = sampling[parts[0]]
             rows, columns = -(-(-(-height * v // most[1])) // 8), -(-(-(-width * h // most[0])) // 8)
@@ -269,7 +271,8 @@ def main(folder):
             cases.add("JPEG, progressive", name)
             name = cases.saved(image, "jpg", format="JPEG", restart_marker_blocks=2, subsampling=sampling)
             cases.add("JPEG, restart markers", name)
-            name = cases.saved(image, "jpg", format="JPEG", progressive=True, restart_marker_rows=1, subsampling=sampling)
+            options = {"progressive": True, "restart_marker_rows": 1, "subsampling": sampling}
+            name = cases.saved(image, "jpg", format="JPEG", **options)
             cases.add("JPEG, restart markers", name)
         for label, sampling in {
             "4:4:0": [(1, 2), (1, 1), (1, 1)],
@@ -298,7 +301,8 @@ def main(folder):
         whole, label = Image.open(standard).convert("RGB"), "JPEG without end marker, or with more behind it"
         cases.add(label, cases.file(standard.getvalue()[:-2], "jpg"), expected=whole)
         cases.add(label, cases.file(standard.getvalue() + b"more" * 9, "jpg"))
-        cases.add("JPEG, several in one file (MPO)", cases.saved(image, "jpg", format="MPO", save_all=True, append_images=[image]))
+        name = cases.saved(image, "jpg", format="MPO", save_all=True, append_images=[image])
+        cases.add("JPEG, several in one file (MPO)", name)
         for orientation in range(1, 9):
             exif = Image.Exif()
             exif[274] = orientation
@@ -317,7 +321,10 @@ def main(folder):
             "png": [{"format": "PNG"}],
             "webp": [{"format": "WEBP", "lossless": True, "exact": True}],
             "bmp": [{"format": "BMP"}],
-            "tif": [{"format": "TIFF", "compression": name} for name in (None, "tiff_lzw", "tiff_adobe_deflate", "packbits")],
+            "tif": [
+                {"format": "TIFF", "compression": name}
+                for name in (None, "tiff_lzw", "tiff_adobe_deflate", "packbits")
+            ],
         }
         for extension, ways in lossless.items():
             for options in ways:
@@ -339,7 +346,8 @@ def main(folder):
             cases.add("TIFF, CMYK", cases.saved(image.convert("CMYK"), "tif", format="TIFF"), mode)
             cases.add("TIFF of JPEGs", cases.saved(image, "tif", format="TIFF", compression="jpeg"), mode)
             cases.add("TIFF of JPEGs", cases.saved(grey, "tif", format="TIFF", compression="jpeg"), mode)
-            cases.add("TIFF, several pages", cases.saved(image, "tif", format="TIFF", save_all=True, append_images=[grey]), mode)
+            name = cases.saved(image, "tif", format="TIFF", save_all=True, append_images=[grey])
+            cases.add("TIFF, several pages", name, mode)
             cases.add("PNM", cases.saved(image, "ppm", format="PPM"), mode)
             cases.add("PNM", cases.saved(grey, "pgm", format="PPM"), mode)
             cases.add("PNM", cases.saved(two, "pbm", format="PPM"), mode)
@@ -360,7 +368,8 @@ def main(folder):
             for planes in (False, True):
                 name = cases.file(tiff(colours, order, planes=planes), "tif")
                 cases.add("TIFF, RGB of 16 bits", name, expected=right)
-                cases.add("TIFF, RGB, planes", cases.file(tiff(colours >> 8, order, planes=planes, dtype="u1"), "tif"))
+                data = tiff(colours >> 8, order, planes=planes, dtype="u1")
+                cases.add("TIFF, RGB, planes", cases.file(data, "tif"))
             cases.add("TIFF, grey of 16 bits", cases.file(tiff(wide[..., None], order), "tif"), "L", expected=upper)
             name = cases.file(tiff(wide[..., None] >> 8, order, 0, dtype="u1"), "tif")
             cases.add("TIFF, grey, white is 0", name, "L", expected=inverted)
@@ -369,12 +378,15 @@ def main(folder):
     for number, (height, width) in enumerate([(96, 131), (131, 96), (64, 64), (13, 7), (33, 200)]):
         for mode in ("L", "LA", "RGB", "RGBA"):
             pixels = photo(height, width, number)
-            image = Image.merge("RGBA", [*Image.fromarray(pixels).split(), Image.fromarray(photo(height, width, 9)[..., 2])])
+            alpha = Image.fromarray(photo(height, width, 9)[..., 2])
+            image = Image.merge("RGBA", [*Image.fromarray(pixels).split(), alpha])
             # Stripes of black and white overshoot most.
             if number == 2:
-                image = Image.fromarray(((np.mgrid[0:height, 0:width].sum(0) // 3 % 2) * 255).astype(np.uint8)).convert("RGBA")
+                stripes = np.mgrid[0:height, 0:width].sum(0) // 3 % 2 * 255
+                image = Image.fromarray(stripes.astype(np.uint8)).convert("RGBA")
             name = cases.saved(image.convert(mode), "png", format="PNG")
-            for size in [(32, 32), (64, 48), (31, 33), (8, 90), (150, 20), (96, 96), (1, 1), (224, 224), (height, 32), (32, width)]:
+            sizes = [(32, 32), (64, 48), (31, 33), (8, 90), (150, 20), (96, 96), (1, 1), (224, 224)]
+            for size in [*sizes, (height, 32), (32, width)]:
                 cases.add("resized" if mode != "L" else "resized, grey", name, mode, size=size, bound=1)
                 box = (0.1 * width, 0.25 * height, 0.6 * width + 0.37, 0.5 * height)
                 cases.add("resized part", name, mode, box=box, size=size, bound=1)

@@ -23,8 +23,8 @@ fn put(folder: &Path, name: &str, file: &str) {
     fs::copy(root().join("tests/images").join(file), path).expect("file");
 }
 
-/// What `host features` and `edge run` say on standard error about a folder, and the host's features. Both must succeed
-/// and skip as many images.
+/// What `host features` and `edge run` say on standard error about a folder, and the host's features. Both must
+/// succeed and skip as many images.
 fn read(folder: &Path) -> (String, String, Array2<f32>) {
     let (images, out) = (folder.display().to_string(), folder.with_extension("npy").display().to_string());
     let host = run("host", &["features", "--model", &model(), "--images", &images, "--out", &out]);
@@ -62,8 +62,8 @@ fn one_line_says_what_is_not_read() {
     let (host, edge, features) = read(&folder);
     assert_eq!(features.nrows(), 3);
     let expected = format!(
-        "skipped  1 image of kinds that are not read (.gif 1; convert to JPEG or PNG), 1 file of other kinds (.csv 1), \
-         3 hidden in {}",
+        "skipped  1 image of kinds that are not read (.gif 1; convert to JPEG or PNG), \
+         1 file of other kinds (.csv 1), 3 hidden in {}",
         folder.display()
     );
     assert_eq!((skipped(&host), skipped(&edge)), (vec![&expected[..]], vec![&expected[..]]));

@@ -7,7 +7,7 @@ pub const MAX_PIXELS: u64 = 178_956_970;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooLarge {
     /// More than [`MAX_PIXELS`].
-    #[error("it is {width}x{height} pixels (width x height), more than the {} million that are read", MAX_PIXELS / 1_000_000)]
+    #[error("it is {width}x{height} pixels (width x height), more than the 178 million that are read")]
     Pixels {
         /// Columns.
         width: u64,

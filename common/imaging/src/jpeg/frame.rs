@@ -1,90 +1,15 @@
-//! The frame: its components, and how blocks become rows of pixels.
+//! The frame: how blocks become rows of pixels.
 
 use super::{
     JpegError,
     bits::Bits,
     color::Coding,
-    header::ZIGZAG,
-    idct,
+    component::Component,
+    idct, progressive,
     rows::Rows,
-    scan::{Restarts, Scan, block},
+    scan::{Restarts, Scan, ZIGZAG, block},
 };
-use crate::{Pixels, limits};
-
-/// One component.
-#[derive(Debug)]
-pub(super) struct Component {
-    pub(super) id: u8,
-    /// Blocks in an MCU, across and down.
-    pub(super) h: usize,
-    pub(super) v: usize,
-    /// Of the quantisation table, and that table as it was in the first scan, in zigzag order.
-    pub(super) slot: usize,
-    pub(super) quant: Option<[i32; 64]>,
-    /// Samples.
-    pub(super) height: usize,
-    pub(super) width: usize,
-    /// Rows and columns of blocks, padded to whole MCUs.
-    rows: usize,
-    columns: usize,
-    /// Of all blocks, in zigzag order; empty where they are not kept.
-    coefficients: Vec<[i16; 64]>,
-    /// By zigzag index: the lowest bit that has come; 255 for none.
-    known: [u8; 64],
-}
-
-impl Component {
-    /// From a frame header.
-    ///
-    /// # Errors
-    /// If its sampling factors are none.
-    pub(super) fn new(id: u8, sampling: u8, slot: u8) -> Result<Self, JpegError> {
-        let (h, v) = (usize::from(sampling >> 4), usize::from(sampling & 15));
-        if !(1..=4).contains(&h) || !(1..=4).contains(&v) {
-            return Err(JpegError::Damaged("its sampling makes no sense"));
-        }
-        let (height, width, rows, columns) = (0, 0, 0, 0);
-        let (coefficients, known) = (Vec::new(), [255; 64]);
-        Ok(Self { id, h, v, slot: slot.into(), quant: None, height, width, rows, columns, coefficients, known })
-    }
-
-    /// Rows and columns of its blocks, without padding.
-    pub(super) fn blocks(&self) -> (usize, usize) {
-        (self.height.div_ceil(8), self.width.div_ceil(8))
-    }
-
-    /// The coefficients of the block at a row and a column.
-    pub(super) fn block_mut(&mut self, (row, column): (usize, usize)) -> Result<&mut [i16; 64], JpegError> {
-        let block = self.coefficients.get_mut(row * self.columns + column);
-        block.ok_or(JpegError::Damaged("a block lies outside"))
-    }
-
-    /// Notes what a scan brings, and makes room for it.
-    ///
-    /// # Errors
-    /// If that came before, or refines what has not come.
-    pub(super) fn begin(&mut self, scan: &Scan, progressive: bool) -> Result<(), JpegError> {
-        if self.coefficients.is_empty() {
-            let count = self.rows * self.columns;
-            limits::check_bytes((count * size_of::<[i16; 64]>()) as u64)?;
-            self.coefficients.try_reserve_exact(count).map_err(|_| limits::TooLarge::Memory)?;
-            // Zeros that the system gives take no memory until they are written to.
-            self.coefficients = vec![[0; 64]; count];
-        }
-        let ((start, end), (before, low)) = (scan.band, scan.bits);
-        for known in &mut self.known[start..=end] {
-            let expected = if before == 0 { 255 } else { before as u8 };
-            if *known != expected {
-                return Err(JpegError::Damaged("its scans are out of order"));
-            }
-            *known = low as u8;
-        }
-        if progressive && start > 0 && self.known[0] == 255 {
-            return Err(JpegError::Damaged("its scans are out of order"));
-        }
-        Ok(())
-    }
-}
+use crate::Pixels;
 
 /// The frame.
 #[derive(Debug)]
@@ -183,6 +108,49 @@ impl Frame {
         }
         bits.finish()?;
         Ok(rows.finish())
+    }
+
+    /// Reads a scan into the coefficients of the frame. Returns where the bytes behind it begin.
+    ///
+    /// # Errors
+    /// If it is damaged or cut off.
+    pub(super) fn coefficients(&mut self, bytes: &[u8], at: usize, scan: &Scan) -> Result<usize, JpegError> {
+        for part in &scan.parts {
+            self.components[part.index].begin(scan, self.progressive)?;
+        }
+        let (mut bits, mut restarts) = (Bits::new(bytes, at), Restarts::new(scan.restart));
+        let mut state = progressive::State::default();
+        if let [part] = &scan.parts[..] {
+            // Alone, a component's MCU is one block, and padding is left out.
+            let (rows, columns) = self.components[part.index].blocks();
+            for row in 0..rows {
+                for column in 0..columns {
+                    if restarts.due(&mut bits)? {
+                        state = Default::default();
+                    }
+                    let block = self.components[part.index].block_mut((row, column))?;
+                    progressive::block(&mut bits, scan, 0, block, &mut state)?;
+                }
+            }
+        } else {
+            let (rows, columns) = self.mcus();
+            for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+                if restarts.due(&mut bits)? {
+                    state = Default::default();
+                }
+                for (index, part) in scan.parts.iter().enumerate() {
+                    let (h, v) = (self.components[part.index].h, self.components[part.index].v);
+                    for y in 0..v {
+                        for x in 0..h {
+                            let place = (row * v + y, column * h + x);
+                            let block = self.components[part.index].block_mut(place)?;
+                            progressive::block(&mut bits, scan, index, block, &mut state)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(bits.marker().saturating_sub(1))
     }
 
     /// The image from the coefficients of several scans.

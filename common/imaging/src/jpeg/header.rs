@@ -3,19 +3,13 @@
 use super::{
     JpegError,
     color::Coding,
-    frame::{Component, Frame},
+    component::Component,
+    frame::Frame,
     huffman::{self, Table},
     scan::Scan,
 };
 use crate::{Pixels, limits};
 use std::rc::Rc;
-
-/// Where the coefficients of a block go, by their order in the file.
-pub(super) const ZIGZAG: [u8; 64] = [
-    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21,
-    28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61,
-    54, 47, 55, 62, 63,
-];
 
 /// What has been read of a file.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
-//! A decoder of JPEG files whose pixels equal libjpeg-turbo's, bit by bit: baseline and progressive, Huffman-coded, of
-//! 8 bits. What is cut off or damaged is an error, where libjpeg goes on with grey.
+//! A decoder of JPEG files whose pixels equal libjpeg-turbo's, bit by bit: baseline and progressive,
+//! Huffman-coded, of 8 bits. What is cut off or damaged is an error, where libjpeg goes on with grey.
 
 mod bits;
 mod color;
+mod component;
 mod frame;
 mod header;
 mod huffman;

@@ -3,7 +3,6 @@
 use super::{
     JpegError,
     bits::Bits,
-    frame::Frame,
     huffman::Table,
     scan::{Scan, difference},
 };
@@ -18,41 +17,37 @@ pub(super) struct State {
 
 const MISSING: JpegError = JpegError::Damaged("a Huffman table is missing");
 
-impl Frame {
-    /// Reads what `scan` brings of the block at row and column `place` of its component number `index`.
-    pub(super) fn coefficient_block(
-        &mut self,
-        bits: &mut Bits<'_>,
-        scan: &Scan,
-        index: usize,
-        place: (usize, usize),
-        state: &mut State,
-    ) -> Result<(), JpegError> {
-        let part = &scan.parts[index];
-        let block = self.components[part.index].block_mut(place)?;
-        let ((start, end), (before, low)) = (scan.band, scan.bits);
-        bits.refill();
-        if start == 0 {
-            if before == 0 {
-                let dc = part.dc.as_ref().ok_or(MISSING)?;
-                let predicted = &mut state.predicted[index & 3];
-                *predicted = predicted.wrapping_add(difference(bits, dc)?);
-                block[0] = (*predicted << low) as i16;
-            } else if bits.bit() {
-                block[0] |= 1 << low;
-            }
+/// Reads what `scan` brings of a block of its component number `index`.
+pub(super) fn block(
+    bits: &mut Bits<'_>,
+    scan: &Scan,
+    index: usize,
+    block: &mut [i16; 64],
+    state: &mut State,
+) -> Result<(), JpegError> {
+    let part = &scan.parts[index];
+    let ((start, end), (before, low)) = (scan.band, scan.bits);
+    bits.refill();
+    if start == 0 {
+        if before == 0 {
+            let dc = part.dc.as_ref().ok_or(MISSING)?;
+            let predicted = &mut state.predicted[index & 3];
+            *predicted = predicted.wrapping_add(difference(bits, dc)?);
+            block[0] = (*predicted << low) as i16;
+        } else if bits.bit() {
+            block[0] |= 1 << low;
         }
-        if end > 0 {
-            let ac = part.ac.as_ref().ok_or(MISSING)?;
-            let band = block.get_mut(start.max(1)..=end).ok_or(MISSING)?;
-            if before == 0 {
-                first(bits, ac, band, low, &mut state.empty)?;
-            } else {
-                refine(bits, ac, band, low, &mut state.empty)?;
-            }
-        }
-        bits.check()
     }
+    if end > 0 {
+        let ac = part.ac.as_ref().ok_or(MISSING)?;
+        let band = block.get_mut(start.max(1)..=end).ok_or(MISSING)?;
+        if before == 0 {
+            first(bits, ac, band, low, &mut state.empty)?;
+        } else {
+            refine(bits, ac, band, low, &mut state.empty)?;
+        }
+    }
+    bits.check()
 }
 
 /// The first bits of a band, from bit `low` up.

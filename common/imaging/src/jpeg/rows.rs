@@ -2,7 +2,7 @@
 //!
 //! Samples are kept for two rows of MCUs only, so that a large photograph takes little more memory than its pixels.
 
-use super::{JpegError, color, color::Coding, frame::Component};
+use super::{JpegError, color, color::Coding, component::Component};
 use crate::{Pixels, limits::TooLarge};
 
 /// How samples become as many as there are pixels.

@@ -1,7 +1,14 @@
 //! Scans, and the blocks of sequential ones.
 
-use super::{JpegError, bits::Bits, frame::Frame, header::ZIGZAG, huffman::Table};
+use super::{JpegError, bits::Bits, huffman::Table};
 use std::rc::Rc;
+
+/// Where the coefficients of a block go, by their order in the file.
+pub(super) const ZIGZAG: [u8; 64] = [
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21,
+    28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61,
+    54, 47, 55, 62, 63,
+];
 
 /// One component in a scan.
 #[derive(Debug)]
@@ -143,48 +150,5 @@ impl Restarts {
         }
         self.left -= 1;
         Ok(due)
-    }
-}
-
-impl Frame {
-    /// Reads a scan into the coefficients of the frame. Returns where the bytes behind it begin.
-    ///
-    /// # Errors
-    /// If it is damaged or cut off.
-    pub(super) fn coefficients(&mut self, bytes: &[u8], at: usize, scan: &Scan) -> Result<usize, JpegError> {
-        for part in &scan.parts {
-            self.components[part.index].begin(scan, self.progressive)?;
-        }
-        let (mut bits, mut restarts) = (Bits::new(bytes, at), Restarts::new(scan.restart));
-        let mut state = super::progressive::State::default();
-        if let [part] = &scan.parts[..] {
-            // Alone, a component's MCU is one block, and padding is left out.
-            let (rows, columns) = self.components[part.index].blocks();
-            for row in 0..rows {
-                for column in 0..columns {
-                    if restarts.due(&mut bits)? {
-                        state = Default::default();
-                    }
-                    self.coefficient_block(&mut bits, scan, 0, (row, column), &mut state)?;
-                }
-            }
-        } else {
-            let (rows, columns) = self.mcus();
-            for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
-                if restarts.due(&mut bits)? {
-                    state = Default::default();
-                }
-                for (index, part) in scan.parts.iter().enumerate() {
-                    let (h, v) = (self.components[part.index].h, self.components[part.index].v);
-                    for y in 0..v {
-                        for x in 0..h {
-                            let place = (row * v + y, column * h + x);
-                            self.coefficient_block(&mut bits, scan, index, place, &mut state)?;
-                        }
-                    }
-                }
-            }
-        }
-        Ok(bits.marker().saturating_sub(1))
     }
 }

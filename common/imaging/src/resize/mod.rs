@@ -67,7 +67,7 @@ fn resized<P: PixelTrait, const C: usize>(
     let Pixels { height: rows, width: columns, ref data, .. } = *from;
     let across = Span { from: crop.left, to: crop.left + crop.width, size: width };
     let down = Span { from: crop.top, to: crop.top + crop.height, size: height };
-    // Few values that weigh much: the library's weights of 15 bits are too coarse for them, even before the other pass.
+    // Few values that weigh much: the library's weights of 15 bits are too coarse for them.
     let exact = across.is_close() || down.is_close();
     let lost = |from: usize, to: usize| from as i64 - to as i64;
     if height < rows && 2 * lost(columns, width) < lost(rows, height) {
@@ -176,8 +176,8 @@ mod tests {
         assert!(row.is_sorted() && row[31] > 240);
     }
 
-    /// Between the dimensions values are cut to 8 bits, so that the order shows: Pillow's results, rows first, columns
-    /// first, and of a part with borders between pixels.
+    /// Between the dimensions values are cut to 8 bits, so that the order shows: Pillow's results, rows first,
+    /// columns first, and of a part with borders between pixels.
     #[test]
     fn the_order_is_that_of_pillow() {
         let data = (0..108).map(|i| if (i * i * 7 + i * 3) % 5 < 2 { 255 } else { 0 }).collect();
@@ -196,13 +196,13 @@ mod tests {
 
     #[rustfmt::skip]
     const ROWS_FIRST: [u8; 35] = [
-        135, 63, 114, 133, 62, 116, 137, 97, 117, 106, 105, 113, 108, 102, 102, 121, 94, 97, 124, 93, 94, 102, 88, 121,
-        103, 89, 118, 108, 122, 95, 108, 127, 88, 116, 120,
+        135, 63, 114, 133, 62, 116, 137, 97, 117, 106, 105, 113, 108, 102, 102, 121, 94, 97, 124, 93, 94, 102, 88,
+        121, 103, 89, 118, 108, 122, 95, 108, 127, 88, 116, 120,
     ];
     #[rustfmt::skip]
     const COLUMNS_FIRST: [u8; 33] = [
-        99, 127, 71, 100, 109, 118, 98, 78, 114, 98, 133, 114, 89, 113, 102, 99, 102, 99, 114, 90, 113, 89, 97, 116, 80,
-        92, 122, 106, 103, 71, 123, 102, 117,
+        99, 127, 71, 100, 109, 118, 98, 78, 114, 98, 133, 114, 89, 113, 102, 99, 102, 99, 114, 90, 113, 89, 97, 116,
+        80, 92, 122, 106, 103, 71, 123, 102, 117,
     ];
     #[rustfmt::skip]
     const PART: [u8; 24] = [
