@@ -67,6 +67,10 @@ torch.save(torch.nn.DataParallel(model), make("modules/parallel.pth"))
 torch.jit.save(torch.jit.script(model), make("modules/script.pt"))
 torch.jit.save(torch.jit.trace(model, torch.zeros(1, 3, 4, 4)), make("modules/traced.pt"))
 
+# A teacher that is its student still: one object under two keys.
+same = {NAME: weight}
+torch.save({"teacher": same, "student": same}, make("same.pth"))
+
 # Parts as transformers 4 wrote them.
 parts = {NAME: "pytorch_model-00001-of-00002.bin", "norm.weight": "pytorch_model-00002-of-00002.bin"}
 make("parts/x")

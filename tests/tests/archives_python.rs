@@ -45,5 +45,11 @@ fn what_torch_writes_is_read_under_every_name() -> anyhow::Result<()> {
     let parts = source::open(&root.path().join("parts"), None)?;
     assert_eq!((embedding(&parts.tensors), parts.tensors.len()), (Some(&expected), 2));
     assert!(parts.file.ends_with("pytorch_model.bin.index.json"));
+    let same = root.path().join("same.pth");
+    for (key, group, other) in [(None, "teacher", "student"), (Some("student"), "student", "teacher")] {
+        let found = source::open(&same, key)?;
+        assert_eq!((found.group.as_str(), found.others), (group, vec![other.to_owned()]));
+        assert_eq!(embedding(&found.tensors), Some(&expected));
+    }
     Ok(())
 }

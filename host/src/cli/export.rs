@@ -154,6 +154,7 @@ fn model_folder(args: Args) -> anyhow::Result<()> {
     for (precision, bytes) in sizes {
         console::say!("{:<8} {out}/{} ({:.2} MB)", precision.to_string(), precision.file_name(), bytes as f64 / 1e6);
     }
+    let with_head = if head.is_some() { " --head" } else { "" };
     if let Some(head) = head {
         let path = args.out.join(FILE_NAME);
         files::write_file(&path, &head.to_bytes()?).with_context(|| format!("cannot write {}", path.display()))?;
@@ -162,6 +163,6 @@ fn model_folder(args: Args) -> anyhow::Result<()> {
     let host = called("host");
     let edge = Path::new(&host).with_file_name("edge");
     console::say!("next     {host} verify --model {out} --images DIR");
-    console::say!("         {} run --model {out} --source DIR --port -", edge.display());
+    console::say!("         {} run --model {out} --source DIR --port -{with_head}", edge.display());
     Ok(())
 }

@@ -14,8 +14,9 @@ fn listed(found: &[(&'static str, String)]) -> String {
 }
 
 fn prefixes(present: &[String]) -> String {
-    let shown =
-        |prefix: &String| if prefix.is_empty() { "one without a prefix".into() } else { format!("`{prefix}`") };
+    let shown = |prefix: &String| {
+        if prefix.is_empty() { "an encoder without a prefix".into() } else { format!("`{prefix}`") }
+    };
     present.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
@@ -43,7 +44,7 @@ pub enum ImportError {
     #[error("the model has {}, which this program does not compute", listed(.0))]
     Foreign(Vec<(&'static str, String)>),
     /// An encoder was asked for that the file does not have.
-    #[error("no encoder's names begin with `{key}`; there are those of {}", prefixes(.present))]
+    #[error("neither a dictionary nor an encoder's names are called `{key}`; there is {}", prefixes(.present))]
     Key {
         /// What was asked for.
         key: String,

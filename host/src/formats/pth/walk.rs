@@ -15,7 +15,11 @@ const NAME: usize = 256;
 /// How many entries are looked at: one that stands in many places must not take for ever.
 const ENTRIES: usize = 1 << 17;
 
+/// How often a dictionary that was found already is listed under another key.
+const AGAIN: usize = 16;
+
 /// The tensors of one dictionary or module.
+#[derive(Clone)]
 pub(super) struct Found {
     pub(super) path: String,
     /// By their names; the values are recipes.
@@ -31,7 +35,15 @@ impl Found {
 /// All dictionaries of tensors and modules, in the order of the file; `script` is for an archive of TorchScript,
 /// whose modules keep their parts as plain attributes.
 pub(super) fn walk(pickle: &Pickle, script: bool) -> Vec<Found> {
-    let mut walk = Walk { pickle, script, seen: BTreeSet::new(), entries_seen: 0, found: vec![] };
+    let mut walk = Walk {
+        pickle,
+        script,
+        seen: BTreeSet::new(),
+        places: BTreeMap::new(),
+        again: 0,
+        entries_seen: 0,
+        found: vec![],
+    };
     walk.visit("", pickle.root(), DEPTH);
     walk.found
 }
@@ -40,6 +52,9 @@ struct Walk<'a> {
     pickle: &'a Pickle,
     script: bool,
     seen: BTreeSet<usize>,
+    /// Where in `found` an object's tensors are.
+    places: BTreeMap<usize, usize>,
+    again: usize,
     entries_seen: usize,
     found: Vec<Found>,
 }
@@ -47,13 +62,22 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn visit(&mut self, path: &str, value: Value, depth: usize) {
         let Value::Node(node) = value else { return };
-        if !self.seen.insert(node) || tensor::is(self.pickle, value) {
+        if !self.seen.insert(node) {
+            // The same object under another key, as a teacher that is its student still.
+            let found = self.places.get(&node).and_then(|place| self.found.get(*place)).cloned();
+            if let Some(found) = found.filter(|_| self.again < AGAIN) {
+                self.again += 1;
+                self.found.push(Found { path: path.to_owned(), ..found });
+            }
+            return;
+        }
+        if tensor::is(self.pickle, value) {
             return;
         }
         let mut tensors = BTreeMap::new();
         if self.is_module(value) {
             self.module("", value, PARTS, &mut tensors);
-            self.keep(path, tensors);
+            self.keep(node, path, tensors);
             return;
         }
         if let Some(entries) = self.pickle.attributes(value) {
@@ -67,7 +91,7 @@ impl Walk<'_> {
                     }
                 }
             }
-            self.keep(path, tensors);
+            self.keep(node, path, tensors);
             for (key, value) in named {
                 // An optimizer's tensors are no parameters.
                 if depth > 0 && !key.starts_with("optim") {
@@ -81,8 +105,9 @@ impl Walk<'_> {
         }
     }
 
-    fn keep(&mut self, path: &str, tensors: BTreeMap<String, Value>) {
+    fn keep(&mut self, node: usize, path: &str, tensors: BTreeMap<String, Value>) {
         if !tensors.is_empty() {
+            self.places.insert(node, self.found.len());
             self.found.push(Found { path: path.to_owned(), tensors });
         }
     }
