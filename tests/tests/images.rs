@@ -3,8 +3,9 @@
 use ndarray::Array2;
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
+    process::Command,
 };
 use tests::{read_features, run, succeed, worst_cosine};
 
@@ -27,7 +28,8 @@ fn put(folder: &Path, name: &str, file: &str) {
 /// succeed and skip as many images.
 fn read(folder: &Path) -> (String, String, Array2<f32>) {
     let (images, out) = (folder.display().to_string(), folder.with_extension("npy").display().to_string());
-    let host = run("host", &["features", "--model", &model(), "--images", &images, "--out", &out]);
+    let host =
+        run("host", &["features", "--model", &model(), "--images", &images, "--runtime", "native", "--out", &out]);
     let edge = run("edge", &["run", "--model", &model(), "--source", &images]);
     let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(host.status.success() && edge.status.success(), "{}{}", text(&host), text(&edge));
@@ -188,4 +190,38 @@ fn a_folder_without_images_says_what_is_there() {
         assert_eq!(output.status.code(), Some(2), "{text}");
         assert!(text.contains("holds no image") && text.contains("(.gif 1, .heic 1; convert"), "{text}");
     }
+}
+
+/// `command`, by somebody who may not read everything: the superuser of a test machine may.
+fn by_nobody(command: &mut Command) -> &mut Command {
+    use std::os::unix::process::CommandExt as _;
+    const NOBODY: u32 = 65_534;
+    if rustix::process::geteuid().is_root() { command.uid(NOBODY).gid(NOBODY) } else { command }
+}
+
+#[test]
+fn a_folder_that_may_not_be_read_is_named() {
+    let root = tempfile::tempdir().expect("folder");
+    let allow = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode");
+    allow(root.path(), 0o755);
+    // Where nobody can come, too.
+    let (edge, model) = (root.path().join("edge"), root.path().join("model"));
+    fs::copy(tests::program("edge"), &edge).expect("program");
+    fs::create_dir(&model).expect("folder");
+    for name in ["model.toml", "encoder.native"] {
+        fs::copy(Path::new(&self::model()).join(name), model.join(name)).expect("model");
+    }
+    let folder = root.path().join("images");
+    put(&folder, "open/0.png", "rgb.png");
+    put(&folder, "closed/0.png", "rgb.png");
+    allow(&folder.join("closed"), 0);
+    let output = by_nobody(Command::new(&edge).current_dir(root.path()))
+        .args(["run", "--model", "model", "--runtime", "native", "--source", "images"])
+        .output()
+        .expect("edge");
+    allow(&folder.join("closed"), 0o755);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("sent     1 features"), "{text}");
+    let line = skipped(&text);
+    assert!(line.len() == 1 && line[0].contains("1 unreadable folder (images/closed: "), "{text}");
 }
