@@ -37,6 +37,14 @@ pub enum ImportError {
     /// A tensor that is not a parameter of a masked autoencoder.
     #[error("the tensor `{0}` has no place in a masked autoencoder: the file is of another kind of model")]
     Unknown(String),
+    /// Two tensors by the names of two libraries for one parameter.
+    #[error("the tensors `{name}` and `{other}` would both be the same parameter")]
+    Twice {
+        /// One of them.
+        name: String,
+        /// The other one.
+        other: String,
+    },
     /// No encoder is among the names.
     #[error("no encoder of a vision transformer is in it; it holds {0}")]
     Nothing(String),

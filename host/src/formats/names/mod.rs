@@ -175,7 +175,9 @@ pub(crate) fn find(
             // Two things have this name: see below.
             Place::Parameter(official) if official == "mask_token" => masks.push((name, own, tensor)),
             Place::Parameter(official) => {
-                named.spelled.insert(official.clone(), own);
+                if let Some(other) = named.spelled.insert(official.clone(), own.clone()) {
+                    return Err(ImportError::Twice { name: own, other });
+                }
                 named.tensors.insert(official, tensor);
             }
             Place::Head(official) => {

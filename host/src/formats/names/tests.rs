@@ -250,6 +250,15 @@ fn a_parameter_that_cannot_be_read_is_no_bias_of_zeros() {
 }
 
 #[test]
+fn two_names_of_one_parameter_are_refused() {
+    let mut file = model(false);
+    let norm = file["norm.weight"].clone();
+    file.insert("layernorm.weight".into(), norm);
+    let error = bare(file).expect_err("two norms").to_string();
+    assert!(error.contains("`norm.weight` and `layernorm.weight` would both"), "{error}");
+}
+
+#[test]
 fn a_file_of_no_use_says_what_it_holds() {
     let tensor = |shape: &[usize]| NamedTensor { shape: shape.to_vec(), data: vec![0.0; shape.iter().product()] };
     let file = Tensors::from([
