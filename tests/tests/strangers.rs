@@ -160,7 +160,11 @@ fn what_is_not_computed_is_refused_by_its_name() {
         ("vision_model.pre_layrnorm.weight".into(), tensor(&[D], 1.0)),
     ]);
     let error = folder.refused(&clip, &[]);
-    assert!(error.contains("a norm before the blocks") && error.contains("type `clip_vision_model`"), "{error}");
+    assert!(
+        error.contains("a norm before the blocks")
+            && error.contains("model_type in config.json is `clip_vision_model`"),
+        "{error}"
+    );
 }
 
 #[test]

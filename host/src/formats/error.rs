@@ -63,13 +63,13 @@ pub enum ImportError {
     #[error("the model has no class token (`{0}`), which this program's encoder always has")]
     NoClassToken(String),
     /// What else is known about a file that is of no use.
-    #[error("{error}; {origin} calls it a model of type `{kind}`")]
+    #[error("{error}; {origin} is `{kind}`")]
     OfType {
         /// What is wrong.
         error: Box<ImportError>,
         /// The type that the file beside it states.
         kind: String,
-        /// That file.
+        /// The name of the statement and that file: `model_type in config.json`.
         origin: String,
     },
     /// More or fewer channels than a pixel has here.
