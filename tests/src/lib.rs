@@ -57,6 +57,19 @@ pub fn python(given: &str, imports: &str) -> Option<PathBuf> {
     })
 }
 
+/// Runs a script of `tests/python`, which must succeed; returns what it prints, and prints it.
+///
+/// # Errors
+/// With its messages, if it fails or cannot be started.
+pub fn script(python: &Path, name: &str, args: &[&Path]) -> anyhow::Result<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name);
+    let output = Command::new(python).arg(script).args(args).env("OMP_NUM_THREADS", "1").output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("{text}");
+    anyhow::ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(text)
+}
+
 /// Runs a program to its end.
 ///
 /// # Panics

@@ -1,16 +1,11 @@
 //! PyTorch files of every container and under every name, made by torch.
 
-use anyhow::ensure;
 use host::{
     formats::source,
     tensors::{NamedTensor, Tensors},
 };
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
-use tests::{python, skip};
+use std::{fs, path::PathBuf};
+use tests::{python, script, skip};
 
 /// The one tensor whose name ends in this.
 const NAME: &str = "patch_embed.proj.weight";
@@ -26,9 +21,7 @@ fn what_torch_writes_is_read_under_every_name() -> anyhow::Result<()> {
         return Ok(());
     };
     let root = tempfile::tempdir()?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/make_archives.py");
-    let output = Command::new(python).arg(script).arg(root.path()).env("OMP_NUM_THREADS", "1").output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    script(&python, "make_archives.py", &[root.path()])?;
     let expected = NamedTensor { shape: vec![1, 3, 2, 2], data: (0..12).map(|value| value as f32).collect() };
     for (folder, count) in [("names", 111), ("protocols", 10), ("modules", 6)] {
         let files = fs::read_dir(root.path().join(folder))?.map(|entry| Ok(entry?.path()));

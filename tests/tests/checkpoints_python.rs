@@ -15,12 +15,7 @@ use std::{path::Path, process::Command};
 use tests::{python, skip, succeed};
 
 fn script(python: &Path, args: &[&Path]) -> anyhow::Result<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/check_checkpoints.py");
-    let output = Command::new(python).arg(script).args(args).env("OMP_NUM_THREADS", "1").output()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    println!("{text}");
-    ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    Ok(text)
+    tests::script(python, "check_checkpoints.py", args)
 }
 
 /// Prediction `[B * L * P]` and loss of the autoencoder in a run folder. `patches`: `[B, L, P]`; `noise`: `[B, L]`.

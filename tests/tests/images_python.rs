@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, ensure};
 use imaging::{Crop, open, resize};
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
-use tests::{python, read_features, skip, succeed, worst_cosine};
+use std::{collections::BTreeMap, fs, path::Path};
+use tests::{python, read_features, script, skip, succeed, worst_cosine};
 
 /// Differences of one row of the page, of 255.
 #[derive(Debug, Default)]
@@ -21,9 +21,7 @@ fn pixels_and_features_are_those_of_pillow() -> anyhow::Result<()> {
         return Ok(());
     };
     let folder = tempfile::tempdir()?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/make_images.py");
-    let made = Command::new(python).arg(script).arg(folder.path()).output()?;
-    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    script(&python, "make_images.py", &[folder.path()])?;
 
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     for line in fs::read_to_string(folder.path().join("cases.tsv"))?.lines() {

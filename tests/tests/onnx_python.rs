@@ -6,8 +6,8 @@ use edge::{
 };
 use ndarray::{Array2, Array3};
 use ndarray_npy::write_npy;
-use std::{path::Path, process::Command};
-use tests::{parity_model, python, skip};
+use std::path::Path;
+use tests::{parity_model, python, script, skip};
 
 #[test]
 fn the_checker_accepts_and_onnxruntime_agrees() -> anyhow::Result<()> {
@@ -34,11 +34,7 @@ fn the_checker_accepts_and_onnxruntime_agrees() -> anyhow::Result<()> {
             write_npy(file(&format!("{form}.tokens")), &Array3::from_shape_vec((1, count, 48), features.tokens)?)?;
         }
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/check_onnx.py");
-    let output = Command::new(python).arg(script).arg(&model).arg(&cases).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    println!("{text}");
-    anyhow::ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let text = script(&python, "check_onnx.py", &[&model, &cases])?;
     assert_eq!(text.matches(" agrees ").count(), 12, "{text}");
     Ok(())
 }
@@ -55,9 +51,7 @@ fn the_native_file_is_what_its_description_says() -> anyhow::Result<()> {
     parity_model(&made)?;
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     for model in [made, tests.join("../models/cifar-pico-32")] {
-        let output = Command::new(&python).arg(tests.join("python/check_native.py")).arg(&model).output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        anyhow::ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        let text = script(&python, "check_native.py", &[&model])?;
         assert!(text.contains("encoder.native agrees"), "{text}");
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! What a training leaves for people to look at: `report.html`, `steps.csv`, TensorBoard events, kept evaluations.
 
 use anyhow::{Context as _, ensure};
-use std::{fs, path::Path, process::Command};
-use tests::{python, run, skip, succeed, write_images};
+use std::{fs, path::Path};
+use tests::{python, run, script, skip, succeed, write_images};
 
 /// A name that a careless page would take for a tag.
 const NAME: &str = "tiny <b> & \"more\"";
@@ -57,10 +57,7 @@ fn check_events(folder: &Path) -> anyhow::Result<()> {
         skip("no Python with tensorboard (pip install -r tests/python/requirements.txt)");
         return Ok(());
     };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/check_events.py");
-    let output = Command::new(python).arg(script).arg(folder).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    script(&python, "check_events.py", &[folder])?;
     Ok(())
 }
 

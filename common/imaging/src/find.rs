@@ -46,20 +46,17 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let image = |name: &str| name.strip_prefix('.').is_some_and(|name| OTHER_IMAGES.contains(&name));
         let (images, others): (Vec<_>, Vec<_>) = self.others.iter().partition(|(name, _)| image(name));
-        let files = |list: &[(&String, &usize)], what: &str, advice: &str| {
-            let total: usize = list.iter().map(|(_, count)| **count).sum();
-            let kinds: Vec<String> = list.iter().map(|(name, count)| format!("{} {count}", shown(name))).collect();
-            let plural = if total == 1 { "" } else { "s" };
-            (total > 0)
-                .then(|| format!("{total} {}{advice}", what.replace("{}", plural).replace("[]", &kinds.join(", "))))
-        };
         let many = |count: usize, what: &str| {
             let plural = if count == 1 { "" } else { "s" };
             (count > 0).then(|| format!("{count} {}", what.replace("{}", plural)))
         };
+        let files = |list: &[(&String, &usize)], what: &str| {
+            let kinds: Vec<String> = list.iter().map(|(name, count)| format!("{} {count}", shown(name))).collect();
+            many(list.iter().map(|(_, count)| **count).sum(), &what.replace("[]", &kinds.join(", ")))
+        };
         let parts = [
-            files(&images, "image{} of kinds that are not read ([]; convert to JPEG or PNG)", ""),
-            files(&others, "file{} of other kinds ([])", ""),
+            files(&images, "image{} of kinds that are not read ([]; convert to JPEG or PNG)"),
+            files(&others, "file{} of other kinds ([])"),
             many(self.hidden, "hidden"),
             many(self.broken_links, "broken link{}"),
             many(self.repeated_links, "link{} to folders that are read by another path"),

@@ -13,7 +13,7 @@ use crate::{
         finetune::{FILE, FinetuneFolder, Finetuned},
         load_encoder,
     },
-    tensors::encoder_hash_with,
+    tensors::Tensors,
 };
 use anyhow::Context as _;
 use common::model::EncoderSpec;
@@ -68,20 +68,33 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
+/// What a run of either kind has come to.
+struct Trained {
+    config: MaeConfig,
+    mask_ratio: f64,
+    spec: EncoderSpec,
+    tensors: Tensors,
+    head: Option<HeadFile>,
+}
+
+/// The newest checkpoint of a training or a fine-tuning.
+fn trained(run: &Path) -> anyhow::Result<Trained> {
+    if run.join(FILE).exists() {
+        let (folder, config) = FinetuneFolder::open(run)?;
+        let Finetuned { spec, encoder: tensors, head } = folder.finetuned(&config)?;
+        let config = MaeConfig::for_encoder(&spec);
+        return Ok(Trained { config, mask_ratio: 0.75, spec, tensors, head: Some(head) });
+    }
+    let (run, config) = RunFolder::open(run)?;
+    let (spec, tensors) = run.load_encoder(&config)?;
+    let head = run.head(&spec)?;
+    Ok(Trained { config: config.model, mask_ratio: config.train.mask_ratio, spec, tensors, head })
+}
+
 /// Writes the newest checkpoint of a run for other programs.
 fn checkpoint(args: &Args) -> anyhow::Result<()> {
-    let (config, spec, tensors, mask_ratio, own) = if args.run.join(FILE).exists() {
-        let (folder, config) = FinetuneFolder::open(&args.run)?;
-        let Finetuned { spec, encoder, head } = folder.finetuned(&config)?;
-        (MaeConfig::for_encoder(&spec), spec, encoder, 0.75, Some(head))
-    } else {
-        let (run, config) = RunFolder::open(&args.run)?;
-        let tensors = run.load()?.model;
-        let spec = config.encoder_spec(encoder_hash_with(&tensors, config.model.position));
-        let head = run.head(&spec)?;
-        (config.model, spec, tensors, config.train.mask_ratio, head)
-    };
-    let head = given_head(args, &spec)?.or(own);
+    let Trained { config, mask_ratio, spec, tensors, head } = trained(&args.run)?;
+    let head = given_head(args, &spec)?.or(head);
     let classifier = head.as_ref().map(|head| {
         let ((weights, bias), description) = (head.parts(), head.description());
         Classifier { weights: weights.to_vec(), bias: bias.to_vec(), classes: description.classes.clone() }
@@ -128,22 +141,12 @@ fn model_folder(args: Args) -> anyhow::Result<()> {
         let out = args.out.display();
         return Err(misuse(format!("{out} is there and no model folder: name another --out, or a new folder in it")));
     }
-    let (spec, tensors, own) = match args.run.join(FILE).exists() {
-        true => {
-            let (folder, config) = FinetuneFolder::open(&args.run)?;
-            let Finetuned { spec, encoder, head } = folder.finetuned(&config)?;
-            (spec, encoder, Some(head))
-        }
-        false if args.run.join("run.toml").exists() => {
-            let (run, config) = RunFolder::open(&args.run)?;
-            let (spec, tensors) = run.load_encoder(&config)?;
-            let head = run.head(&spec)?;
-            (spec, tensors, head)
-        }
-        false => {
-            let (spec, tensors) = load_encoder(&args.run)?;
-            (spec, tensors, None)
-        }
+    let (spec, tensors, own) = if [FILE, "run.toml"].iter().any(|file| args.run.join(file).exists()) {
+        let Trained { spec, tensors, head, .. } = trained(&args.run)?;
+        (spec, tensors, head)
+    } else {
+        let (spec, tensors) = load_encoder(&args.run)?;
+        (spec, tensors, None)
     };
     // Before anything is written.
     let head = given_head(&args, &spec)?.or(own);

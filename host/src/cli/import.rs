@@ -123,16 +123,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.out.join("run.toml").exists() && checkpoints.is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(misuse(format!("{} holds a run already: name another --out", args.out.display())));
     }
-    let mut given = args.given()?;
-    let source = match source::open(&args.checkpoint, args.key.as_deref()) {
-        // No dictionary of the file: a segment of its names, then.
-        Err(SourceError::Key { .. }) => source::open(&args.checkpoint, None),
-        found => {
-            given.key = None;
-            found
-        }
-    };
-    let source = source.map_err(unreadable)?;
+    let given = args.given()?;
+    let source = source::open(&args.checkpoint, args.key.as_deref()).map_err(unreadable)?;
     let file = source.file.clone();
     let count = source.tensors.len();
     let imported =
@@ -257,7 +249,6 @@ fn unreadable(error: SourceError) -> anyhow::Error {
         SourceError::Absent { .. }
         | SourceError::Part { .. }
         | SourceError::NoIndex { .. }
-        | SourceError::Key { .. }
         | SourceError::RunFolder(_)
         | SourceError::NoWeights(_) => misuse(error.to_string()),
         _ => error.into(),

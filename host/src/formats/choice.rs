@@ -1,14 +1,7 @@
 //! Which dictionary of tensors in a file is the model.
 
-use super::pth::Group;
+use super::{names::Dialect, pth::Group};
 
-/// How the weight of a patch embedding is called: only an encoder of images has one.
-const EMBEDDINGS: [&str; 4] = [
-    "patch_embed.proj.weight",
-    "patch_embed.projection.weight",
-    "patch_embeddings.projection.weight",
-    "conv_proj.weight",
-];
 /// Keys of a model, the preferred first; a moving average of it comes after the teacher.
 const MODELS: [&str; 9] =
     ["model", "state_dict", "model_state_dict", "module", "net", "network", "backbone", "encoder", "teacher"];
@@ -22,21 +15,14 @@ pub(crate) struct Choice {
     pub(crate) others: Vec<String>,
 }
 
-/// Whether names of tensors are those of something with an encoder of images.
-fn has_encoder(names: &[String]) -> bool {
-    let is_part = |name: &String, embedding: &str| {
-        name.strip_suffix(embedding).is_some_and(|start| start.is_empty() || start.ends_with('.'))
-    };
-    names.iter().any(|name| EMBEDDINGS.iter().any(|embedding| is_part(name, embedding)))
-}
-
 /// Chooses the group at `key`; without it the most likely model, or else what is called so.
 ///
 /// # Errors
 /// `None` if there is no group at `key`.
 #[must_use]
 pub(crate) fn choose(groups: &[Group], key: Option<&str>) -> Option<Choice> {
-    let encoders = || groups.iter().filter(|group| has_encoder(&group.names));
+    let has_encoder = |group: &&Group| group.names.iter().any(|name| Dialect::of_anchor(name).is_some());
+    let encoders = || groups.iter().filter(has_encoder);
     let chosen = match key {
         Some(key) => groups.iter().find(|group| group.path == key),
         None => encoders().min_by_key(|group| rank(&group.path)).or_else(|| {

@@ -101,7 +101,9 @@ pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
             _ => error,
         }
     };
-    let mut named = names::find(tensors, &whole, &unreadable, given.key.as_deref()).map_err(of_type)?;
+    // What is no dictionary of the file is a segment of its names.
+    let key = given.key.as_deref().filter(|key| *key != group);
+    let mut named = names::find(tensors, &whole, &unreadable, key).map_err(of_type)?;
     let mut notes = told(&named, &others);
     let mut tensors = std::mem::take(&mut named.tensors);
     let dim = tensors.get("cls_token").and_then(|token| token.shape.last()).copied().unwrap_or_default();
@@ -122,16 +124,21 @@ pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
     let inferred = read().map_err(|error| of_type(in_file(error)))?;
     let Inferred { mut config, decoder, mask_ratio, pixels, mut findings, mut assumptions } = inferred;
 
-    let mut reading = Reading { pooling: Pooling::Mean, origin: None, assumed: false };
+    let usual = Reading { pooling: Pooling::Mean, origin: None, assumed: false };
+    let mut reading = pooled.clone().unwrap_or_else(|_| usual.clone());
     let mut head = None;
-    if !named.head.is_empty() && decoder {
-        notes.push("the classifier is left out: beside a decoder it is a training's own probe".into());
-    } else if !named.head.is_empty() {
-        let layer = classifier::last_layer(&named.head, config.dim);
-        match (pooled, layer) {
-            (Ok(found), Ok((weights, bias))) => {
+    if !named.head.is_empty() {
+        let layer = match (decoder, pooled) {
+            (true, _) => {
+                reading = usual;
+                Err("beside a decoder it is a training's own probe".to_owned())
+            }
+            (false, Err(reason)) => Err(reason.to_owned()),
+            (false, Ok(_)) => classifier::last_layer(&named.head, config.dim),
+        };
+        match layer {
+            Ok((weights, bias)) => {
                 let classes = class_names(given, &search, bias.len())?;
-                reading = found;
                 findings.push(Finding {
                     name: "head",
                     value: format!("{} classes", bias.len()),
@@ -139,18 +146,15 @@ pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
                 });
                 head = Some(Classifier { weights, bias, classes });
             }
-            (Err(reason), _) => notes.push(format!("the classifier is left out: {reason}")),
-            (Ok(found), Err(reason)) => {
+            Err(reason) => {
                 // Without its head the model keeps its norm, and with it the one mean that this norm is for.
-                reading = Reading { assumed: false, ..found };
+                reading.assumed = false;
                 if reading.pooling == Pooling::Cls {
                     reading.pooling = Pooling::Mean;
                 }
                 notes.push(format!("the classifier is left out: {reason}"));
             }
         }
-    } else if let Ok(found) = pooled {
-        reading = found;
     }
     if let (Some(classes), None) = (&given.classes, &head) {
         return Err(ImportError::Classes { names: classes.len(), classes: 0 });

@@ -64,18 +64,14 @@ pub(super) fn read_all(index: &Path) -> Result<Weights, SourceError> {
     let mut all = Weights::default();
     for file in files {
         let part = read(&index.with_file_name(file), None)?;
-        let here = |name: &String| part.tensors.contains_key(name) || part.unreadable.contains_key(name);
-        let should = weight_map.iter().filter(|(_, place)| *place == file);
-        if let Some((name, _)) = should.map(|(name, _)| (name, ())).find(|(name, ())| !here(name)) {
+        if let Some((name, _)) = weight_map.iter().find(|(name, place)| *place == file && !part.read.has(name)) {
             return Err(wrong(ShardError::Missing { name: name.clone(), file: file.clone() }));
         }
-        let known = |name: &&String| all.tensors.contains_key(*name) || all.unreadable.contains_key(*name);
-        if let Some(name) = part.tensors.keys().chain(part.unreadable.keys()).find(known) {
+        let mut names = part.read.tensors.keys().chain(part.read.unreadable.keys());
+        if let Some(name) = names.find(|name| all.read.has(name)) {
             return Err(wrong(ShardError::Twice { name: name.clone(), file: file.clone() }));
         }
-        all.tensors.extend(part.tensors);
-        all.whole.extend(part.whole);
-        all.unreadable.extend(part.unreadable);
+        all.read.extend(part.read);
         all.facts.extend(part.facts.into_iter().filter(|facts| !facts.values.is_empty()));
     }
     Ok(all)

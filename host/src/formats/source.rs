@@ -9,7 +9,10 @@ pub use super::{
     source_error::{ShardError, SourceError},
     weights::Facts,
 };
-use crate::tensors::{Tensors, safetensors::Unreadable};
+use crate::tensors::{
+    Tensors,
+    readable::{Readable, Unreadable},
+};
 use serde_json::{Map, Value as Json};
 use std::{
     collections::BTreeSet,
@@ -37,23 +40,8 @@ pub struct Source {
     pub facts: Vec<Facts>,
 }
 
-impl Source {
-    /// The name in the file of the tensor that is missed as `name`, and why it is not read, if that is so.
-    #[must_use]
-    pub fn unread(&self, name: &str) -> Option<(&str, &str)> {
-        unread(&self.unreadable, name)
-    }
-}
-
-/// As [`Source::unread`].
-#[must_use]
-pub fn unread<'a>(unreadable: &'a Unreadable, name: &str) -> Option<(&'a str, &'a str)> {
-    let is_it = |full: &str| full.strip_suffix(name).is_some_and(|start| start.is_empty() || start.ends_with('.'));
-    unreadable.iter().find(|(full, _)| is_it(full)).map(|(full, reason)| (full.as_str(), reason.as_str()))
-}
-
 /// Reads a file, or the weights in a folder; with `config.json` and `preprocessor_config.json` beside it. `key` names
-/// the dictionary in the file that holds the tensors; without it the most likely one is taken.
+/// the dictionary in the file that holds the tensors; if there is none of this name the most likely one is taken.
 ///
 /// # Errors
 /// [`SourceError`]: there is nothing to read, or it is damaged or foreign.
@@ -67,10 +55,7 @@ pub fn open(path: &Path, key: Option<&str>) -> Result<Source, SourceError> {
         return Err(SourceError::Part { path: file, count, index });
     }
     let read = if shards::is_index(&file) { shards::read_all(&file) } else { read(&file, key) }?;
-    let Weights { tensors, whole, unreadable, group, others, mut facts } = read;
-    if let Some(key) = key.filter(|key| *key != group) {
-        return Err(SourceError::Key { path: file, key: key.into(), present: vec![group] });
-    }
+    let Weights { read: Readable { tensors, whole, unreadable }, group, others, mut facts } = read;
     for name in ["config.json", "preprocessor_config.json"] {
         if let Some(values) = json_beside(&file, name)? {
             facts.push(Facts { origin: name.into(), values });

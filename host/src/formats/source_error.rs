@@ -56,16 +56,6 @@ pub enum SourceError {
         #[source]
         reason: ShardError,
     },
-    /// A dictionary was asked for that the file does not have.
-    #[error("{} has no tensors at `{key}`; it has them {}", path.display(), places(.present))]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What was asked for.
-        key: String,
-        /// The paths of the dictionaries that hold tensors.
-        present: Vec<String>,
-    },
     /// A folder that this program made.
     #[error("{} is a run folder already: use it as it is", .0.display())]
     RunFolder(PathBuf),
@@ -140,10 +130,4 @@ pub enum ShardError {
         /// The later file.
         file: String,
     },
-}
-
-/// Paths of dictionaries in words.
-fn places(paths: &[String]) -> String {
-    let shown = |path: &String| if path.is_empty() { "at its top".to_owned() } else { format!("at `{path}`") };
-    paths.iter().map(shown).collect::<Vec<_>>().join(", ")
 }

@@ -2,16 +2,12 @@
 
 use super::{
     choice::{Choice, choose},
-    pth::{self, Archive, Loaded},
+    pth::{self, Archive, PthError},
     source_error::SourceError,
 };
-use crate::tensors::{
-    Tensors,
-    safetensors::{self, Readable, Unreadable},
-};
+use crate::tensors::{readable::Readable, safetensors};
 use serde_json::{Map, Value as Json};
 use std::{
-    collections::BTreeSet,
     fs::File,
     io::{BufReader, Read as _, Seek as _},
     path::Path,
@@ -32,9 +28,7 @@ pub struct Facts {
 /// What one file of weights holds.
 #[derive(Debug, Default)]
 pub(super) struct Weights {
-    pub(super) tensors: Tensors,
-    pub(super) whole: BTreeSet<String>,
-    pub(super) unreadable: Unreadable,
+    pub(super) read: Readable,
     pub(super) group: String,
     pub(super) others: Vec<String>,
     pub(super) facts: Vec<Facts>,
@@ -54,27 +48,25 @@ pub(super) fn read(path: &Path, key: Option<&str>) -> Result<Weights, SourceErro
     if start.get(8) != Some(&b'{') {
         return Err(foreign(path, &start));
     }
-    let Readable { tensors, whole, unreadable, metadata } = safetensors::read_some(path)?;
+    let (read, metadata) = safetensors::read_some(path)?;
     // `host export` puts the numbers there as JSON.
     let values = metadata.get("mae").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let facts = vec![Facts { origin: ARGUMENTS.into(), values }];
-    Ok(Weights { tensors, whole, unreadable, facts, ..Weights::default() })
+    Ok(Weights { read, facts, ..Weights::default() })
 }
 
 fn read_pth(file: File, path: &Path, key: Option<&str>) -> Result<Weights, SourceError> {
     let wrong = |source| SourceError::Pth { path: path.into(), source };
     let mut archive = Archive::open(BufReader::new(file)).map_err(wrong)?;
     let groups = archive.groups();
-    let Some(Choice { path: group, others }) = choose(&groups, key) else {
-        let present = groups.into_iter().map(|group| group.path).collect();
-        return Err(SourceError::Key { path: path.into(), key: key.unwrap_or_default().into(), present });
-    };
-    let Loaded { tensors, whole, unreadable } = archive.read(&group).map_err(wrong)?;
+    let chosen = choose(&groups, key).or_else(|| choose(&groups, None));
+    let Choice { path: group, others } = chosen.ok_or_else(|| wrong(PthError::NoTensors))?;
+    let read = archive.read(&group).map_err(wrong)?;
     let facts = archive.arguments().into_iter().map(|(name, values)| {
         let origin = if name == "args" { ARGUMENTS.into() } else { format!("the file's `{name}`") };
         Facts { origin, values }
     });
-    Ok(Weights { tensors, whole, unreadable, group, others, facts: facts.collect() })
+    Ok(Weights { read, group, others, facts: facts.collect() })
 }
 
 /// What a file of neither format is, if that can be seen.

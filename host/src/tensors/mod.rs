@@ -2,6 +2,7 @@
 
 pub(crate) mod mismatch;
 pub(crate) mod number;
+pub mod readable;
 pub mod safetensors;
 
 use common::model::{ModelHash, PositionKind};

@@ -1,11 +1,10 @@
 //! Named tensors in safetensors files.
 
-use super::number::Kind;
-use super::{NamedTensor, Tensors};
+use super::{NamedTensor, Tensors, number::Kind, readable::Readable};
 use crate::files;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -44,29 +43,13 @@ pub enum TensorFileError {
 /// Free text beside the tensors.
 pub type Metadata = HashMap<String, String>;
 
-/// Why tensors are not read, by their names: the end of a sentence.
-pub type Unreadable = BTreeMap<String, String>;
-
-/// What can be read of a file.
-#[derive(Debug, Default)]
-pub struct Readable {
-    /// Tensors as f32.
-    pub tensors: Tensors,
-    /// Names of those whose numbers are whole ones.
-    pub whole: BTreeSet<String>,
-    /// The others.
-    pub unreadable: Unreadable,
-    /// Free text beside the tensors.
-    pub metadata: Metadata,
-}
-
 /// Reads all tensors as f32.
 ///
 /// # Errors
 /// If the file cannot be read, is truncated or foreign, or holds numbers that are not read (complex ones, and floats
 /// of 4, 6 and most of 8 bits).
 pub fn read(path: &Path) -> Result<(Tensors, Metadata), TensorFileError> {
-    let Readable { tensors, metadata, unreadable, .. } = read_some(path)?;
+    let (Readable { tensors, unreadable, .. }, metadata) = read_some(path)?;
     match unreadable.into_iter().next() {
         Some((name, reason)) => Err(TensorFileError::Dtype { path: path.into(), name, reason }),
         None => Ok((tensors, metadata)),
@@ -77,27 +60,24 @@ pub fn read(path: &Path) -> Result<(Tensors, Metadata), TensorFileError> {
 ///
 /// # Errors
 /// If the file cannot be read, or is truncated or foreign.
-pub fn read_some(path: &Path) -> Result<Readable, TensorFileError> {
+pub fn read_some(path: &Path) -> Result<(Readable, Metadata), TensorFileError> {
     let io_error = |source| TensorFileError::Io { path: path.into(), source };
     let format = |source| TensorFileError::Format { path: path.into(), source };
     let bytes = fs::read(path).map_err(io_error)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let file = SafeTensors::deserialize(&bytes).map_err(format)?;
-    let mut read = Readable { metadata, ..Readable::default() };
+    let mut read = Readable::default();
     for (name, view) in file.tensors() {
         match kind(view.dtype()) {
             Some(kind) => {
                 let data = kind.to_f32(view.data());
-                if kind.is_whole() {
-                    read.whole.insert(name.clone());
-                }
-                read.tensors.insert(name, NamedTensor { shape: view.shape().to_vec(), data });
+                read.insert(name, NamedTensor { shape: view.shape().to_vec(), data }, kind);
             }
             None => drop(read.unreadable.insert(name, format!("has the type {}, which is not read", view.dtype()))),
         }
     }
-    Ok(read)
+    Ok((read, metadata))
 }
 
 fn kind(dtype: Dtype) -> Option<Kind> {
@@ -181,7 +161,7 @@ mod tests {
         let view = |(name, dtype, bytes, _)| (name, TensorView::new(dtype, vec![1], bytes).expect("a tensor"));
         let file = safetensors::serialize(kinds.map(view), None).expect("a file");
         fs::write(&path, file).expect("written");
-        let Readable { tensors, unreadable, whole, .. } = read_some(&path).expect("read");
+        let (Readable { tensors, unreadable, whole }, _) = read_some(&path).expect("read");
         assert_eq!(whole.len(), 7, "{whole:?}");
         for (name, _, _, value) in kinds {
             match value {

@@ -53,7 +53,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Err(misuse("--limit must be at least 1"));
     }
     let model = fill::load(&run, &config)?;
-    let spec = config.model.encoder_spec(config.pixels, ModelHash::default());
+    let spec = config.encoder_spec(ModelHash::default());
     let images = prepared(&args.test, &spec, Some(args.limit))?.images;
     let found = measure(&model, &config, &images, Masks { kind: args.mask, ratio, seed: args.seed })?;
     if !args.json {

@@ -15,7 +15,7 @@ pub(crate) use tables::Dialect;
 pub(super) use tables::{joined, parts};
 
 use super::{error::ImportError, huggingface};
-use crate::tensors::{Tensors, safetensors::Unreadable};
+use crate::tensors::{Tensors, readable::Unreadable};
 use std::collections::{BTreeMap, BTreeSet};
 use tables::{ANCHOR_OF_DECODER, WRAPPERS};
 
@@ -141,8 +141,7 @@ pub(crate) fn find(
     };
     let mut encoders = encoders(&tensors);
     if encoders.is_empty() {
-        let anchor = |name: &&String| Dialect::ANCHORS.iter().any(|(_, anchor)| name.ends_with(anchor));
-        return Err(match unreadable.keys().find(anchor) {
+        return Err(match unreadable.keys().find(|name| Dialect::of_anchor(name).is_some()) {
             Some(name) => unread(name, unreadable),
             None => nothing(&tensors),
         });
@@ -312,14 +311,8 @@ fn unread(name: &str, unreadable: &Unreadable) -> ImportError {
 
 /// Encoders by whose names they have and their prefix, the most useful first.
 fn encoders(tensors: &Tensors) -> Vec<(Dialect, String)> {
-    let mut found: Vec<(Dialect, String)> = Vec::new();
-    for name in tensors.keys() {
-        let begins = Dialect::ANCHORS.iter().find_map(|(dialect, anchor)| {
-            let prefix = name.strip_suffix(anchor)?;
-            (prefix.is_empty() || prefix.ends_with('.')).then(|| (*dialect, prefix.to_owned()))
-        });
-        found.extend(begins);
-    }
+    let begins = tensors.keys().filter_map(|name| Dialect::of_anchor(name));
+    let mut found: Vec<(Dialect, String)> = begins.map(|(dialect, prefix)| (dialect, prefix.to_owned())).collect();
     let is = |segment: &str, word: &str| {
         let rest = segment.strip_prefix(word).or_else(|| segment.strip_suffix(word));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_') || rest.ends_with('_'))

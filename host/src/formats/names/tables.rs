@@ -14,6 +14,15 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
+    /// Whose name of a patch projection's weight this is, and what stands in front of it.
+    #[must_use]
+    pub(crate) fn of_anchor(name: &str) -> Option<(Self, &str)> {
+        Self::ANCHORS.iter().find_map(|(dialect, anchor)| {
+            let prefix = name.strip_suffix(anchor)?;
+            (prefix.is_empty() || prefix.ends_with('.')).then_some((*dialect, prefix))
+        })
+    }
+
     /// All, with the end of the name of their patch projection's weight.
     pub(super) const ANCHORS: [(Self, &str); 4] = [
         (Self::Official, "patch_embed.proj.weight"),

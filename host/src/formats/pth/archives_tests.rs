@@ -1,7 +1,10 @@
 //! Tests of what may be around the tensors: containers, dictionaries, modules, other types.
 
 use super::*;
-use crate::{formats::choice::choose, tensors::NamedTensor};
+use crate::{
+    formats::choice::choose,
+    tensors::{NamedTensor, Tensors},
+};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use proptest::prelude::*;
 use std::{io::Cursor, path::PathBuf, time::Instant};

@@ -30,12 +30,9 @@ use self::{
 };
 pub(crate) use self::{error::PthError, write::write};
 use super::pickle::{Pickle, Value};
-use crate::tensors::Tensors;
+use crate::tensors::readable::Readable;
 use serde_json::{Map, Value as Json};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{Read, Seek},
-};
+use std::io::{Read, Seek};
 
 /// Entries of the root that hold what a training or a model was given, the more trustworthy first.
 const ARGUMENTS: [&str; 7] = ["args", "hyper_parameters", "hparams", "config", "cfg", "opt", "meta"];
@@ -50,17 +47,6 @@ pub struct Group {
     pub path: String,
     /// Names of its tensors, sorted.
     pub names: Vec<String>,
-}
-
-/// The tensors of a group.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Loaded {
-    /// By their names in the group, as f32 whatever their type in the file.
-    pub(crate) tensors: Tensors,
-    /// Names of those whose numbers are whole ones.
-    pub(crate) whole: BTreeSet<String>,
-    /// Why the others are not read, by their names: the end of a sentence.
-    pub(crate) unreadable: BTreeMap<String, String>,
 }
 
 /// A file whose pickle has been parsed; tensors are read group by group.
@@ -105,17 +91,12 @@ impl<R: Read + Seek> Archive<R> {
     ///
     /// # Errors
     /// If there is no such group, or a tensor's bytes are damaged; names the first.
-    pub(crate) fn read(&mut self, path: &str) -> Result<Loaded, PthError> {
+    pub(crate) fn read(&mut self, path: &str) -> Result<Readable, PthError> {
         let found = self.found.iter().find(|found| found.path == path).ok_or(PthError::NoTensors)?;
-        let (mut loaded, mut read) = (Loaded::default(), 0);
+        let (mut loaded, mut read) = (Readable::default(), 0);
         for (name, value) in &found.tensors {
             match tensor(&self.pickle, *value, &mut self.container, &mut read) {
-                Ok((tensor, kind)) => {
-                    if kind.is_whole() {
-                        loaded.whole.insert(name.clone());
-                    }
-                    loaded.tensors.insert(name.clone(), tensor);
-                }
+                Ok((tensor, kind)) => loaded.insert(name.clone(), tensor, kind),
                 Err(Refusal::Kind(reason)) => drop(loaded.unreadable.insert(name.clone(), reason)),
                 Err(Refusal::Damage(reason)) => return Err(PthError::Tensor { name: name.clone(), reason }),
             }

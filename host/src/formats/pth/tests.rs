@@ -2,7 +2,7 @@
 
 use super::{write::pickled, *};
 use crate::formats::pickle::PickleError;
-use crate::tensors::{NamedTensor, safetensors};
+use crate::tensors::{NamedTensor, Tensors, safetensors};
 use proptest::prelude::*;
 use std::{
     io::{Cursor, Write as _},
