@@ -27,6 +27,10 @@ pub enum Stream {
     RidgeSplit = 0x0b1d_6e00,
     /// Augmented views of a linear probe's training images.
     ProbeView = 0x51e7_ca11,
+    /// Masks of an image's further views.
+    ViewMask = 0x0a5c_71e5,
+    /// Directions in which a joint term tests the features' distribution.
+    Slices = 0x511c_e5ed,
     /// The embedded generator's images.
     Synthetic = 0x5eed_1eaf,
 }

@@ -12,6 +12,7 @@ use crate::{
         sink::NameError,
         upload::UploadError,
     },
+    objective::joint::config::JointError,
     preset::validate::RecipeError,
     run::{
         folder::{FolderError, TAKE_ANOTHER},
@@ -72,6 +73,18 @@ fn recipe(error: &RecipeError) -> String {
         RecipeError::Rate => "--blr must be a positive number".into(),
         RecipeError::Seam => "--seam-weight and --seam-gradient must be 0 or more".into(),
         RecipeError::WarmUp => "--warmup-epochs must be 0 or more".into(),
+        RecipeError::Joint(error) => match error {
+            JointError::Weight => "--joint-weight must be above 0".into(),
+            JointError::Reconstruction => {
+                "--reconstruction-weight must be 0 or more, and above 0 without --joint".into()
+            }
+            JointError::Views => "--views must be from 2 to 16".into(),
+            JointError::Batch => error.to_string().replace("batch_size", "--batch-size"),
+            JointError::MaskTokens => "--encoder-mask-tokens goes without --joint: it compares features of visible \
+                                       patches alone"
+                .into(),
+            JointError::Projector | JointError::Temperature | JointError::Sigreg => error.to_string(),
+        },
         RecipeError::FewImages { images, batch, parts: 1 } => {
             format!("{images} images are fewer than one batch of {batch}: use --batch-size {images}")
         }

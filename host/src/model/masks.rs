@@ -35,6 +35,20 @@ impl MaskBatch {
         masks.iter().all(|mask| lengths(mask) == first).then_some(Self { masks })
     }
 
+    /// The masks of these images, and of others behind them, which keep as many patches.
+    #[must_use]
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        debug_assert_eq!((self.visible(), self.patches()), (others.visible(), others.patches()));
+        self.masks.extend(others.masks);
+        self
+    }
+
+    /// The masks of the first `count` images.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        Self { masks: self.masks[..count.min(self.masks.len())].to_vec() }
+    }
+
     /// Images (`B`).
     #[must_use]
     pub fn batch(&self) -> usize {

@@ -5,7 +5,7 @@ pub mod validate;
 use crate::{
     data::augment::Augment,
     model::MaeConfig,
-    objective::{seam::SeamConfig, target::Target},
+    objective::{joint::JointConfig, seam::SeamConfig, target::Target},
 };
 use common::mask::MaskKind;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,9 @@ pub struct TrainConfig {
     /// Additions to the loss at the borders of patches.
     #[serde(default, skip_serializing_if = "SeamConfig::is_off")]
     pub seam: SeamConfig,
+    /// A joint-embedding term beside the reconstruction.
+    #[serde(default, skip_serializing_if = "JointConfig::is_off")]
+    pub joint: JointConfig,
 }
 
 impl TrainConfig {
@@ -94,6 +97,19 @@ pub struct Preset {
     pub model: MaeConfig,
     /// Recipe.
     pub train: TrainConfig,
+    /// The paper's recipe, where the preset's own is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paper: Option<TrainConfig>,
+}
+
+/// Which recipe of a preset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Recipe {
+    /// Its own.
+    #[default]
+    Preset,
+    /// The masked autoencoder's of the paper, with nothing added.
+    Paper,
 }
 
 /// The presets of `models/`, compiled in: name and text.
@@ -125,6 +141,15 @@ pub enum PresetError {
 }
 
 impl Preset {
+    /// The same model with this recipe.
+    #[must_use]
+    pub fn with_recipe(self, recipe: Recipe) -> Self {
+        match (recipe, self.paper) {
+            (Recipe::Paper, Some(paper)) => Self { train: paper, paper: None, ..self },
+            _ => Self { paper: None, ..self },
+        }
+    }
+
     /// A preset of `models/` by name.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Which recipes are possible.
 
 use super::TrainConfig;
+use crate::objective::joint::config::JointError;
 use common::mask::len_keep;
 
 /// Why a recipe is impossible. Fields have their names in `run.toml`; the command line tells its own instead.
@@ -40,6 +41,9 @@ pub enum RecipeError {
     /// The warm-up.
     #[error("warmup_epochs must be 0 or more")]
     WarmUp,
+    /// The joint term.
+    #[error(transparent)]
+    Joint(#[from] JointError),
     /// One optimizer step takes more images than there are.
     #[error("{images} images are fewer than the {parts} batches of {batch} of one optimizer step")]
     FewImages {
@@ -90,6 +94,7 @@ impl TrainConfig {
         if !not_negative(self.warmup_epochs) {
             return Err(RecipeError::WarmUp);
         }
+        self.joint.validate(self.batch_size, self.encoder_mask_tokens)?;
         Ok(())
     }
 
