@@ -85,6 +85,22 @@ pub struct Args {
     /// How training views are made [default: random-crop, the paper's].
     #[arg(long, value_enum, conflicts_with = "resume")]
     augment: Option<Augment>,
+    /// Change brightness, contrast and saturation by up to 0.4 X and hue by up to X tenths of the circle, in four of
+    /// five views [default: 0].
+    #[arg(long, value_name = "X", conflicts_with = "resume")]
+    jitter: Option<f64>,
+    /// Take the colour from this share of the views [default: 0].
+    #[arg(long, value_name = "P", conflicts_with = "resume")]
+    grey: Option<f64>,
+    /// Blur this share of the views [default: 0].
+    #[arg(long, value_name = "P", conflicts_with = "resume")]
+    blur: Option<f64>,
+    /// Invert the bright values of this share of the views [default: 0].
+    #[arg(long, value_name = "P", conflicts_with = "resume")]
+    solarise: Option<f64>,
+    /// The smallest area of a random crop relative to the image's [default: 0.2, the paper's].
+    #[arg(long, value_name = "A", conflicts_with = "resume")]
+    crop_area: Option<f64>,
     /// Let mask tokens pass through the encoder, too, as in the paper's table 1c [default: false].
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, conflicts_with = "resume")]
     encoder_mask_tokens: Option<bool>,
@@ -222,6 +238,11 @@ fn changed(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     set(&mut train.joint.weight, args.joint_weight);
     set(&mut train.joint.views, args.views);
     set(&mut train.joint.reconstruction_weight, args.reconstruction_weight);
+    set(&mut train.colour.jitter, args.jitter);
+    set(&mut train.colour.grey, args.grey);
+    set(&mut train.colour.blur, args.blur);
+    set(&mut train.colour.solarise, args.solarise);
+    set(&mut train.colour.crop_area, args.crop_area);
     set(&mut train.encoder_mask_tokens, args.encoder_mask_tokens);
     set(&mut train.synthetic_images, args.synthetic_images);
     set(&mut train.seed, args.seed);

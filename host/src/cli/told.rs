@@ -3,7 +3,7 @@
 use crate::{
     ablate::error::SweepError,
     bench::{check::files::NoParity, encode::EncodeError, threads::ThreadsError},
-    data::{classes::ClassError, dataset::DatasetError},
+    data::{augment::ColourError, classes::ClassError, dataset::DatasetError},
     device::precision::PrecisionError,
     evaluate::linear::LinearError,
     flash::FlashError,
@@ -72,6 +72,13 @@ fn recipe(error: &RecipeError) -> String {
         RecipeError::TooLarge => "--batch-size times --accumulate is too large a number".into(),
         RecipeError::Rate => "--blr must be a positive number".into(),
         RecipeError::Seam => "--seam-weight and --seam-gradient must be 0 or more".into(),
+        RecipeError::Colour(ColourError { field, value, bounds }) => {
+            format!("--{} {value} must be {bounds}", field.replace('_', "-"))
+        }
+        RecipeError::NoCrop(augment) => {
+            format!("--crop-area is of random crops: it has no meaning with --augment {}", augment.name())
+        }
+        RecipeError::TwoJitters => "--augment colour-jitter is a jitter already: leave it out, or --jitter".into(),
         RecipeError::WarmUp => "--warmup-epochs must be 0 or more".into(),
         RecipeError::Joint(error) => match error {
             JointError::Weight => "--joint-weight must be above 0".into(),

@@ -3,7 +3,10 @@
 pub mod validate;
 
 use crate::{
-    data::augment::Augment,
+    data::{
+        augment::{Augment, Colour},
+        loader::LoaderConfig,
+    },
     model::MaeConfig,
     objective::{joint::JointConfig, seam::SeamConfig, target::Target},
 };
@@ -50,6 +53,9 @@ pub struct TrainConfig {
     /// How training views are cut out and coloured.
     #[serde(default, skip_serializing_if = "Augment::is_default")]
     pub augment: Augment,
+    /// How training views are coloured further, and the smallest part of an image that is one.
+    #[serde(default, skip_serializing_if = "Colour::is_off")]
+    pub colour: Colour,
     /// Whether mask tokens pass through the encoder, too: the variant of the paper's table 1c.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub encoder_mask_tokens: bool,
@@ -66,6 +72,12 @@ impl TrainConfig {
     #[must_use]
     pub fn images_a_step(&self) -> usize {
         self.batch_size * self.accumulate
+    }
+    /// How its batches are made.
+    #[must_use]
+    pub fn loader(&self) -> LoaderConfig {
+        let Self { seed, batch_size, augment, colour, .. } = *self;
+        LoaderConfig { seed, batch_size, augment, colour, views: self.joint.views(), ..LoaderConfig::default() }
     }
     fn default_accumulate() -> usize {
         1

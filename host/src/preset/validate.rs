@@ -1,6 +1,7 @@
 //! Which recipes are possible.
 
 use super::TrainConfig;
+use crate::data::augment::{Augment, Colour, ColourError};
 use crate::objective::joint::config::JointError;
 use common::mask::len_keep;
 
@@ -38,6 +39,15 @@ pub enum RecipeError {
     /// The additions at the borders of patches.
     #[error("seam.weight and seam.gradient must be 0 or more")]
     Seam,
+    /// The colours of views.
+    #[error(transparent)]
+    Colour(#[from] ColourError),
+    /// The smallest crop where crops are not random.
+    #[error("colour.crop_area is of random crops: it has no meaning with augment {}", .0.name())]
+    NoCrop(Augment),
+    /// Two changes of the same colours.
+    #[error("augment colour-jitter is a jitter already: use it, or colour.jitter with augment random-crop")]
+    TwoJitters,
     /// The warm-up.
     #[error("warmup_epochs must be 0 or more")]
     WarmUp,
@@ -90,6 +100,13 @@ impl TrainConfig {
         }
         if ![self.seam.weight, self.seam.gradient].into_iter().all(not_negative) {
             return Err(RecipeError::Seam);
+        }
+        self.colour.validate()?;
+        if self.colour.crop_area != Colour::default().crop_area && !self.augment.is_random_crop() {
+            return Err(RecipeError::NoCrop(self.augment));
+        }
+        if self.colour.jitter > 0.0 && self.augment == Augment::ColourJitter {
+            return Err(RecipeError::TwoJitters);
         }
         if !not_negative(self.warmup_epochs) {
             return Err(RecipeError::WarmUp);

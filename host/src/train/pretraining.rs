@@ -9,7 +9,7 @@ use super::{
 use crate::{
     data::{
         dataset::Dataset,
-        loader::{Batch, Loader, LoaderConfig},
+        loader::{Batch, Loader},
     },
     model::{MaskBatch, ops::Ops, weights},
     objective::{
@@ -341,12 +341,7 @@ impl Images {
     /// The batches of the epoch that `at` is in, from its iteration on.
     fn loader(&self, preset: &Preset, grid: PatchGrid, at: &TrainState) -> anyhow::Result<Loader> {
         let (train, target) = (&preset.train, self.target.clone());
-        let config = LoaderConfig {
-            seed: train.seed,
-            batch_size: train.batch_size,
-            augment: train.augment,
-            ..LoaderConfig::default()
-        };
+        let config = train.loader();
         let target = move |patches: &[f32]| target.apply(patches, &grid);
         let from = (at.epoch, at.iteration * train.accumulate);
         Loader::start_towards(target, self.dataset.clone(), grid, self.pixels, config, from)
