@@ -13,7 +13,7 @@ use crate::{
         finetune::{FILE, FinetuneFolder, Finetuned},
         load_encoder,
     },
-    tensors::Tensors,
+    tensors::{Tensors, is_encoder},
 };
 use anyhow::Context as _;
 use common::model::EncoderSpec;
@@ -86,7 +86,11 @@ fn trained(run: &Path) -> anyhow::Result<Trained> {
         return Ok(Trained { config, mask_ratio: 0.75, spec, tensors, head: Some(head) });
     }
     let (run, config) = RunFolder::open(run)?;
-    let (spec, tensors) = run.load_encoder(&config)?;
+    let (spec, mut tensors) = run.load_encoder(&config)?;
+    if !config.train.joint.reconstructs() {
+        // The decoder was never trained.
+        tensors.retain(|name, _| is_encoder(name) || name == "pos_embed");
+    }
     let head = run.head(&spec)?;
     Ok(Trained { config: config.model, mask_ratio: config.train.mask_ratio, spec, tensors, head })
 }

@@ -204,12 +204,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         Outcome::Finished => {
             let picture = run.pictures().join("reconstruction.png");
-            let images: Vec<_> = pictures::samples(&dataset, 6);
-            pictures::reconstruct(&run, &config, &images, None, config.train.mask_ratio, &picture)?;
+            if config.train.joint.reconstructs() {
+                let images: Vec<_> = pictures::samples(&dataset, 6);
+                pictures::reconstruct(&run, &config, &images, None, config.train.mask_ratio, &picture)?;
+            }
             let page = report::write(&run, &config)?;
             let seconds = begun.elapsed().as_secs();
             console::say!("done     in {} min {} s", seconds / 60, seconds % 60);
-            console::say!("picture  {}", picture.display());
+            if config.train.joint.reconstructs() {
+                console::say!("picture  {}", picture.display());
+            }
             console::say!("report   {}", page.display());
             let name = path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
             console::say!("next     {} export --run {shown} --out models/{name}", called("host"));

@@ -13,6 +13,7 @@ use crate::{
         upload::UploadError,
     },
     objective::joint::config::JointError,
+    pictures::fill::NoDecoder,
     preset::validate::RecipeError,
     run::{
         folder::{FolderError, TAKE_ANOTHER},
@@ -43,6 +44,7 @@ fn tell(cause: &(dyn Error + 'static)) -> Option<anyhow::Error> {
         .or_else(|| cause.downcast_ref().map(precision))
         .or_else(|| cause.downcast_ref().map(threads))
         .or_else(|| cause.downcast_ref().map(no_parity))
+        .or_else(|| cause.downcast_ref().map(no_decoder))
         .or_else(|| cause.downcast_ref().map(one_way))
         .or_else(|| cause.downcast_ref().map(port))
         .or_else(|| cause.downcast_ref().map(name))
@@ -155,6 +157,10 @@ fn no_parity(NoParity(folder): &NoParity) -> String {
     format!(
         "no parity files in {shown}: name their folder with --parity; it is tests/parity/mae-32 in the source tree"
     )
+}
+
+fn no_decoder(error: &NoDecoder) -> String {
+    error.to_string().replacen("reconstruction_weight", "--reconstruction-weight", 1)
 }
 
 fn one_way(error: &OneWay) -> String {

@@ -12,7 +12,7 @@ use crate::{
     files,
     model::MaeConfig,
     tensors::{
-        NamedTensor, Tensors,
+        NamedTensor, Tensors, is_encoder, is_projector,
         safetensors::{self, TensorFileError},
     },
 };
@@ -97,7 +97,8 @@ pub struct Exported<'a> {
 impl Exported<'_> {
     /// Whether there is a decoder.
     fn decoder(&self) -> bool {
-        self.tensors.keys().any(|name| !crate::tensors::is_encoder(name) && name != "pos_embed")
+        let decoders = |name: &str| !is_encoder(name) && !is_projector(name) && name != "pos_embed";
+        self.tensors.keys().any(|name| decoders(name))
     }
 
     /// All parameters in the reference's order, fixed position tables included; checked.

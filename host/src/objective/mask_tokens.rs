@@ -1,14 +1,17 @@
-//! What is trained: the autoencoder, and what an objective adds to it. So far that is a mask token in the encoder,
-//! the worse and slower variant of the paper's table 1c: mask tokens pass through the encoder, too, instead of
-//! joining in the decoder. The encoder that is kept has the same parameters.
+//! What is trained: the autoencoder, and what an objective adds to it: a projector for a joint term, or a mask token in
+//! the encoder. The latter is the worse and slower variant of the paper's table 1c: mask tokens pass through the
+//! encoder, too, instead of joining in the decoder. The encoder that is kept has the same parameters.
 
 use super::joint::{JointConfig, projector::Projector};
-use crate::model::{Mae, MaeConfig, MaskBatch, init::Init, layers::prepend_cls, mae::random_masking, ops::Ops};
+use crate::{
+    model::{Mae, MaeConfig, MaskBatch, init::Init, layers::prepend_cls, mae::random_masking, ops::Ops, weights},
+    tensors::Tensors,
+};
 use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor},
 };
-use common::patch::PatchError;
+use common::patch::{PatchError, PatchGrid};
 
 /// The autoencoder with what its objective adds.
 #[derive(Module, Debug)]
@@ -68,6 +71,12 @@ impl Learner {
         let length = 1 + masks.patches();
         let x = (x.reshape([batch, length, dim]) + encoder.positions()).reshape([batch * length, dim]);
         encoder.norm.forward(encoder.blocks.iter().fold(x, |x, block| block.forward(x, batch)))
+    }
+
+    /// The same learner with what is beside its autoencoder as in `tensors`, or as it was if that does not fit.
+    #[must_use]
+    pub(crate) fn with_extras(self, tensors: &Tensors, grid: &PatchGrid) -> Self {
+        weights::load_tensors(self.clone(), tensors, grid).unwrap_or(self)
     }
 
     /// The projections of `features`, `[views * B, D]`, the first views of all images first: `[views * B, K]`; `None`
