@@ -46,6 +46,19 @@ fn pretrain_refuses_what_cannot_be_trained() {
         pretrain(&[&format!("--mask-ratio={ratio}")], 2, &["--mask-ratio", "between 0 and 1"]);
     }
     pretrain(&["--mask-ratio", "0.999"], 2, &["keeps none of 64 patches"]);
+    for (range, wanted) in [
+        ("1..0.15", "give the smaller share first"),
+        ("0.5..1.5", "use numbers from 0 to 1"),
+        ("-1..1", "use numbers from 0 to 1"),
+        ("nan..1", "use numbers from 0 to 1"),
+        ("0..0", "no patch would be visible"),
+        ("0.5", "LO..HI, two numbers such as 0.15..1"),
+        ("few..many", "LO..HI, two numbers such as 0.15..1"),
+    ] {
+        pretrain(&[&format!("--keep-range={range}")], 2, &["--keep-range", wanted]);
+    }
+    pretrain(&["--keep-range", "0.15..1", "--mask-ratio", "0.5"], 2, &["--keep-range", "--mask-ratio"]);
+    pretrain(&["--optimizer", "sgd"], 2, &["--optimizer", "adamw", "muon"]);
     for (option, value, wanted) in [
         ("--jitter", "2.6", "between 0, which is off, and 2.5"),
         ("--jitter", "nan", "between 0, which is off, and 2.5"),
