@@ -19,6 +19,8 @@ pub enum Stream {
     LabelledPatches = 0x0f17_9a7c,
     /// Branches that are dropped (stochastic depth).
     DropPath = 0xd20b_0a75,
+    /// How many patches of an optimizer step are visible.
+    KeepRange = 0x4ee9_5a4e,
     /// Patches from which the components of a target are taken.
     TargetSample = 0x7a46_e700,
     /// Batches and first weights of a linear probe.

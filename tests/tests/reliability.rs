@@ -37,24 +37,73 @@ fn train(root: &Path, name: &str, more: &[&str]) -> anyhow::Result<PathBuf> {
     Ok(run)
 }
 
-#[test]
-fn killed_at_any_moment_a_training_ends_as_if_it_had_not_been() -> anyhow::Result<()> {
-    let root = tempfile::tempdir()?;
-    let more = ["--accumulate", "2", "--batch-size", "4", "--seed", "5"];
-    let whole = train(root.path(), "whole", &more)?;
-    let (config, run) = (root.path().join("small.toml").display().to_string(), root.path().join("killed"));
+/// A whole training of [`SMALL_MODEL`] in `root`, and one with the same options that was killed again and again.
+fn killed(root: &Path, more: &[&str]) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let whole = train(root, "whole", more)?;
+    let (config, run) = (root.join("small.toml").display().to_string(), root.join("killed"));
     let shown = run.display().to_string();
     let saving = ["--checkpoint-steps", "3", "--keep-checkpoints", "3"];
-    let start = [&["--config", &config, "--out", &shown], &more[..], &saving[..]].concat();
+    let start = [&["--config", &config, "--out", &shown], more, &saving[..]].concat();
     let resume = ["--resume", shown.as_str()];
     // What was recorded in run.toml is not given again.
     let command = || pretrain(if run.join("run.toml").exists() { &resume } else { &start });
     let stops = interrupt(&run, 192, 12_345, command, |_, before| step(&run) >= before + 12)?;
-    assert!(stops[0] >= 4 && stops[1] >= 2, "too few interruptions to show anything: {stops:?}");
+    ensure!(stops[0] >= 4 && stops[1] >= 2, "too few interruptions to show anything: {stops:?}");
     ensure_same(&run, &whole)?;
+    Ok((whole, run))
+}
+
+#[test]
+fn killed_at_any_moment_a_training_ends_as_if_it_had_not_been() -> anyhow::Result<()> {
+    let root = tempfile::tempdir()?;
+    let (_, run) = killed(root.path(), &["--accumulate", "2", "--batch-size", "4", "--seed", "5"])?;
     // What the killed processes left is gone, and as many are kept as was asked for at the start.
     let (kept, others) = checkpoints(&run)?;
     assert_eq!((kept.len(), others.len()), (3, 0), "{kept:?} {others:?}");
+    Ok(())
+}
+
+#[test]
+fn coloured_views_a_range_of_masks_and_muon_go_on_as_they_would_have() -> anyhow::Result<()> {
+    let root = tempfile::tempdir()?;
+    let colours = ["--jitter", "1", "--grey", "0.2", "--blur", "0.5", "--solarise", "0.2", "--crop-area", "0.1"];
+    let others = ["--keep-range", "0.15..1", "--optimizer", "muon", "--blr", "9.6e-3", "--accumulate", "2"];
+    let (whole, run) = killed(root.path(), &[&colours[..], &others, &["--batch-size", "4"]].concat())?;
+    let recorded = fs::read_to_string(run.join("run.toml"))?;
+    for line in ["[train.colour]", "crop_area = 0.1", "keep_range = [0.15, 1.0]", "optimizer = \"muon\""] {
+        ensure!(recorded.lines().any(|found| found == line), "no {line} in {recorded}");
+    }
+    // Matrices of blocks have a momentum, all else the two moments of AdamW.
+    let (state, _) = safetensors::read(&newest(&whole)?.join("optimizer.safetensors"))?;
+    let (mut muon, mut adamw) = (0, 0);
+    for name in state.keys().filter_map(|key| key.strip_suffix(".momentum")) {
+        ensure!(name.contains("blocks.") && !state.contains_key(&format!("{name}.exp_avg")), "{name}");
+        muon += 1;
+    }
+    for name in state.keys().filter_map(|key| key.strip_suffix(".exp_avg")) {
+        ensure!(!name.contains(".attn.qkv.weight"), "{name}");
+        adamw += 1;
+    }
+    // Two blocks and one, of four matrices each.
+    ensure!((muon, adamw > 20) == (12, true), "{muon} {adamw}");
+    // Each option has an effect.
+    let last = |run: &Path| -> anyhow::Result<String> {
+        let text = fs::read_to_string(run.join("metrics.csv"))?;
+        text.lines().last().and_then(|line| line.split(',').nth(2)).map(str::to_owned).context("no loss")
+    };
+    let without = |name: &str, left: &[&str]| train(root.path(), name, &[left, &["--epochs", "1"]].concat());
+    let plain = last(&without("plain", &[])?)?;
+    for (name, options) in [
+        ("coloured", &colours[..2]),
+        ("grey", &colours[2..4]),
+        ("blurred", &colours[4..6]),
+        ("solarised", &colours[6..8]),
+        ("cropped", &colours[8..]),
+        ("ranged", &others[..2]),
+        ("muon", &others[2..4]),
+    ] {
+        ensure!(last(&without(name, options)?)? != plain, "{name} changes nothing");
+    }
     Ok(())
 }
 

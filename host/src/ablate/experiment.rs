@@ -147,6 +147,7 @@ impl Experiment {
         let value = match self {
             Self::MaskRatio => {
                 train.mask_ratio = value.parse().map_err(|_| wrong("shares such as 0.75"))?;
+                train.keep_range = None;
                 label = shown(train.mask_ratio * 100.0);
                 train.mask_ratio.to_string()
             }
@@ -154,6 +155,7 @@ impl Experiment {
                 let kind = |name: &str| MaskKind::ALL.into_iter().find(|kind| kind.name() == name);
                 let read = value.split_once(':').and_then(|(name, ratio)| Some((kind(name)?, ratio.parse().ok()?)));
                 (train.mask, train.mask_ratio) = read.ok_or_else(|| wrong("KIND:RATIO such as block:0.5"))?;
+                train.keep_range = None;
                 label = format!("{} {}", train.mask.name(), shown(train.mask_ratio * 100.0));
                 format!("{}:{}", train.mask.name(), train.mask_ratio)
             }

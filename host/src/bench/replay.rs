@@ -35,7 +35,9 @@ pub fn write(setup: &Setup, steps: usize, folder: &Path, stage: &dyn Fn(&str)) -
         return Err(misuse(format!("{shown} holds something else than an exchange: give another folder")));
     }
     let (model, train) = (&setup.preset.model, &setup.preset.train);
-    if train.target != Target::Pixels || !train.seam.is_off() || train.encoder_mask_tokens || train.accumulate != 1 {
+    let other_loss = train.target != Target::Pixels || !train.seam.is_off() || train.encoder_mask_tokens;
+    let other_steps = train.accumulate != 1 || train.keep_range.is_some() || !train.optimizer.is_default();
+    if other_loss || other_steps {
         return Err(misuse("an exchange is of the paper's loss and steps of one batch: give a preset with both"));
     }
     let grid = model.grid()?;

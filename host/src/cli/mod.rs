@@ -34,7 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Pre-train a masked autoencoder on unlabelled images.
-    Pretrain(pretrain::Args),
+    Pretrain(Box<pretrain::Args>),
     /// Draw what a training learned: originals, masks, reconstructions.
     Reconstruct(reconstruct::Args),
     /// Look at a model on a local page: mask an image, see it reconstructed, attended, compared.
@@ -66,7 +66,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Pretrain(args) => pretrain::run(args),
+        Command::Pretrain(args) => pretrain::run(*args),
         Command::Reconstruct(args) => reconstruct::run(args),
         Command::Explore(args) => explore::run(args),
         Command::Report(args) => report::run(args),

@@ -7,7 +7,7 @@ use crate::{
     device::{self, DeviceChoice, precision::PrecisionChoice},
     objective::{joint::JointKind, target::Target},
     pictures,
-    preset::{Preset, Recipe},
+    preset::{OptimizerKind, Preset, Recipe, keep_range::KeepRange},
     report::{self, recorder::Recorder},
     run::{DataSource, RunConfig, RunFolder},
     train::{
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 use clap::ArgAction;
-use common::mask::{self, MaskKind};
+use common::mask::MaskKind;
 use console::{called, misuse, stop_on_ctrl_c};
 use std::{
     path::{Path, PathBuf},
@@ -64,12 +64,20 @@ pub struct Args {
     /// Epochs of linear warm-up.
     #[arg(long, value_name = "X", conflicts_with = "resume")]
     warmup_epochs: Option<f64>,
+    /// What updates the parameters: adamw all of them, or muon the matrices of the blocks and AdamW all else
+    /// [default: adamw, the paper's].
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "resume")]
+    optimizer: Option<OptimizerKind>,
     /// How patches are chosen for removal.
     #[arg(long, value_enum, conflicts_with = "resume")]
     mask: Option<MaskKind>,
     /// Share of patches that are removed, between 0 and 1.
     #[arg(long, value_name = "R", conflicts_with = "resume")]
     mask_ratio: Option<f64>,
+    /// Instead of one share: each optimizer step draws how many patches stay visible, from the share LO to HI of
+    /// them, as 0.15..1; one always stays, and one is always removed.
+    #[arg(long, value_name = "LO..HI", conflicts_with_all = ["resume", "mask_ratio"])]
+    keep_range: Option<KeepRange>,
     /// Whether the target is each patch normalised by its own mean and deviation.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, conflicts_with = "resume")]
     norm_pix_loss: Option<bool>,
@@ -232,8 +240,12 @@ fn changed(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     set(&mut train.accumulate, args.accumulate);
     set(&mut train.blr, args.blr);
     set(&mut train.warmup_epochs, args.warmup_epochs);
+    set(&mut train.optimizer, args.optimizer);
     set(&mut train.mask, args.mask);
     set(&mut train.mask_ratio, args.mask_ratio);
+    if args.keep_range.is_some() || args.mask_ratio.is_some() {
+        train.keep_range = args.keep_range;
+    }
     set(&mut train.target, args.target);
     set(&mut train.seam.weight, args.seam_weight);
     set(&mut train.seam.gradient, args.seam_gradient);
@@ -276,7 +288,6 @@ fn set<T>(value: &mut T, given: Option<T>) {
 fn describe(config: &RunConfig, task: &Pretraining, path: &Path) -> anyhow::Result<()> {
     let (model, train) = (&config.model, &config.train);
     let grid = model.grid()?;
-    let kept = mask::len_keep(grid.patches(), train.mask_ratio);
     let (encoder, decoder) = task.parameters()?;
     console::say!(
         "model    encoder {}x{} ({:.2} M), decoder {}x{} ({:.2} M); {} of {} patches of {p}x{p} visible",
@@ -286,7 +297,7 @@ fn describe(config: &RunConfig, task: &Pretraining, path: &Path) -> anyhow::Resu
         model.decoder_dim,
         model.decoder_depth,
         decoder as f64 / 1e6,
-        kept,
+        train.visible_in_words(grid.patches()),
         grid.patches(),
         p = grid.patch_size(),
     );

@@ -1,5 +1,6 @@
 //! The recipe of a training, and the presets.
 
+pub mod keep_range;
 pub mod validate;
 
 use crate::{
@@ -10,7 +11,8 @@ use crate::{
     model::MaeConfig,
     objective::{joint::JointConfig, seam::SeamConfig, target::Target},
 };
-use common::mask::MaskKind;
+use common::mask::{MaskKind, len_keep};
+use keep_range::KeepRange;
 use serde::{Deserialize, Serialize};
 
 /// The recipe (MAE appendix A.1, table 8).
@@ -32,6 +34,9 @@ pub struct TrainConfig {
     pub min_lr: f64,
     /// Epochs of linear warm-up.
     pub warmup_epochs: f64,
+    /// What updates the parameters.
+    #[serde(default, skip_serializing_if = "OptimizerKind::is_default")]
+    pub optimizer: OptimizerKind,
     /// Decoupled weight decay.
     #[serde(default = "TrainConfig::default_weight_decay")]
     pub weight_decay: f64,
@@ -41,6 +46,10 @@ pub struct TrainConfig {
     /// Share of patches that are removed.
     #[serde(default = "TrainConfig::default_mask_ratio")]
     pub mask_ratio: f64,
+    /// Shares of visible patches, of which each optimizer step takes one instead of `1 - mask_ratio`, which pictures
+    /// and measurements keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_range: Option<KeepRange>,
     /// What the decoder predicts.
     #[serde(default)]
     pub target: Target,
@@ -73,12 +82,32 @@ impl TrainConfig {
     pub fn images_a_step(&self) -> usize {
         self.batch_size * self.accumulate
     }
+
     /// How its batches are made.
     #[must_use]
     pub fn loader(&self) -> LoaderConfig {
         let Self { seed, batch_size, augment, colour, .. } = *self;
         LoaderConfig { seed, batch_size, augment, colour, views: self.joint.views(), ..LoaderConfig::default() }
     }
+
+    /// How many of `patches` patches of an image optimizer step number `step`, counted from 0, leaves visible.
+    #[must_use]
+    pub fn visible(&self, patches: usize, step: usize) -> usize {
+        match self.keep_range {
+            Some(range) => range.draw(patches, self.seed, (step * self.images_a_step()) as u64),
+            None => len_keep(patches, self.mask_ratio),
+        }
+    }
+
+    /// That number for all steps, in words: `16`, or `9 to 63`.
+    #[must_use]
+    pub fn visible_in_words(&self, patches: usize) -> String {
+        match self.keep_range.map(|range| range.bounds(patches).into_inner()) {
+            Some((least, most)) => format!("{least} to {most}"),
+            None => len_keep(patches, self.mask_ratio).to_string(),
+        }
+    }
+
     fn default_accumulate() -> usize {
         1
     }
@@ -96,6 +125,27 @@ impl TrainConfig {
     }
     fn default_synthetic_images() -> usize {
         20_000
+    }
+}
+
+/// What updates the parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimizerKind {
+    /// AdamW for all: the paper's.
+    #[default]
+    #[value(name = "adamw")]
+    #[serde(rename = "adamw")]
+    AdamW,
+    /// Muon for the matrices of the blocks, AdamW for all else.
+    Muon,
+}
+
+impl OptimizerKind {
+    /// Whether it is the paper's.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -189,6 +239,35 @@ impl Preset {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn additions_to_a_recipe_are_written_only_where_there_are_some_and_read_again() {
+        let paper = Preset::named("base-224").expect("preset").train;
+        let text = toml::to_string(&paper).expect("text");
+        assert!(["colour", "keep_range", "optimizer"].iter().all(|field| !text.contains(field)), "{text}");
+        let (keep_range, optimizer) = ("0.15..1".parse().ok(), OptimizerKind::Muon);
+        let colour = Colour { jitter: 0.5, crop_area: 0.08, ..Colour::default() };
+        let train = TrainConfig { colour, keep_range, optimizer, encoder_mask_tokens: true, ..paper };
+        let text = toml::to_string(&train).expect("text");
+        assert_eq!(toml::from_str::<TrainConfig>(&text).expect("recipe"), train, "{text}");
+        for (field, wrong) in [("jitter = 0.5", "jiter = 0.5"), ("[0.15, 1.0]", "[0.15]"), ("\"muon\"", "\"moun\"")] {
+            assert!(text.contains(field), "{text}");
+            assert!(toml::from_str::<TrainConfig>(&text.replace(field, wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_visible_share_is_one_or_drawn_for_each_step() {
+        let paper = Preset::named("pico-32").expect("preset").train;
+        assert_eq!((paper.visible(64, 5), paper.visible_in_words(64)), (16, "16".into()));
+        let train = TrainConfig { keep_range: "0.15..1".parse().ok(), ..paper };
+        assert_eq!(train.visible_in_words(64), "9 to 63");
+        let steps: Vec<usize> = (0..40).map(|step| train.visible(64, step)).collect();
+        assert!(steps.iter().all(|visible| (9..=63).contains(visible)) && steps.iter().any(|v| *v != steps[0]));
+        // So many smaller batches are one large one.
+        let split = TrainConfig { batch_size: train.batch_size / 2, accumulate: 2, ..train };
+        assert_eq!((0..40).map(|step| split.visible(64, step)).collect::<Vec<_>>(), steps);
+    }
 
     #[test]
     fn every_preset_is_usable_and_has_the_published_size() {

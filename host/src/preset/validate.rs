@@ -1,8 +1,10 @@
 //! Which recipes are possible.
 
 use super::TrainConfig;
-use crate::data::augment::{Augment, Colour, ColourError};
-use crate::objective::joint::config::JointError;
+use crate::{
+    data::augment::{Augment, Colour, ColourError},
+    objective::joint::config::JointError,
+};
 use common::mask::len_keep;
 
 /// Why a recipe is impossible. Fields have their names in `run.toml`; the command line tells its own instead.

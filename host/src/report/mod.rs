@@ -18,12 +18,12 @@ use crate::{
     clock, files,
     objective::joint::{JointConfig, JointKind},
     pictures::over_time::{self, ORIGINALS, VISIBLE},
+    preset::OptimizerKind,
     run::{DataSource, RunConfig, RunFolder},
     train::schedule::Schedule,
 };
 use anyhow::Context as _;
 use chart::Chart;
-use common::mask;
 use html::{facts, picture};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use number::{grouped, number, scientific};
@@ -245,7 +245,7 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
         DataSource::Synthetic => format!("{} images of the embedded generator", grouped(train.synthetic_images)),
         DataSource::Folder(folder) => folder.display().to_string(),
     };
-    let (patches, kept) = (grid.patches(), mask::len_keep(grid.patches(), train.mask_ratio));
+    let (patches, kept) = (grid.patches(), train.visible_in_words(grid.patches()));
     let peak = Schedule::scaled_lr(train.blr, train.images_a_step());
     let lines = [
         ("Data", data),
@@ -270,9 +270,13 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
         (
             "Recipe",
             format!(
-                "{} epochs, {} images a step; AdamW, learning rate up to {}, warm-up {} {}, weight decay {}; seed {}",
+                "{} epochs, {} images a step; {}, learning rate up to {}, warm-up {} {}, weight decay {}; seed {}",
                 train.epochs,
                 train.images_a_step(),
+                match train.optimizer {
+                    OptimizerKind::AdamW => "AdamW",
+                    OptimizerKind::Muon => "Muon and AdamW",
+                },
                 scientific(peak),
                 number(train.warmup_epochs),
                 if train.warmup_epochs == 1.0 { "epoch" } else { "epochs" },

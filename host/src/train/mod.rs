@@ -4,6 +4,7 @@
 pub mod engine;
 pub mod finetune;
 mod meter;
+mod muon;
 pub mod optimizer;
 pub mod pretraining;
 pub mod progress;

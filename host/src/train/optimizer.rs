@@ -1,8 +1,10 @@
-//! AdamW over a module, with its state kept by parameter name so that it can be saved and found again.
+//! AdamW over a module, with its state kept by parameter name so that it can be saved and found again; on request
+//! [`Muon`] for the matrices of its blocks.
 //!
 //! The arithmetic is burn's [`AdamW`], or on the CPU the fused [`ops::adamw`]; burn's own module optimizer keys its
 //! state by identifiers that are new in every process, and restores it on a default device that may not exist.
 
+use super::muon::Muon;
 use crate::{
     model::{
         ops::{self, Ops},
@@ -31,6 +33,8 @@ pub struct AdamWHyper {
 
 /// PyTorch's epsilon.
 const EPSILON: f32 = 1e-8;
+/// What Muon's state is called in files.
+const MOMENTUM: &str = "momentum";
 
 /// First and second moment, flat, and the number of steps.
 #[derive(Debug, Clone)]
@@ -66,6 +70,9 @@ pub struct Optimizer {
     decayed: AdamW,
     plain: AdamW,
     moments: BTreeMap<String, Moments>,
+    muon: Option<Muon>,
+    /// Of what Muon updates, flat.
+    momenta: BTreeMap<String, Tensor<1>>,
 }
 
 /// Why a saved optimizer does not fit.
@@ -91,6 +98,8 @@ impl Optimizer {
             decayed: config.clone().with_weight_decay(hyper.weight_decay).build(),
             plain: config.with_weight_decay(0.0).build(),
             moments: BTreeMap::new(),
+            muon: None,
+            momenta: BTreeMap::new(),
         }
     }
 
@@ -104,6 +113,12 @@ impl Optimizer {
     #[must_use]
     pub fn with_groups(self, groups: Groups) -> Self {
         Self { groups, ..self }
+    }
+
+    /// The same optimizer with Muon for the matrices of blocks, or without it.
+    #[must_use]
+    pub fn with_muon(self, muon: bool) -> Self {
+        Self { muon: muon.then(Muon::default), ..self }
     }
 
     /// One update of every parameter that has a gradient.
@@ -161,17 +176,24 @@ impl Optimizer {
         (tensor, moments)
     }
 
-    /// The state as named tensors: `NAME.exp_avg`, `NAME.exp_avg_sq` (flat), `NAME.step` (one value).
+    /// The state as named tensors: `NAME.exp_avg`, `NAME.exp_avg_sq` (flat), `NAME.step` (one value), or
+    /// `NAME.momentum` (flat).
     ///
     /// # Errors
     /// If the device cannot give the values back.
     pub fn to_tensors(&self) -> Result<Tensors, OptimizerError> {
         let mut tensors = Tensors::new();
+        let read = |name: &String, tensor: &Tensor<1>| -> Result<NamedTensor, OptimizerError> {
+            let data = tensor.try_to_vec_as::<f32>();
+            let data = data.map_err(|error| OptimizerError::Read(name.clone(), error.to_string()))?;
+            Ok(NamedTensor { shape: vec![data.len()], data })
+        };
+        for (name, momentum) in &self.momenta {
+            tensors.insert(format!("{name}.{MOMENTUM}"), read(name, momentum)?);
+        }
         for (name, moments) in &self.moments {
             for (part, tensor) in [("exp_avg", &moments.exp_avg), ("exp_avg_sq", &moments.exp_avg_sq)] {
-                let data = tensor.try_to_vec_as::<f32>();
-                let data = data.map_err(|error| OptimizerError::Read(name.clone(), error.to_string()))?;
-                tensors.insert(format!("{name}.{part}"), NamedTensor { shape: vec![data.len()], data });
+                tensors.insert(format!("{name}.{part}"), read(name, tensor)?);
             }
             // Exact below 2^24; that late the bias corrections, which alone depend on it, have long been 1.
             let step = NamedTensor { shape: vec![1], data: vec![moments.steps as f32] };
@@ -186,6 +208,15 @@ impl Optimizer {
     /// Names the first parameter whose state is incomplete.
     pub fn load_tensors(&mut self, tensors: &Tensors, device: &Device) -> Result<(), OptimizerError> {
         self.moments.clear();
+        self.momenta.clear();
+        let upload = |t: &NamedTensor| {
+            Tensor::<1>::from_data(TensorData::new(t.data.clone(), [t.data.len()]), device).without_autodiff()
+        };
+        for (key, momentum) in tensors {
+            if let Some(name) = key.strip_suffix(MOMENTUM).and_then(|name| name.strip_suffix('.')) {
+                self.momenta.insert(name.into(), upload(momentum));
+            }
+        }
         let names = tensors.keys().filter_map(|key| key.strip_suffix(".step"));
         for name in names {
             let part = |part: &str| tensors.get(&format!("{name}.{part}"));
@@ -196,9 +227,6 @@ impl Optimizer {
             if exp_avg.data.len() != exp_avg_sq.data.len() || step.data.len() != 1 {
                 return Err(OptimizerError::Incomplete(name.into()));
             }
-            let upload = |t: &NamedTensor| {
-                Tensor::<1>::from_data(TensorData::new(t.data.clone(), [t.data.len()]), device).without_autodiff()
-            };
             let moments =
                 Moments { steps: step.data[0] as usize, exp_avg: upload(exp_avg), exp_avg_sq: upload(exp_avg_sq) };
             self.moments.insert(name.into(), moments);
@@ -233,18 +261,36 @@ impl ModuleMapper for Update<'_> {
         let Some(gradient) = self.gradient::<D>(param.id) else { return param };
         let name = official_name(&self.path);
         let count = gradient.shape().num_elements();
-        let moments = self.optimizer.moments.remove(&name).filter(|m| m.exp_avg.dims() == [count]);
         let Group { lr_scale, decayed } = (self.optimizer.groups)(&name, D);
-        let (optimizer, lr) = (&*self.optimizer, self.lr * lr_scale);
-        let mut after = None;
-        let param = param.map(|tensor| {
-            let tracked = tensor.is_require_grad();
-            let (tensor, moments) = optimizer.update(tensor.inner(), gradient, moments, decayed, lr);
-            after = moments;
-            let tensor = Tensor::from_inner(tensor);
-            if tracked { tensor.require_grad() } else { tensor }
-        });
-        self.optimizer.moments.extend(after.map(|moments| (name, moments)));
+        let lr = self.lr * lr_scale;
+        if let Some(muon) = self.optimizer.muon.as_ref().filter(|_| Muon::takes(&name, D)) {
+            let momentum = self.optimizer.momenta.remove(&name).filter(|m| m.dims() == [count]);
+            let decay = if decayed { self.optimizer.hyper.weight_decay } else { 0.0 };
+            let step = |tensor| muon.step(&name, (lr, decay), tensor, gradient, momentum);
+            let (param, momentum) = stepped(param, step);
+            self.optimizer.momenta.extend(momentum.map(|momentum| (name, momentum)));
+            return param;
+        }
+        let moments = self.optimizer.moments.remove(&name).filter(|m| m.exp_avg.dims() == [count]);
+        let optimizer = &*self.optimizer;
+        let (param, moments) = stepped(param, |tensor| optimizer.update(tensor, gradient, moments, decayed, lr));
+        self.optimizer.moments.extend(moments.flatten().map(|moments| (name, moments)));
         param
     }
+}
+
+/// A parameter after `step`, which tells its state besides.
+fn stepped<const D: usize, S>(
+    param: Param<Tensor<D>>,
+    step: impl FnOnce(Tensor<D>) -> (Tensor<D>, S),
+) -> (Param<Tensor<D>>, Option<S>) {
+    let mut after = None;
+    let param = param.map(|tensor| {
+        let tracked = tensor.is_require_grad();
+        let (tensor, state) = step(tensor.inner());
+        after = Some(state);
+        let tensor = Tensor::from_inner(tensor);
+        if tracked { tensor.require_grad() } else { tensor }
+    });
+    (param, after)
 }

@@ -22,7 +22,7 @@ use crate::{
         },
         target::FittedTarget,
     },
-    preset::Preset,
+    preset::{OptimizerKind, Preset},
     run::{RunConfig, RunFolder, TrainState},
     stream::Stream,
     tensors::{Tensors, is_encoder, is_projector},
@@ -32,7 +32,7 @@ use burn::{
     optim::{GradientsAccumulator, GradientsParams},
     tensor::{Device, Tensor, TensorData},
 };
-use common::{mask, normalize::PixelStats, patch::PatchGrid};
+use common::{normalize::PixelStats, patch::PatchGrid};
 use std::sync::Arc;
 
 /// Why there is no model.
@@ -57,7 +57,7 @@ pub enum Part {
     Loss,
     /// All gradients.
     Backward,
-    /// AdamW.
+    /// The update of the parameters.
     Optimizer,
 }
 
@@ -95,7 +95,7 @@ impl Pretraining {
         let hyper = AdamWHyper { beta1: 0.9, beta2: 0.95, weight_decay: train.weight_decay as f32 };
         Ok(Self {
             objective: Objective::new(preset.model.norm_pix_loss, train.seam, grid),
-            optimizer: Optimizer::new(hyper).with_ops(ops.1),
+            optimizer: Optimizer::new(hyper).with_ops(ops.1).with_muon(train.optimizer == OptimizerKind::Muon),
             learner: Some(learner.with_ops(ops.0)),
             preset: preset.clone(),
             latest: None,
@@ -203,7 +203,7 @@ impl Pretraining {
     #[must_use]
     pub fn masks(&self, step: usize, part: usize) -> MaskBatch {
         let (train, sample) = (&self.preset.train, self.sample(step, part));
-        let kept = mask::len_keep(self.grid.patches(), train.mask_ratio);
+        let kept = train.visible(self.grid.patches(), step);
         let draw = |seed| MaskBatch::draw(train.mask, &self.grid, kept, seed, sample, train.batch_size);
         (1..train.joint.views() as u64).fold(draw(train.seed), |masks, view| {
             // All keep as many.
