@@ -35,7 +35,9 @@ pub fn write(setup: &Setup, steps: usize, folder: &Path, stage: &dyn Fn(&str)) -
         return Err(misuse(format!("{shown} holds something else than an exchange: give another folder")));
     }
     let (model, train) = (&setup.preset.model, &setup.preset.train);
-    if train.target != Target::Pixels || !train.seam.is_off() || train.encoder_mask_tokens || train.accumulate != 1 {
+    let plain = train.target == Target::Pixels && train.seam.is_off() && !train.encoder_mask_tokens;
+    let whole = model.decoder.is_default() && train.predict_ratio == 1.0;
+    if !plain || !whole || train.accumulate != 1 {
         return Err(misuse("an exchange is of the paper's loss and steps of one batch: give a preset with both"));
     }
     let grid = model.grid()?;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     files,
-    model::MaeConfig,
+    model::{DecoderKind, MaeConfig},
     tensors::{
         NamedTensor, Tensors,
         safetensors::{self, TensorFileError},
@@ -95,9 +95,10 @@ pub struct Exported<'a> {
 }
 
 impl Exported<'_> {
-    /// Whether there is a decoder.
+    /// Whether there is a decoder that others know.
     fn decoder(&self) -> bool {
-        self.tensors.keys().any(|name| !crate::tensors::is_encoder(name) && name != "pos_embed")
+        let known = self.config.decoder == DecoderKind::SelfAttention;
+        known && self.tensors.keys().any(|name| !crate::tensors::is_encoder(name) && name != "pos_embed")
     }
 
     /// All parameters in the reference's order, fixed position tables included; checked.

@@ -38,6 +38,9 @@ pub struct TrainConfig {
     /// Share of patches that are removed.
     #[serde(default = "TrainConfig::default_mask_ratio")]
     pub mask_ratio: f64,
+    /// Share of the removed patches that are decoded and count in the loss, a random one of each image.
+    #[serde(default = "TrainConfig::default_predict_ratio", skip_serializing_if = "TrainConfig::predicts_all")]
+    pub predict_ratio: f64,
     /// What the decoder predicts.
     #[serde(default)]
     pub target: Target,
@@ -63,6 +66,14 @@ impl TrainConfig {
     #[must_use]
     pub fn images_a_step(&self) -> usize {
         self.batch_size * self.accumulate
+    }
+
+    /// Whether all removed patches are predicted. A method of the field for serde.
+    fn predicts_all(ratio: &f64) -> bool {
+        *ratio == Self::default_predict_ratio()
+    }
+    fn default_predict_ratio() -> f64 {
+        1.0
     }
     fn default_accumulate() -> usize {
         1

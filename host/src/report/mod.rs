@@ -15,6 +15,7 @@ pub mod recorder;
 use self::history::{Epoch, Point};
 use crate::{
     clock, files,
+    model::{DecoderKind, masks::len_predicted},
     pictures::over_time::{self, ORIGINALS, VISIBLE},
     run::{DataSource, RunConfig, RunFolder},
     train::schedule::Schedule,
@@ -243,6 +244,8 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
         DataSource::Folder(folder) => folder.display().to_string(),
     };
     let (patches, kept) = (grid.patches(), mask::len_keep(grid.patches(), train.mask_ratio));
+    let predicted = len_predicted(patches - kept, train.predict_ratio);
+    let predicted = if train.predict_ratio < 1.0 { format!(", {predicted} predicted") } else { String::new() };
     let peak = Schedule::scaled_lr(train.blr, train.images_a_step());
     let lines = [
         ("Data", data),
@@ -259,10 +262,16 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
         ("Encoder", format!("{} wide, {} blocks, {} heads", model.dim, model.depth, model.heads)),
         (
             "Decoder",
-            format!("{} wide, {} blocks, {} heads", model.decoder_dim, model.decoder_depth, model.decoder_heads),
+            format!(
+                "{} wide, {} blocks, {} heads{}",
+                model.decoder_dim,
+                model.decoder_depth,
+                model.decoder_heads,
+                if model.decoder == DecoderKind::Cross { ", cross-attention to visible tokens" } else { "" }
+            ),
         ),
         ("Target", format!("{}{}", train.target, if model.norm_pix_loss { ", each patch normalised" } else { "" })),
-        ("Masks", format!("{}, {kept} of {patches} patches visible", train.mask.name())),
+        ("Masks", format!("{}, {kept} of {patches} patches visible{predicted}", train.mask.name())),
         (
             "Recipe",
             format!(

@@ -11,10 +11,11 @@ use crate::{
         dataset::Dataset,
         loader::{Batch, Loader, LoaderConfig},
     },
-    model::{MaskBatch, ops::Ops, weights},
+    model::{DecoderKind, MaskBatch, ops::Ops, weights},
     objective::{Learner, Objective, target::FittedTarget},
     preset::Preset,
     run::{RunConfig, RunFolder, TrainState},
+    stream::Stream,
     tensors::{Tensors, is_encoder},
 };
 use anyhow::{Context as _, bail};
@@ -144,13 +145,13 @@ impl Pretraining {
         Ok(Engine::new(task, folder.clone(), config.checkpoints, plan, state))
     }
 
-    /// Takes up the weights of another run. Of an encoder alone the decoder stays as it is.
+    /// Takes up the weights of another run. Without a decoder of this one's kind among them it stays as it is.
     ///
     /// # Errors
     /// Names the first parameter that is missing or has another shape.
     pub fn start_from(&mut self, tensors: &Tensors) -> anyhow::Result<()> {
         let (mut learner, grid) = (self.learner()?.clone(), &self.grid);
-        if tensors.contains_key("decoder_embed.weight") {
+        if DecoderKind::of(tensors) == Some(self.preset.model.decoder) {
             learner = weights::load_tensors(learner, tensors, grid)?;
         } else {
             learner.mae.encoder = weights::load_tensors(learner.mae.encoder, tensors, grid)?;
@@ -177,7 +178,8 @@ impl Pretraining {
         let train = &self.preset.train;
         let kept = mask::len_keep(self.grid.patches(), train.mask_ratio);
         let sample = ((step * train.accumulate + part) * train.batch_size) as u64;
-        MaskBatch::draw(train.mask, &self.grid, kept, train.seed, sample, train.batch_size)
+        let masks = MaskBatch::draw(train.mask, &self.grid, kept, train.seed, sample, train.batch_size);
+        masks.predicting(train.predict_ratio, Stream::Predicted.seed(train.seed), sample)
     }
 
     /// Optimizer step number `step` on `accumulate` batches of `next`. `lap` is told the end of each part, which the
