@@ -8,7 +8,8 @@
 //! forward = 2 V P D  (patch projection, visible patches only) + depth * block(T + 1, D, H)
 //!         + 2 (T + 1) D E  (decoder_embed) + decoder_depth * block(S, E, I) + 2 S E P  (decoder_pred)
 //! T = V, or L where mask tokens pass through the encoder
-//! S = V + 1 + K, where K of the L - V removed patches are predicted; L + 1 where mask tokens pass through the encoder
+//! S = V + 1 + K, where K of the L - V removed patches are predicted, or L + 1 where mask tokens pass through the
+//!     encoder
 //! ```
 //!
 //! With cross-attention of `K` mask tokens to the `C = V + 1` visible ones decoder_pred is `2 K E P`, and a block

@@ -68,8 +68,8 @@ pub struct Args {
     /// Share of patches that are removed, between 0 and 1.
     #[arg(long, value_name = "R", conflicts_with = "resume")]
     mask_ratio: Option<f64>,
-    /// Share of the removed patches that are decoded and count in the loss, a random one of each image, above 0 and at
-    /// most 1 [default: 1].
+    /// Share of the removed patches that are decoded and count in the loss, chosen at random for each image; above 0
+    /// and at most 1 [default: 1].
     #[arg(long, value_name = "R", conflicts_with = "resume")]
     predict_ratio: Option<f64>,
     /// What the decoder's tokens attend to [default: self].
