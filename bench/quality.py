@@ -38,12 +38,13 @@ def arguments() -> argparse.Namespace:
     common.add_argument("--json", action="store_true")
 
     pretrain = commands.add_parser("pretrain", parents=[common], help="pre-train, write a Hugging Face folder")
-    pretrain.add_argument("--preset", default="pico-32", help="a preset of models/")
+    pretrain.add_argument("--preset", default="pico-32", help="a preset of models/, or a file")
     pretrain.add_argument("--data", type=Path, required=True, help="folder of images")
     pretrain.add_argument("--out", type=Path, required=True, help="folder to write")
     pretrain.add_argument("--epochs", type=int)
     pretrain.add_argument("--warmup-epochs", type=float, help="[default: the preset's, at most a tenth of the epochs]")
     pretrain.add_argument("--batch-size", type=int)
+    pretrain.add_argument("--recipe", choices=["default", "paper"], default="default")
 
     evaluate = commands.add_parser("evaluate", parents=[common], help="kNN and linear probes on frozen features")
     finetune = commands.add_parser("finetune", parents=[common], help="fine-tune the whole encoder")
@@ -191,9 +192,91 @@ def groups(model: nn.Module, weight_decay: float) -> list[dict]:
     return [{"params": plain, "weight_decay": 0.0}, {"params": decayed, "weight_decay": weight_decay}]
 
 
+def training_view(side: int, t: dict) -> transforms.Compose:
+    """Crop and flip; then what the recipe changes in the colours."""
+    colour = {"jitter": 0.0, "grey": 0.0, "blur": 0.0, "solarise": 0.0, **t.get("colour", {})}
+    area = t.get("colour", {}).get("crop_area", 0.2)
+    steps = [
+        transforms.RandomResizedCrop(side, scale=(area, 1.0), interpolation=transforms.InterpolationMode.BICUBIC),
+        transforms.RandomHorizontalFlip(),
+    ]
+    if strength := colour["jitter"]:
+        change = transforms.ColorJitter(0.4 * strength, 0.4 * strength, 0.4 * strength, 0.1 * strength)
+        steps.append(transforms.RandomApply([change], 0.8))
+    steps += [transforms.RandomGrayscale(colour["grey"])] if colour["grey"] else []
+    steps += [transforms.RandomSolarize(128, colour["solarise"])] if colour["solarise"] else []
+    if colour["blur"]:
+        misuse("a recipe with blur has no reference here")
+    return transforms.Compose(steps)
+
+
+def projector(dim: int, terms: dict) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(terms["projector_depth"]):
+        layers += [nn.Linear(dim, terms["projector_hidden"], bias=False), nn.BatchNorm1d(terms["projector_hidden"])]
+        layers.append(nn.ReLU())
+        dim = terms["projector_hidden"]
+    layers.append(nn.Linear(dim, terms["projector_dim"]))
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
+
+
+def joint_loss(model: ViTMAEForPreTraining, project: nn.Module, views: list[Tensor], terms: dict) -> Tensor:
+    """The reconstruction of the first view, and the joint term of the projections of all views' visible patches."""
+    projections, loss = [], 0.0
+    for number, pixels in enumerate(views):
+        found = model.vit(pixel_values=pixels)
+        if number == 0 and terms["reconstruction_weight"]:
+            predicted = model.decoder(found.last_hidden_state, found.ids_restore).logits
+            loss = terms["reconstruction_weight"] * model.forward_loss(pixels, predicted, found.mask)
+        tokens = found.last_hidden_state
+        projections.append(project(tokens[:, 1:].mean(1) if terms["pool"] == "mean" else tokens[:, 0]))
+    z = torch.stack(projections)
+    term = infonce(z, terms["temperature"]) if terms["kind"] == "infonce" else sigreg(z, terms)
+    return loss + terms["weight"] * term
+
+
+def infonce(z: Tensor, temperature: float) -> Tensor:
+    """Each view against one other view of its image at a time, and all views of the other images."""
+    views, batch, width = z.shape
+    z = F.normalize(z, dim=2)
+    flat = z.reshape(-1, width)
+    scores = flat @ flat.T / temperature
+    image = torch.arange(batch).repeat(views)
+    negatives = scores.masked_fill(image[:, None] == image[None], -torch.inf).logsumexp(1)
+    rows, loss = torch.arange(views * batch), 0.0
+    for shift in range(1, views):
+        positives = scores[rows, (rows + shift * batch) % (views * batch)]
+        loss = loss + F.softplus(negatives - positives).mean()
+    return loss / (views - 1)
+
+
+def sigreg(z: Tensor, terms: dict) -> Tensor:
+    """LeJEPA's: the distance of views from their mean, and Epps and Pulley's statistic along random directions."""
+    batch, width = z.shape[1:]
+    t = torch.linspace(-3, 3, 33)
+    gaussian = (-t.square() / 2).exp()
+    x = (z @ F.normalize(torch.randn(width, terms["slices"]), dim=0)).unsqueeze(-1) * t
+    error = (x.cos().mean(1) - gaussian).square() + x.sin().mean(1).square()
+    statistic = batch * torch.trapezoid(error * gaussian, t).mean()
+    share = terms["sigreg_share"]
+    return (1 - share) * (z.mean(0) - z).square().mean() + share * statistic
+
+
 def pretrain() -> None:
-    preset = tomllib.loads((MODELS / f"{args.preset}.toml").read_text())
+    path = Path(args.preset) if args.preset.endswith(".toml") else MODELS / f"{args.preset}.toml"
+    preset = tomllib.loads(path.read_text())
     c, t = preset["model"], preset["train"]
+    if args.recipe == "paper":
+        t = preset.get("paper", t)
+    terms = {"kind": "none", "weight": 1.0, "reconstruction_weight": 1.0, "views": 2, "pool": "mean",
+             "projector_hidden": 512, "projector_depth": 1, "projector_dim": 128, "temperature": 0.2,
+             "sigreg_share": 0.05, "slices": 256, **t.get("joint", {})}
+    joined = terms["kind"] != "none"
     epochs, batch = args.epochs or t["epochs"], args.batch_size or t["batch_size"]
     warmup = args.warmup_epochs
     if warmup is None:
@@ -201,21 +284,22 @@ def pretrain() -> None:
     images = Images(args.data)
     model = new_model(c, t.get("mask_ratio", 0.75))
     lr = t.get("blr", 1.5e-4) * batch / 256
-    optimizer = torch.optim.AdamW(groups(model, t.get("weight_decay", 0.05)), lr=lr, betas=(0.9, 0.95), fused=True)
-    side = c["image_height"]
-    view = transforms.Compose([
-        transforms.RandomResizedCrop(side, scale=(0.2, 1.0), interpolation=transforms.InterpolationMode.BICUBIC),
-        transforms.RandomHorizontalFlip(),
-    ])
+    project = projector(c["dim"], terms) if joined else None
+    trained = nn.ModuleList([model, project] if joined else [model])
+    optimizer = torch.optim.AdamW(groups(trained, t.get("weight_decay", 0.05)), lr=lr, betas=(0.9, 0.95), fused=True)
+    view = training_view(c["image_height"], t)
     steps, begin, history = len(images) // batch, time.perf_counter(), []
     for epoch in range(epochs):
         order, total = torch.randperm(len(images)), 0.0
         for i in range(steps):
             ids = order[i * batch : (i + 1) * batch].tolist()
-            pixels = normalize(torch.stack([to_tensor(view(images.images[j])) for j in ids]))
+            views = [
+                normalize(torch.stack([to_tensor(view(images.images[j])) for j in ids]))
+                for _ in range(terms["views"] if joined else 1)
+            ]
             for group in optimizer.param_groups:
                 group["lr"] = cosine(epoch + i / steps, lr, warmup, epochs)
-            loss = model(pixel_values=pixels).loss
+            loss = joint_loss(model, project, views, terms) if joined else model(pixel_values=views[0]).loss
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

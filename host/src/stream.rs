@@ -29,6 +29,10 @@ pub enum Stream {
     ProbeView = 0x51e7_ca11,
     /// Which of an image's removed patches are predicted.
     Predicted = 0x9e3d_1c7a,
+    /// Masks of an image's further views.
+    ViewMask = 0x0a5c_71e5,
+    /// Directions in which a joint term tests the features' distribution.
+    Slices = 0x511c_e5ed,
     /// The embedded generator's images.
     Synthetic = 0x5eed_1eaf,
 }

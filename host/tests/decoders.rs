@@ -1,5 +1,5 @@
-//! Both decoders against PyTorch's numbers (`tests/parity/decoders.safetensors`, made by `tests/python/make_decoders.py`),
-//! and a decoder that predicts some patches alone against one that predicts all.
+//! Both decoders against PyTorch's numbers (`tests/parity/decoders.safetensors`, which
+//! `tests/python/make_decoders.py` makes), and one that predicts some patches alone against one that predicts all.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::{
@@ -116,8 +116,8 @@ fn case(kind: DecoderKind, ops: Ops, seed: u64) -> Case {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// With self-attention the tokens are the paper's, in another order; with cross-attention every patch is predicted
-    /// by itself, so that it does not matter which others are.
+    /// With self-attention the tokens are the paper's, in another order; with cross-attention every patch is
+    /// predicted by itself, so that it does not matter which others are.
     #[test]
     fn predicting_some_is_predicting_all_and_taking_some(seed in 0..1000_u64, fused: bool, ratio in 0.01..1.0_f64) {
         for kind in KINDS {

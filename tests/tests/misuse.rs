@@ -46,6 +46,20 @@ fn pretrain_refuses_what_cannot_be_trained() {
         pretrain(&[&format!("--mask-ratio={ratio}")], 2, &["--mask-ratio", "between 0 and 1"]);
     }
     pretrain(&["--mask-ratio", "0.999"], 2, &["keeps none of 64 patches"]);
+    for (option, value, wanted) in [
+        ("--jitter", "2.6", "between 0, which is off, and 2.5"),
+        ("--jitter", "nan", "between 0, which is off, and 2.5"),
+        ("--grey", "-0.1", "between 0, which is off, and 1"),
+        ("--blur", "1.5", "between 0, which is off, and 1"),
+        ("--solarise", "inf", "between 0, which is off, and 1"),
+        ("--crop-area", "0", "above 0 and at most 1"),
+        ("--crop-area", "1.1", "above 0 and at most 1"),
+    ] {
+        pretrain(&[&format!("{option}={value}")], 2, &[&format!("host: {option} "), wanted]);
+    }
+    pretrain(&["--grey", "often"], 2, &["--grey", "often"]);
+    pretrain(&["--crop-area", "0.1", "--augment", "fixed-crop"], 2, &["--crop-area", "--augment fixed-crop"]);
+    pretrain(&["--jitter", "1", "--augment", "colour-jitter"], 2, &["colour-jitter is a jitter already", "--jitter"]);
     pretrain(&["--preset", "nano"], 2, &["no preset `nano`", "pico-32"]);
     pretrain(&["--epochs", "0"], 2, &["--epochs"]);
     pretrain(&["--accumulate", "0"], 2, &["--accumulate", "at least 1"]);

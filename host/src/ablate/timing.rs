@@ -8,7 +8,7 @@ use crate::{
         parts::Feed,
         step::{Stepper, read_loss, sync},
     },
-    data::{dataset::Dataset, loader::LoaderConfig},
+    data::dataset::Dataset,
     device::Chosen,
     evaluate::{
         knn::{self, Labelled, Vote},
@@ -85,12 +85,7 @@ impl<'a> Timer<'a> {
         let (grid, pixels, precision) = (config.model.grid()?, config.pixels, config.precision);
         self.once(key, || {
             let train = &preset.train;
-            let loader = LoaderConfig {
-                seed: 0,
-                batch_size: train.batch_size,
-                augment: train.augment,
-                ..LoaderConfig::default()
-            };
+            let loader = train.loader();
             let target = Arc::new(FittedTarget::fit(train.target, dataset, &grid, pixels, 0)?);
             let feed = || Feed::new(dataset.clone(), grid, pixels, loader, &target);
             // A first round decodes the images of the first steps, as most epochs find them.

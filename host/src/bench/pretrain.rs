@@ -9,10 +9,7 @@ use super::{
     timing::{Rounds, Speed, time_steps},
 };
 use crate::{
-    data::{
-        dataset::Dataset,
-        loader::{Batch, LoaderConfig},
-    },
+    data::{dataset::Dataset, loader::Batch},
     device::precision::Precision,
     objective::target::FittedTarget,
     preset::Preset,
@@ -195,7 +192,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     stage("matrix peak");
     let matrix_peak = peak::matrix_peak(&setup.device, setup.precision)?;
 
-    let config = LoaderConfig { seed: train.seed, batch_size, augment: train.augment, ..LoaderConfig::default() };
+    let config = train.loader();
     // The batches made ahead must be used up before a steady state is measured, and never run out while it is.
     let warm_up = WARM_UP + config.prefetch + 1;
     let timed = (setup.seconds.as_secs_f64() / (bare.ms.median / 1e3)).ceil() as usize;

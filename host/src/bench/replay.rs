@@ -6,7 +6,7 @@ use super::step::{Stepper, read_loss};
 use crate::objective::target::{FittedTarget, Target};
 use crate::{
     bench::{parts::Feed, pretrain::Setup},
-    data::{dataset::Dataset, loader::LoaderConfig},
+    data::dataset::Dataset,
     files,
     model::{MaskBatch, weights},
     tensors::{NamedTensor, Tensors, safetensors},
@@ -49,7 +49,7 @@ pub fn write(setup: &Setup, steps: usize, folder: &Path, stage: &dyn Fn(&str)) -
     if dataset.len() < batch_size {
         return Err(misuse(format!("{} images are fewer than one batch of {batch_size}", dataset.len())));
     }
-    let loader = LoaderConfig { seed: train.seed, batch_size, augment: train.augment, ..LoaderConfig::default() };
+    let loader = train.loader();
     let mut feed = Feed::new(Arc::new(dataset), grid, setup.pixels, loader, &Arc::new(FittedTarget::Pixels));
     let peak = Schedule::scaled_lr(train.blr, batch_size);
     let lr: Vec<f64> = (1..=steps).map(|step| peak * step as f64 / steps as f64).collect();

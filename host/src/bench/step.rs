@@ -100,12 +100,13 @@ pub fn sync(device: &Device) -> anyhow::Result<()> {
     device.sync().map_err(|error| anyhow::anyhow!("{error:?}")).context("the device failed")
 }
 
-/// A loss read from the device; a step whose loss is not finite measures nothing.
+/// The loss of a step, which may have its parts behind it, read from the device; a step whose loss is not finite measures nothing.
 ///
 /// # Errors
 /// If it is not finite, or the device fails.
 pub fn read_loss(loss: Tensor<1>) -> anyhow::Result<f32> {
-    let loss: f32 = loss.try_into_scalar().map_err(|e| anyhow::anyhow!("{e}")).context("reading the loss")?;
+    let loss: f32 =
+        loss.narrow(0, 0, 1).try_into_scalar().map_err(|e| anyhow::anyhow!("{e}")).context("reading the loss")?;
     anyhow::ensure!(loss.is_finite(), "the loss is no longer finite");
     Ok(loss)
 }

@@ -14,6 +14,7 @@ use crate::{
     },
     device::{self, Chosen, DeviceChoice, precision::PrecisionChoice},
     evaluate::linear::Method,
+    preset::Recipe,
     progress,
     run::DataSource,
 };
@@ -164,7 +165,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// The sweep that the options describe.
 fn sweep(args: &Args, chosen: &Chosen) -> anyhow::Result<Sweep> {
     let usual = preset::usual(chosen.cuda);
-    let (_, mut base) = preset::open(args.config.as_deref(), args.preset.as_deref().unwrap_or(usual))?;
+    let (_, mut base) = preset::open(args.config.as_deref(), args.preset.as_deref().unwrap_or(usual), Recipe::Paper)?;
     let warmup = base.train.warmup_epochs;
     if let Some(epochs) = args.epochs {
         base.train.epochs = epochs;

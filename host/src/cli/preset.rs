@@ -1,21 +1,21 @@
 //! `--preset` and `--config`.
 
-use crate::preset::Preset;
+use crate::preset::{Preset, Recipe};
 use console::misuse;
 use std::{fs, path::Path};
 
-/// The preset of the file `config`, or else the one of this `name`; and what to call it.
+/// The preset of the file `config`, or else the one of this `name`, with this recipe; and what to call it.
 ///
 /// # Errors
 /// As misuse, if there is none.
-pub(super) fn open(config: Option<&Path>, name: &str) -> anyhow::Result<(String, Preset)> {
+pub(super) fn open(config: Option<&Path>, name: &str, recipe: Recipe) -> anyhow::Result<(String, Preset)> {
     let Some(file) = config else {
-        return Ok((name.to_owned(), Preset::named(name).map_err(|e| misuse(e.to_string()))?));
+        return Ok((name.to_owned(), Preset::named(name).map_err(|e| misuse(e.to_string()))?.with_recipe(recipe)));
     };
     let shown = file.display();
     let text = fs::read_to_string(file).map_err(|e| misuse(format!("cannot read {shown}: {e}")))?;
     let name = file.file_stem().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
-    Ok((name, Preset::parse(&text, &shown.to_string()).map_err(|e| misuse(e.to_string()))?))
+    Ok((name, Preset::parse(&text, &shown.to_string()).map_err(|e| misuse(e.to_string()))?.with_recipe(recipe)))
 }
 
 /// The preset of trainings that name none.

@@ -6,9 +6,9 @@ use crate::{
     data::augment::Augment,
     device::{self, DeviceChoice, precision::PrecisionChoice},
     model::{DecoderKind, masks::len_predicted},
-    objective::target::Target,
+    objective::{joint::JointKind, target::Target},
     pictures,
-    preset::Preset,
+    preset::{Preset, Recipe},
     report::{self, recorder::Recorder},
     run::{DataSource, RunConfig, RunFolder},
     train::{
@@ -35,6 +35,9 @@ pub struct Args {
     /// A preset file of your own, as in models/*.toml.
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
+    /// The preset's own recipe, or the paper's, which adds nothing to the masked autoencoder.
+    #[arg(long, value_enum, default_value = "preset", conflicts_with = "resume")]
+    recipe: Recipe,
     /// Folder of images, searched with its sub-folders [default: the embedded generator].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -90,12 +93,41 @@ pub struct Args {
     /// How training views are made [default: random-crop, the paper's].
     #[arg(long, value_enum, conflicts_with = "resume")]
     augment: Option<Augment>,
+    /// Change brightness, contrast and saturation by up to 0.4 X and hue by up to X tenths of the circle, in four of
+    /// five views [default: 0].
+    #[arg(long, value_name = "X", conflicts_with = "resume")]
+    jitter: Option<f64>,
+    /// Take the colour from this share of the views [default: 0].
+    #[arg(long, value_name = "P", conflicts_with = "resume")]
+    grey: Option<f64>,
+    /// Blur this share of the views [default: 0].
+    #[arg(long, value_name = "P", conflicts_with = "resume")]
+    blur: Option<f64>,
+    /// Invert the bright values of this share of the views [default: 0].
+    #[arg(long, value_name = "P", conflicts_with = "resume")]
+    solarise: Option<f64>,
+    /// The smallest area of a random crop relative to the image's [default: 0.2, the paper's].
+    #[arg(long, value_name = "A", conflicts_with = "resume")]
+    crop_area: Option<f64>,
     /// Let mask tokens pass through the encoder, too, as in the paper's table 1c [default: false].
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, conflicts_with = "resume")]
     encoder_mask_tokens: Option<bool>,
     /// Add G times the squared error of the change across the borders of removed patches [default: 0].
     #[arg(long, value_name = "G", conflicts_with = "resume")]
     seam_gradient: Option<f64>,
+    /// What is learned beside the reconstruction: views of the same image are to have alike features, kept apart from
+    /// those of other images by their distribution (sigreg) or by comparison (infonce).
+    #[arg(long, value_enum, value_name = "TERM", conflicts_with = "resume")]
+    joint: Option<JointKind>,
+    /// The joint term's factor in the loss.
+    #[arg(long, value_name = "W", conflicts_with = "resume")]
+    joint_weight: Option<f64>,
+    /// Views of an image that the joint term compares.
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    views: Option<usize>,
+    /// The reconstruction's factor in the loss; 0 switches the decoder off.
+    #[arg(long, value_name = "W", conflicts_with = "resume")]
+    reconstruction_weight: Option<f64>,
     /// How many images the embedded generator makes.
     #[arg(long, value_name = "N", conflicts_with_all = ["resume", "data"])]
     synthetic_images: Option<usize>,
@@ -201,7 +233,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// The preset with what the options change.
 fn changed(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     let named = args.preset.as_deref().unwrap_or(preset::usual(cuda));
-    let (name, mut preset) = preset::open(args.config.as_deref(), named)?;
+    let (name, mut preset) = preset::open(args.config.as_deref(), named, args.recipe)?;
     let (model, train) = (&mut preset.model, &mut preset.train);
     set(&mut train.epochs, args.epochs);
     set(&mut train.batch_size, args.batch_size);
@@ -216,6 +248,15 @@ fn changed(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     set(&mut train.seam.weight, args.seam_weight);
     set(&mut train.seam.gradient, args.seam_gradient);
     set(&mut train.augment, args.augment);
+    set(&mut train.joint.kind, args.joint);
+    set(&mut train.joint.weight, args.joint_weight);
+    set(&mut train.joint.views, args.views);
+    set(&mut train.joint.reconstruction_weight, args.reconstruction_weight);
+    set(&mut train.colour.jitter, args.jitter);
+    set(&mut train.colour.grey, args.grey);
+    set(&mut train.colour.blur, args.blur);
+    set(&mut train.colour.solarise, args.solarise);
+    set(&mut train.colour.crop_area, args.crop_area);
     set(&mut train.encoder_mask_tokens, args.encoder_mask_tokens);
     set(&mut train.synthetic_images, args.synthetic_images);
     set(&mut train.seed, args.seed);

@@ -3,7 +3,7 @@
 use crate::{
     ablate::error::SweepError,
     bench::{check::files::NoParity, encode::EncodeError, threads::ThreadsError},
-    data::{classes::ClassError, dataset::DatasetError},
+    data::{augment::ColourError, classes::ClassError, dataset::DatasetError},
     device::precision::PrecisionError,
     evaluate::linear::LinearError,
     flash::FlashError,
@@ -12,6 +12,7 @@ use crate::{
         sink::NameError,
         upload::UploadError,
     },
+    objective::joint::config::JointError,
     preset::validate::RecipeError,
     run::{
         folder::{FolderError, TAKE_ANOTHER},
@@ -82,7 +83,26 @@ fn recipe(error: &RecipeError) -> String {
              through the encoder all reach the decoder"
                 .into()
         }
+        RecipeError::Colour(ColourError { field, value, bounds }) => {
+            format!("--{} {value} must be {bounds}", field.replace('_', "-"))
+        }
+        RecipeError::NoCrop(augment) => {
+            format!("--crop-area is of random crops: it has no meaning with --augment {}", augment.name())
+        }
+        RecipeError::TwoJitters => "--augment colour-jitter is a jitter already: leave it out, or --jitter".into(),
         RecipeError::WarmUp => "--warmup-epochs must be 0 or more".into(),
+        RecipeError::Joint(error) => match error {
+            JointError::Weight => "--joint-weight must be above 0".into(),
+            JointError::Reconstruction => {
+                "--reconstruction-weight must be 0 or more, and above 0 without --joint".into()
+            }
+            JointError::Views => "--views must be from 2 to 16".into(),
+            JointError::Batch => error.to_string().replace("batch_size", "--batch-size"),
+            JointError::MaskTokens => "--encoder-mask-tokens goes without --joint: it compares features of visible \
+                                       patches alone"
+                .into(),
+            JointError::Projector | JointError::Temperature | JointError::Sigreg => error.to_string(),
+        },
         RecipeError::FewImages { images, batch, parts: 1 } => {
             format!("{images} images are fewer than one batch of {batch}: use --batch-size {images}")
         }

@@ -1,13 +1,14 @@
 //! Batches of augmented, normalised patches, prepared ahead on a thread of their own.
 
 use super::{
-    augment::Augment,
+    augment::{Augment, Canvas, Colour},
     dataset::Dataset,
     prefetch::{Broken, prepare, shuffled},
 };
 use crate::stream::Stream;
 use anyhow::{Context as _, bail};
 use common::{mask::generator, normalize::PixelStats, patch::PatchGrid};
+use imaging::Pixels;
 use std::sync::{Arc, mpsc::Receiver};
 
 /// How batches are made.
@@ -19,22 +20,33 @@ pub struct LoaderConfig {
     pub batch_size: usize,
     /// How views are made.
     pub augment: Augment,
+    /// How they are coloured.
+    pub colour: Colour,
+    /// Views of each image in a batch.
+    pub views: usize,
     /// Batches prepared ahead.
     pub prefetch: usize,
 }
 
 impl Default for LoaderConfig {
     fn default() -> Self {
-        Self { seed: 0, batch_size: 1, augment: Augment::RandomCrop, prefetch: 3 }
+        Self {
+            seed: 0,
+            batch_size: 1,
+            augment: Augment::RandomCrop,
+            colour: Colour::default(),
+            views: 1,
+            prefetch: 3,
+        }
     }
 }
 
 /// One batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// Normalised pixels, `[B, L, P]`.
+    /// Normalised pixels, `[views * B, L, P]`: the first views of all images, then the second ones, and so on.
     pub patches: Vec<f32>,
-    /// What is to be predicted, `[B, L, P]`, where that is not the pixels.
+    /// What is to be predicted of the first views, `[B, L, P]`, where that is not the pixels.
     pub target: Option<Vec<f32>>,
     /// Which images, `[B]`.
     pub indices: Vec<usize>,
@@ -51,7 +63,7 @@ impl Loader {
     /// Starts the thread. The same arguments give the same batches; `iteration` skips without work.
     ///
     /// # Errors
-    /// If there are fewer images than one batch, or the thread cannot be started.
+    /// If there are fewer images than one batch, a batch holds no view, or the thread cannot be started.
     pub fn start(
         dataset: Arc<Dataset>,
         grid: PatchGrid,
@@ -63,8 +75,8 @@ impl Loader {
         Self::start_towards(|_| None, dataset, grid, pixels, config, (epoch, iteration))
     }
 
-    /// As [`Self::start`], with `target` making what is to be predicted of a batch's normalised pixels, on the
-    /// loader's thread, from iteration `at.1` of epoch `at.0` on.
+    /// As [`Self::start`], with `target` making what is to be predicted of the normalised pixels of a batch's first
+    /// views, on the loader's thread, from iteration `at.1` of epoch `at.0` on.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -80,6 +92,9 @@ impl Loader {
         if dataset.len() < config.batch_size || config.batch_size == 0 {
             bail!("{} images are fewer than one batch of {}", dataset.len(), config.batch_size);
         }
+        if config.views == 0 {
+            bail!("a batch needs at least one view of each image");
+        }
         let broken = Broken::default();
         let maker = Maker { dataset, grid, pixels, config, epoch, broken: broken.clone() };
         let batches = prepare(config.prefetch, move || {
@@ -87,7 +102,8 @@ impl Loader {
                 maker.order().chunks_exact(config.batch_size).skip(iteration).map(<[u32]>::to_vec).collect();
             order.into_iter().map(move |ids| {
                 let batch = maker.batch(&ids)?;
-                Ok(Batch { target: target(&batch.patches), ..batch })
+                let first = config.batch_size * maker.grid.image_len();
+                Ok(Batch { target: target(&batch.patches[..first]), ..batch })
             })
         })?;
         Ok(Self { batches, broken })
@@ -124,33 +140,42 @@ impl Maker {
     }
 
     fn batch(&self, ids: &[u32]) -> anyhow::Result<Batch> {
-        let patches = vec![0.0; ids.len() * self.grid.image_len()];
-        let mut batch = Batch { patches, target: None, indices: Vec::new() };
-        let mut image = vec![0.0; self.grid.image_len()];
-        for (id, patches) in ids.iter().zip(batch.patches.chunks_exact_mut(self.grid.image_len())) {
-            let (index, view) = self.view(*id as usize)?;
-            self.pixels.normalize_image(&view, self.grid.channels(), &mut image);
-            self.grid.patchify(&image, patches)?;
+        let (length, channels) = (self.grid.image_len(), self.grid.channels());
+        let shape = (self.grid.height(), self.grid.width());
+        let LoaderConfig { seed, augment, colour, views, .. } = self.config;
+        let mut batch = Batch { patches: vec![0.0; views * ids.len() * length], target: None, indices: Vec::new() };
+        let (mut normalized, mut canvas) = (vec![0.0; length], Canvas::default());
+        for (place, id) in ids.iter().enumerate() {
+            let (index, image) = self.image(*id as usize)?;
+            let sample = (self.epoch * self.dataset.len() + index) as u64;
+            for (number, patches) in batch.patches.chunks_exact_mut(ids.len() * length).enumerate() {
+                let rng = &mut generator(Stream::View.seed(seed), view_stream(sample, number));
+                let mut view = augment.view(&image, colour.crop_area, shape, rng)?;
+                colour.apply(&mut view, shape, channels, rng, &mut canvas);
+                self.pixels.normalize_image(&view, channels, &mut normalized);
+                self.grid.patchify(&normalized, &mut patches[place * length..][..length])?;
+            }
             batch.indices.push(index);
         }
         Ok(batch)
     }
 
-    /// A view of image `index`, or of the next one that can be read.
-    fn view(&self, index: usize) -> anyhow::Result<(usize, Vec<u8>)> {
-        let (count, (height, width)) = (self.dataset.len(), (self.grid.height(), self.grid.width()));
+    /// Image `index`, or the next one that can be read, with its number.
+    fn image(&self, index: usize) -> anyhow::Result<(usize, Arc<Pixels>)> {
+        let count = self.dataset.len();
         for index in (index..count).chain(0..index) {
             match self.dataset.image(index) {
-                Ok(image) => {
-                    let stream = (self.epoch * count + index) as u64;
-                    let rng = &mut generator(Stream::View.seed(self.config.seed), stream);
-                    return Ok((index, self.config.augment.view(&image, height, width, rng)?));
-                }
+                Ok(image) => return Ok((index, image)),
                 Err(error) => self.broken.add(&error),
             }
         }
         bail!("none of the {count} images can be read any more")
     }
+}
+
+/// The stream of view number `view` of a sample. Those of different views do not meet below 2^40 samples.
+fn view_stream(sample: u64, view: usize) -> u64 {
+    (view as u64) << 40 | sample
 }
 
 #[cfg(test)]
@@ -189,6 +214,50 @@ mod tests {
         let expected = Batch { target: target(&towards.patches), ..plain.next_batch().expect("batch") };
         assert_eq!(towards, expected);
         assert_eq!(plain.next_batch().expect("batch").target, None);
+    }
+
+    #[test]
+    fn further_views_leave_the_first_ones_as_they_are_and_differ_from_them() {
+        let grid = PatchGrid::new(16, 16, 4, 3).expect("grid");
+        let length = 12 * grid.image_len();
+        let batch = |views: usize, colour: Colour| {
+            let dataset = Arc::new(Dataset::synthetic(7, 40, 16, 16));
+            let config = LoaderConfig { seed: 3, batch_size: 12, views, colour, ..LoaderConfig::default() };
+            let target = |patches: &[f32]| Some(patches.to_vec());
+            let loader = Loader::start_towards(target, dataset, grid, PixelStats::IMAGENET, config, (1, 1));
+            loader.expect("start").next_batch().expect("batch")
+        };
+        let one = batch(1, Colour::default());
+        let three = batch(3, Colour::default());
+        assert_eq!((one.patches.len(), three.patches.len()), (length, 3 * length));
+        assert_eq!(three.patches[..length], one.patches);
+        assert_eq!(three.target.as_deref(), Some(&one.patches[..]), "of the first views alone");
+        assert_eq!(three.indices, one.indices);
+        assert_eq!(
+            batch(2, Colour::default()).patches,
+            three.patches[..2 * length],
+            "a view is what it is among any"
+        );
+        let image = |view: usize, place: usize| &three.patches[view * length + place * grid.image_len()..][..768];
+        for place in 0..12 {
+            assert!(image(0, place) != image(1, place) && image(1, place) != image(2, place));
+        }
+        // Colours change after all that is drawn for the crop: what is inverted lies where it lay.
+        let inverted = batch(2, Colour { solarise: 1.0, ..Colour::default() });
+        let same = inverted.patches.iter().zip(&three.patches).filter(|(after, before)| after == before).count();
+        assert!(same > length / 4 && same < 2 * length * 9 / 10, "{same} of {}", 2 * length);
+        let all = Colour { jitter: 1.0, grey: 0.2, blur: 0.5, solarise: 0.2, crop_area: 0.1 };
+        assert_eq!(batch(2, all), batch(2, all));
+        assert_ne!(batch(2, all).patches, three.patches[..2 * length]);
+    }
+
+    #[test]
+    fn a_batch_without_views_is_refused() {
+        let (dataset, grid) =
+            (Arc::new(Dataset::synthetic(7, 40, 16, 16)), PatchGrid::new(16, 16, 4, 3).expect("grid"));
+        let config = LoaderConfig { views: 0, ..LoaderConfig::default() };
+        let error = Loader::start(dataset, grid, PixelStats::IMAGENET, config, 0, 0).expect_err("no view");
+        assert!(error.to_string().contains("at least one view"), "{error}");
     }
 
     #[test]

@@ -8,9 +8,9 @@
 //! x       = x + mlp(norm2(x))
 //! ```
 //!
-//! Behind the blocks both decoders are alike. There is no attention among mask tokens, so that each patch is predicted
-//! by itself: predicting fewer costs less and changes nothing for the rest. Of that paper the weighted sum over the
-//! encoder's blocks, one for each block of the decoder, is left out: every block reads the encoder's output.
+//! Behind the blocks both decoders are alike. There is no attention among mask tokens, so that each patch is
+//! predicted by itself: predicting fewer costs less and changes nothing for the rest. Of that paper the weighted sum
+//! over the encoder's blocks, one for each block of the decoder, is left out: every block reads the encoder's output.
 
 use super::{
     layers::{Block, LayerNorm, Linear, Mlp},

@@ -1,5 +1,5 @@
-//! The masks of a batch, and which of the removed patches are predicted, drawn on the host and uploaded as indices: the
-//! same on every backend.
+//! The masks of a batch, and which of the removed patches are predicted, drawn on the host and uploaded as indices:
+//! the same on every backend.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::{
@@ -62,6 +62,23 @@ impl MaskBatch {
         let lengths = |mask: &Mask| (mask.ids_keep.len(), mask.ids_restore.len());
         let first = lengths(masks.first()?);
         masks.iter().all(|mask| lengths(mask) == first).then_some(Self { masks, predicted: None })
+    }
+
+    /// The masks of these images, and of others behind them, which keep as many patches; all removed ones are
+    /// predicted.
+    #[must_use]
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        debug_assert_eq!((self.visible(), self.patches()), (others.visible(), others.patches()));
+        self.masks.extend(others.masks);
+        Self { predicted: None, ..self }
+    }
+
+    /// The masks of the first `count` images.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        let count = count.min(self.masks.len());
+        let predicted = self.predicted.as_ref().map(|predicted| predicted[..count].to_vec());
+        Self { masks: self.masks[..count].to_vec(), predicted }
     }
 
     /// Images (`B`).

@@ -2,6 +2,7 @@
 //! the worse and slower variant of the paper's table 1c: mask tokens pass through the encoder, too, instead of
 //! joining in the decoder. The encoder that is kept has the same parameters.
 
+use super::joint::{JointConfig, projector::Projector};
 use crate::model::{
     Mae, MaeConfig, MaskBatch, cross::DecoderBlocks, init::Init, layers::prepend_cls, mae::random_masking, ops::Ops,
 };
@@ -18,35 +19,41 @@ pub struct Learner {
     pub mae: Mae,
     /// Stands for every removed patch already in the encoder, `[1, 1, D]`.
     encoder_mask_token: Option<Param<Tensor<3>>>,
+    /// Maps features to where the views of an image are compared; only with a joint term, and only in pre-training.
+    projector: Option<Projector>,
 }
 
 impl From<Mae> for Learner {
     /// Nothing is added: the paper's.
     fn from(mae: Mae) -> Self {
-        Self { mae, encoder_mask_token: None }
+        Self { mae, encoder_mask_token: None, projector: None }
     }
 }
 
 impl Learner {
-    /// A freshly initialised model; with `encoder_mask_tokens` mask tokens pass through the encoder. The same `seed`
-    /// gives the same weights on every device.
+    /// A freshly initialised model; with `encoder_mask_tokens` mask tokens pass through the encoder, with a `joint`
+    /// term there is a projector. The same `seed` gives the same weights on every device.
     ///
     /// # Errors
     /// If the image cannot be cut into patches.
     pub fn new(
         config: &MaeConfig,
         encoder_mask_tokens: bool,
+        joint: &JointConfig,
         seed: u64,
         device: &Device,
     ) -> Result<Self, PatchError> {
-        let token = encoder_mask_tokens.then(|| Init::beside(seed).token(config.dim, device));
-        Ok(Self { mae: Mae::new(config, seed, device)?, encoder_mask_token: token })
+        let init = &mut Init::beside(seed);
+        let token = encoder_mask_tokens.then(|| init.token(config.dim, device));
+        let projector = joint.is_on().then(|| Projector::new(joint, config.dim, init, device));
+        Ok(Self { mae: Mae::new(config, seed, device)?, encoder_mask_token: token, projector })
     }
 
     /// The same model with other operations.
     #[must_use]
     pub fn with_ops(self, ops: Ops) -> Self {
-        Self { mae: self.mae.with_ops(ops), ..self }
+        let projector = self.projector.map(|projector| projector.with_ops(ops));
+        Self { mae: self.mae.with_ops(ops), projector, ..self }
     }
 
     /// Encodes the visible patches, `[B * (1 + V), D]`; with mask tokens in the encoder all tokens in their places,
@@ -63,6 +70,12 @@ impl Learner {
         let length = 1 + masks.patches();
         let x = (x.reshape([batch, length, dim]) + encoder.positions()).reshape([batch * length, dim]);
         encoder.norm.forward(encoder.blocks.iter().fold(x, |x, block| block.forward(x, batch)))
+    }
+
+    /// The projections of `features`, `[views * B, D]`, the first views of all images first: `[views * B, K]`; `None`
+    /// without a joint term.
+    pub fn project(&self, features: Tensor<2>, views: usize) -> Option<Tensor<2>> {
+        self.projector.as_ref().map(|projector| projector.forward(features, views))
     }
 
     /// The decoder up to its last block on tokens in all places, `[B * (1 + L), E]`. `latent`: as of

@@ -21,7 +21,7 @@ fn a_mask_token_in_the_encoder_stands_for_a_removed_patch() {
     let (config, device, batch) = (config(), Device::flex(), 2);
     let grid = config.grid().expect("grid");
     let (length, values) = (grid.patches(), grid.patch_dim());
-    let mut model = Learner::new(&config, true, 3, &device).expect("model");
+    let mut model = Learner::new(&config, true, &JointConfig::default(), 3, &device).expect("model");
     // A black patch is projected to the bias: with this as the token it makes no difference whether it is removed.
     let bias = model.mae.encoder.patch_embed.proj.bias.val();
     model.encoder_mask_token = Some(Param::from_tensor(bias.reshape([1, 1, config.dim])));
@@ -49,8 +49,8 @@ fn the_token_of_the_place_where_masks_join_is_the_one_that_learns() {
     let grid = config.grid().expect("grid");
     let masks = MaskBatch::draw(MaskKind::Random, &grid, 4, 7, 0, 2);
     let patches = Tensor::<3>::ones([2, grid.patches(), grid.patch_dim()], &device);
-    let plain = Learner::new(&config, false, 3, &device).expect("model");
-    let variant = Learner::new(&config, true, 3, &device).expect("model");
+    let plain = Learner::new(&config, false, &JointConfig::default(), 3, &device).expect("model");
+    let variant = Learner::new(&config, true, &JointConfig::default(), 3, &device).expect("model");
     let objective = Objective::new(true, SeamConfig::default(), grid);
     let loss = |learner: &Learner| {
         let pred = learner.predict_removed(learner.encode(patches.clone(), &masks), &masks);

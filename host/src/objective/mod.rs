@@ -2,6 +2,7 @@
 //! which weight ([`Objective`]). The paper's own objective is in `model::mae`; every other begins here.
 
 pub mod components;
+pub mod joint;
 pub mod mask_tokens;
 pub mod seam;
 pub mod target;

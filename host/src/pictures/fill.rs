@@ -2,7 +2,7 @@
 
 use crate::{
     model::{MaskBatch, weights},
-    objective::{Learner, target::FittedTarget},
+    objective::{Learner, joint::JointConfig, target::FittedTarget},
     run::{RunConfig, RunFolder},
     tensors::Tensors,
 };
@@ -28,7 +28,7 @@ pub fn with_tensors(
     tensors: &Tensors,
 ) -> anyhow::Result<(Learner, FittedTarget)> {
     let (device, grid) = (Device::flex(), config.model.grid()?);
-    let model = Learner::new(&config.model, config.train.encoder_mask_tokens, 0, &device)?;
+    let model = Learner::new(&config.model, config.train.encoder_mask_tokens, &JointConfig::default(), 0, &device)?;
     let model = weights::load_tensors(model, tensors, &grid).map_err(|error| config.explain(error))?;
     Ok((model, FittedTarget::load(config.train.target, run.path(), &grid)?))
 }

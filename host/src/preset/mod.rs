@@ -3,9 +3,12 @@
 pub mod validate;
 
 use crate::{
-    data::augment::Augment,
+    data::{
+        augment::{Augment, Colour},
+        loader::LoaderConfig,
+    },
     model::MaeConfig,
-    objective::{seam::SeamConfig, target::Target},
+    objective::{joint::JointConfig, seam::SeamConfig, target::Target},
 };
 use common::mask::MaskKind;
 use serde::{Deserialize, Serialize};
@@ -53,12 +56,18 @@ pub struct TrainConfig {
     /// How training views are cut out and coloured.
     #[serde(default, skip_serializing_if = "Augment::is_default")]
     pub augment: Augment,
+    /// How training views are coloured further, and the smallest part of an image that is one.
+    #[serde(default, skip_serializing_if = "Colour::is_off")]
+    pub colour: Colour,
     /// Whether mask tokens pass through the encoder, too: the variant of the paper's table 1c.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub encoder_mask_tokens: bool,
     /// Additions to the loss at the borders of patches.
     #[serde(default, skip_serializing_if = "SeamConfig::is_off")]
     pub seam: SeamConfig,
+    /// A joint-embedding term beside the reconstruction.
+    #[serde(default, skip_serializing_if = "JointConfig::is_off")]
+    pub joint: JointConfig,
 }
 
 impl TrainConfig {
@@ -66,6 +75,12 @@ impl TrainConfig {
     #[must_use]
     pub fn images_a_step(&self) -> usize {
         self.batch_size * self.accumulate
+    }
+    /// How its batches are made.
+    #[must_use]
+    pub fn loader(&self) -> LoaderConfig {
+        let Self { seed, batch_size, augment, colour, .. } = *self;
+        LoaderConfig { seed, batch_size, augment, colour, views: self.joint.views(), ..LoaderConfig::default() }
     }
 
     /// Whether all removed patches are predicted. A method of the field for serde.
@@ -105,6 +120,19 @@ pub struct Preset {
     pub model: MaeConfig,
     /// Recipe.
     pub train: TrainConfig,
+    /// The paper's recipe, where the preset's own is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paper: Option<TrainConfig>,
+}
+
+/// Which recipe of a preset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Recipe {
+    /// Its own.
+    #[default]
+    Preset,
+    /// The masked autoencoder's of the paper, with nothing added.
+    Paper,
 }
 
 /// The presets of `models/`, compiled in: name and text.
@@ -136,6 +164,15 @@ pub enum PresetError {
 }
 
 impl Preset {
+    /// The same model with this recipe.
+    #[must_use]
+    pub fn with_recipe(self, recipe: Recipe) -> Self {
+        match (recipe, self.paper) {
+            (Recipe::Paper, Some(paper)) => Self { train: paper, paper: None, ..self },
+            _ => Self { paper: None, ..self },
+        }
+    }
+
     /// A preset of `models/` by name.
     ///
     /// # Errors

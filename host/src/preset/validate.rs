@@ -1,7 +1,9 @@
 //! Which recipes are possible.
 
 use super::TrainConfig;
+use crate::data::augment::{Augment, Colour, ColourError};
 use crate::model::DecoderKind;
+use crate::objective::joint::config::JointError;
 use common::mask::len_keep;
 
 /// Why a recipe is impossible. Fields have their names in `run.toml`; the command line tells its own instead.
@@ -53,9 +55,21 @@ pub enum RecipeError {
          through the encoder all reach the decoder"
     )]
     EncoderMaskTokens,
+    /// The colours of views.
+    #[error(transparent)]
+    Colour(#[from] ColourError),
+    /// The smallest crop where crops are not random.
+    #[error("colour.crop_area is of random crops: it has no meaning with augment {}", .0.name())]
+    NoCrop(Augment),
+    /// Two changes of the same colours.
+    #[error("augment colour-jitter is a jitter already: use it, or colour.jitter with augment random-crop")]
+    TwoJitters,
     /// The warm-up.
     #[error("warmup_epochs must be 0 or more")]
     WarmUp,
+    /// The joint term.
+    #[error(transparent)]
+    Joint(#[from] JointError),
     /// One optimizer step takes more images than there are.
     #[error("{images} images are fewer than the {parts} batches of {batch} of one optimizer step")]
     FewImages {
@@ -112,9 +126,17 @@ impl TrainConfig {
         if self.encoder_mask_tokens && (decoder == DecoderKind::Cross || self.predict_ratio < 1.0) {
             return Err(RecipeError::EncoderMaskTokens);
         }
+        self.colour.validate()?;
+        if self.colour.crop_area != Colour::default().crop_area && !self.augment.is_random_crop() {
+            return Err(RecipeError::NoCrop(self.augment));
+        }
+        if self.colour.jitter > 0.0 && self.augment == Augment::ColourJitter {
+            return Err(RecipeError::TwoJitters);
+        }
         if !not_negative(self.warmup_epochs) {
             return Err(RecipeError::WarmUp);
         }
+        self.joint.validate(self.batch_size, self.encoder_mask_tokens)?;
         Ok(())
     }
 

@@ -57,6 +57,18 @@ pub struct Epoch {
     pub lr: f64,
     /// Images a second over the epoch.
     pub images_per_second: f64,
+    /// What only a training with a joint term has.
+    #[serde(default)]
+    pub reconstruction: Option<f64>,
+    /// Mean of the joint term.
+    #[serde(default)]
+    pub joint: Option<f64>,
+    /// Deviation of the features at its end ([`Spread::std`](crate::objective::joint::spread::Spread)).
+    #[serde(default)]
+    pub feature_std: Option<f64>,
+    /// Directions in which they spread then.
+    #[serde(default)]
+    pub feature_rank: Option<f64>,
 }
 
 /// The lines of `metrics.csv` in the folder `run`; none if there is none. Damaged lines are left out.

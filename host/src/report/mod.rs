@@ -8,6 +8,7 @@ pub mod evaluations;
 pub mod events;
 pub mod history;
 pub mod html;
+pub mod joint;
 pub mod number;
 pub mod record;
 pub mod recorder;
@@ -16,6 +17,7 @@ use self::history::{Epoch, Point};
 use crate::{
     clock, files,
     model::{DecoderKind, masks::len_predicted},
+    objective::joint::{JointConfig, JointKind},
     pictures::over_time::{self, ORIGINALS, VISIBLE},
     run::{DataSource, RunConfig, RunFolder},
     train::schedule::Schedule,
@@ -130,7 +132,7 @@ fn curves(config: &RunConfig, points: &[Point], epochs: &[Epoch]) -> Markup {
     let main: Vec<_> = epochs.iter().map(|epoch| (epoch.epoch as f64 - 0.5, epoch.loss)).collect();
     let loss = Chart {
         title: "Training loss over the epochs",
-        label: "loss: mean squared error on removed patches",
+        label: if config.train.joint.is_on() { "loss" } else { "loss: mean squared error on removed patches" },
         epochs: end,
         from_zero: false,
         fine: &fine,
@@ -168,6 +170,7 @@ fn curves(config: &RunConfig, points: &[Point], epochs: &[Epoch]) -> Markup {
                 }
             }
         }
+        (joint::section(epochs, end))
         section { h2 { "Learning rate" } figure { (rate.svg()) } }
     }
 }
@@ -272,6 +275,7 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
         ),
         ("Target", format!("{}{}", train.target, if model.norm_pix_loss { ", each patch normalised" } else { "" })),
         ("Masks", format!("{}, {kept} of {patches} patches visible{predicted}", train.mask.name())),
+        ("Objective", objective(&train.joint)),
         (
             "Recipe",
             format!(
@@ -289,6 +293,25 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
         ("Program", format!("host {}", config.host_version)),
     ];
     Ok(lines.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+/// What is minimised.
+fn objective(joint: &JointConfig) -> String {
+    let reconstruction = match joint.reconstruction_weight {
+        0.0 => None,
+        1.0 => Some("reconstruction".to_owned()),
+        weight => Some(format!("{} × reconstruction", number(weight))),
+    };
+    let joint = joint.is_on().then(|| {
+        let name = match joint.kind {
+            JointKind::None => "",
+            JointKind::Sigreg => "SIGReg",
+            JointKind::Infonce => "InfoNCE",
+        };
+        let factor = if joint.weight == 1.0 { String::new() } else { format!("{} × ", number(joint.weight)) };
+        format!("{factor}{name} on {} views of each image", joint.views)
+    });
+    [reconstruction, joint].into_iter().flatten().collect::<Vec<_>>().join(" + ")
 }
 
 fn epoch_table(epochs: &[Epoch]) -> Markup {
@@ -309,7 +332,7 @@ fn epoch_table(epochs: &[Epoch]) -> Markup {
                                 }
                             }
                             tbody {
-                                @for Epoch { epoch, step, loss, lr, images_per_second } in epochs {
+                                @for Epoch { epoch, step, loss, lr, images_per_second, .. } in epochs {
                                     tr {
                                         th.n scope="row" { (epoch) }
                                         td.n { (grouped(*step)) }

@@ -24,7 +24,6 @@ static KIND: Kind = Kind {
     format: FORMAT,
     begin: "host evaluate finetune",
     resume: "host evaluate finetune --resume",
-    metrics: "epoch,step,train_loss,test_accuracy,lr",
     folders: &[],
 };
 
@@ -44,6 +43,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// The columns' names.
+    pub const COLUMNS: &'static str = "epoch,step,train_loss,test_accuracy,lr";
+
     /// As it stands in the file.
     #[must_use]
     pub fn line(&self) -> String {

@@ -35,8 +35,6 @@ pub struct Kind {
     pub begin: &'static str,
     /// The command, without the folder, that continues a training.
     pub resume: &'static str,
-    /// First line of `metrics.csv`; the first column is the number of whole epochs done.
-    pub metrics: &'static str,
     /// Sub-folders beside `checkpoints/`.
     pub folders: &'static [&'static str],
 }
@@ -316,17 +314,18 @@ impl TrainingFolder {
         FolderError::Diverged { what, epoch, step, kept }
     }
 
-    /// Adds `line`, which has no line break, to `metrics.csv`.
+    /// Adds `line`, which has no line break, to `metrics.csv`, whose columns are `columns`, the first the number of
+    /// whole epochs done.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn write_metrics(&self, line: &str) -> anyhow::Result<()> {
+    pub fn write_metrics(&self, columns: &str, line: &str) -> anyhow::Result<()> {
         let path = self.path.join("metrics.csv");
         let cannot = || {
             let (path, shown, resume) = (path.display(), self.path.display(), self.kind.resume);
             format!("cannot write {path}; the checkpoints are kept: make room, then `{resume} {shown}`")
         };
-        let header = if path.exists() { String::new() } else { format!("{}\n", self.kind.metrics) };
+        let header = if path.exists() { String::new() } else { format!("{columns}\n") };
         let mut file = fs::File::options().create(true).append(true).open(&path).with_context(cannot)?;
         // In one piece, and on the disk before a checkpoint that lies behind it.
         let text = format!("{header}{line}\n");

@@ -38,7 +38,6 @@ static KIND: Kind = Kind {
     format: FORMAT,
     begin: "host pretrain",
     resume: "host pretrain --resume",
-    metrics: "epoch,step,loss,lr,images_per_second",
     folders: &["pictures"],
 };
 
@@ -115,7 +114,7 @@ impl RunConfig {
     /// Model and recipe.
     #[must_use]
     pub fn preset(&self) -> Preset {
-        Preset { description: String::new(), model: self.model.clone(), train: self.train.clone() }
+        Preset { description: String::new(), model: self.model.clone(), train: self.train.clone(), paper: None }
     }
 
     /// The description of the encoder, with the pooling that an imported one is read with. `hash`: of its parameters.

@@ -8,6 +8,9 @@ use std::{collections::BTreeMap, fs, io::Read as _, path::Path};
 /// The file of a checkpoint that holds the [`TrainState`].
 pub const FILE: &str = "position.toml";
 
+/// Parts of a pre-training's loss that are shown apart, where it has them: reconstruction and the joint term.
+pub const PARTS: usize = 2;
+
 /// How far a training is.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct TrainState {
@@ -24,12 +27,19 @@ pub struct TrainState {
     /// Number of losses in `loss_sum`.
     #[serde(default)]
     pub losses: usize,
+    /// As `loss_sum` for the [parts](PARTS) of the losses, where they have any.
+    #[serde(default, skip_serializing_if = "no_parts")]
+    pub part_sums: [f64; PARTS],
     /// Images of the data, on which their order depends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<usize>,
     /// Threads of the CPU that computed, on which the rounding of sums depends; none for another device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+}
+
+fn no_parts(sums: &[f64; PARTS]) -> bool {
+    *sums == [0.0; PARTS]
 }
 
 impl TrainState {

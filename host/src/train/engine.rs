@@ -7,7 +7,7 @@ use super::{
     schedule::Schedule,
 };
 use crate::{
-    run::{TrainState, folder::TrainingFolder, policy::CheckpointPolicy},
+    run::{TrainState, folder::TrainingFolder, policy::CheckpointPolicy, state::PARTS},
     tensors::Tensors,
 };
 use burn::tensor::Tensor;
@@ -31,11 +31,15 @@ pub trait Task {
     /// If the images cannot be had.
     fn begin_epoch(&mut self, at: &TrainState) -> anyhow::Result<()>;
 
-    /// The optimizer step after `at`, at the learning rate `lr`. Returns its loss, still on the device, `[1]`.
+    /// The optimizer step after `at`, at the learning rate `lr`. Returns its loss, still on the device, `[1]`, or with
+    /// its parts behind it, `[1 + PARTS]`.
     ///
     /// # Errors
     /// If no image can be read, or the device fails.
     fn step(&mut self, at: &TrainState, lr: f64) -> anyhow::Result<Tensor<1>>;
+
+    /// The columns of `metrics.csv`.
+    fn columns(&self) -> &'static str;
 
     /// What is to be said about the images of the epoch that ends.
     fn warnings(&self) -> Vec<String>;
@@ -131,7 +135,7 @@ impl<T: Task> Engine<T> {
         let mut saved = (Instant::now(), self.state.step);
         while self.state.epoch < self.epochs {
             let epoch = self.state.epoch;
-            let mut meter = Meter::new(images, (self.state.loss_sum, self.state.losses));
+            let mut meter = Meter::new(images, (self.state.loss_sum, self.state.losses, self.state.part_sums));
             self.task.begin_epoch(&self.state)?;
             for iteration in self.state.iteration..steps {
                 let lr = self.schedule.at(epoch as f64 + iteration as f64 / steps as f64);
@@ -151,7 +155,7 @@ impl<T: Task> Engine<T> {
                     progress.update(self.state.step, moment);
                 }
                 if saving {
-                    (self.state.loss_sum, self.state.losses) = meter.sum();
+                    (self.state.loss_sum, self.state.losses, self.state.part_sums) = meter.sums();
                     let checkpoint = self.save()?;
                     saved = (Instant::now(), self.state.step);
                     if stopping {
@@ -162,13 +166,20 @@ impl<T: Task> Engine<T> {
                 }
             }
             self.task.warnings().iter().for_each(|warning| progress.line(warning));
-            self.state = TrainState { epoch: epoch + 1, iteration: 0, loss_sum: 0.0, losses: 0, ..self.state };
+            self.state = TrainState {
+                epoch: epoch + 1,
+                iteration: 0,
+                loss_sum: 0.0,
+                losses: 0,
+                part_sums: [0.0; PARTS],
+                ..self.state
+            };
             let lr = self.schedule.at(self.state.epoch as f64);
             let moment = meter.whole(self.state.epoch, lr)?;
             self.check_finite(&moment, &progress)?;
             progress.epoch_done(self.state.step, moment);
             let line = self.task.end_epoch(&self.state, &moment, &|text| progress.line(text))?;
-            self.folder.write_metrics(&line)?;
+            self.folder.write_metrics(self.task.columns(), &line)?;
             watch.tell(&progress, |observer| observer.epoch(&self.state, &moment, &self.task));
             let (finished, stopping) = (self.state.epoch == self.epochs, stop.load(Ordering::Relaxed));
             let due = self.checkpoints.due_after_epoch(saved.0.elapsed(), self.state.step - saved.1);

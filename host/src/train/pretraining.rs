@@ -9,10 +9,19 @@ use super::{
 use crate::{
     data::{
         dataset::Dataset,
-        loader::{Batch, Loader, LoaderConfig},
+        loader::{Batch, Loader},
     },
     model::{DecoderKind, MaskBatch, ops::Ops, weights},
-    objective::{Learner, Objective, target::FittedTarget},
+    objective::{
+        Learner, Objective,
+        joint::{
+            JointConfig, JointKind,
+            config::JointPool,
+            joint,
+            spread::{self, Spread},
+        },
+        target::FittedTarget,
+    },
     preset::Preset,
     run::{RunConfig, RunFolder, TrainState},
     stream::Stream,
@@ -28,6 +37,12 @@ use std::sync::Arc;
 
 /// Why there is no model.
 const MODEL_LOST: &str = "the model was lost in a step that failed";
+
+/// The columns of `metrics.csv`; what follows them is only there with a joint term.
+const COLUMNS: &str = "epoch,step,loss,lr,images_per_second";
+const JOINT_COLUMNS: &str = "epoch,step,loss,lr,images_per_second,reconstruction,joint,feature_std,feature_rank";
+/// Optimizer steps after which it is looked whether the features have collapsed.
+const SPREAD_EVERY: usize = 100;
 
 /// The parts of a step, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +71,8 @@ pub struct Pretraining {
     optimizer: Optimizer,
     objective: Objective,
     images: Option<Images>,
+    /// With a joint term, features and projections of the last batch's first views.
+    latest: Option<[Tensor<2>; 2]>,
 }
 
 /// Where the batches come from.
@@ -74,13 +91,14 @@ impl Pretraining {
     /// If the model is impossible.
     pub fn new(preset: &Preset, device: &Device, ops: (Ops, Ops)) -> anyhow::Result<Self> {
         let (device, grid, train) = (device.clone().autodiff(), preset.model.grid()?, &preset.train);
-        let learner = Learner::new(&preset.model, train.encoder_mask_tokens, train.seed, &device)?.with_ops(ops.0);
+        let learner = Learner::new(&preset.model, train.encoder_mask_tokens, &train.joint, train.seed, &device)?;
         let hyper = AdamWHyper { beta1: 0.9, beta2: 0.95, weight_decay: train.weight_decay as f32 };
         Ok(Self {
             objective: Objective::new(preset.model.norm_pix_loss, train.seam, grid),
             optimizer: Optimizer::new(hyper).with_ops(ops.1),
-            learner: Some(learner),
+            learner: Some(learner.with_ops(ops.0)),
             preset: preset.clone(),
+            latest: None,
             grid,
             device,
             images: None,
@@ -172,18 +190,69 @@ impl Pretraining {
         self.learner.take().context(MODEL_LOST)
     }
 
-    /// The masks of batch `part` of optimizer step number `step`, counted from 0.
+    /// The number of the first sample of batch `part` of optimizer step number `step`, both counted from 0.
+    fn sample(&self, step: usize, part: usize) -> u64 {
+        let train = &self.preset.train;
+        ((step * train.accumulate + part) * train.batch_size) as u64
+    }
+
+    /// The masks of that batch: of the first views of all images, then of their second ones, and so on.
     #[must_use]
     pub fn masks(&self, step: usize, part: usize) -> MaskBatch {
-        let train = &self.preset.train;
+        let (train, sample) = (&self.preset.train, self.sample(step, part));
         let kept = mask::len_keep(self.grid.patches(), train.mask_ratio);
-        let sample = ((step * train.accumulate + part) * train.batch_size) as u64;
-        let masks = MaskBatch::draw(train.mask, &self.grid, kept, train.seed, sample, train.batch_size);
-        masks.predicting(train.predict_ratio, Stream::Predicted.seed(train.seed), sample)
+        let draw = |seed| MaskBatch::draw(train.mask, &self.grid, kept, seed, sample, train.batch_size);
+        (1..train.joint.views() as u64).fold(draw(train.seed), |masks, view| {
+            // All keep as many.
+            masks.and(draw(Stream::ViewMask.seed(train.seed).wrapping_add(view)))
+        })
+    }
+
+    /// Features of encoded patches for the joint term, `[views * B, D]`. `latent`: `[views * B * (1 + V), D]`.
+    fn pooled(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
+        let ([_, dim], visible) = (latent.dims(), masks.visible());
+        let tokens = latent.reshape([masks.batch(), 1 + visible, dim]);
+        match self.preset.train.joint.pool {
+            JointPool::Mean => tokens.narrow(1, 1, visible).mean_dim(1).squeeze_dim(1),
+            JointPool::Cls => tokens.narrow(1, 0, 1).squeeze_dim(1),
+        }
+    }
+
+    /// How far features and projections of the last batch spread; `None` without a joint term.
+    ///
+    /// # Errors
+    /// If the device cannot give them back.
+    pub fn spread(&self) -> anyhow::Result<Option<[Spread; 2]>> {
+        let Some(latest) = &self.latest else { return Ok(None) };
+        let mut spreads = [Spread::default(); 2];
+        for (spread, tensor) in spreads.iter_mut().zip(latest) {
+            let values = tensor.clone().try_to_vec_as::<f32>().map_err(|error| anyhow::anyhow!("{error}"))?;
+            *spread = Spread::of(&values, tensor.dims()[1]);
+        }
+        Ok(Some(spreads))
+    }
+
+    /// Ends a training whose features have collapsed: nothing brings them back.
+    fn check_spread(&self, step: usize) -> anyhow::Result<Option<Spread>> {
+        let Some([features, projections]) = self.spread()? else { return Ok(None) };
+        if projections.collapsed() {
+            bail!(
+                "the features have collapsed at step {step}: all images have nearly the same (projections with a \
+                 deviation of {:.3} of 1 in {:.1} directions); start again with a smaller blr{}",
+                projections.std,
+                projections.rank,
+                match self.preset.train.joint.kind {
+                    JointKind::Sigreg => ", a larger batch or a larger joint.sigreg_share",
+                    _ => " or a larger batch",
+                }
+            );
+        }
+        Ok(Some(features))
     }
 
     /// Optimizer step number `step` on `accumulate` batches of `next`. `lap` is told the end of each part, which the
-    /// device may not have reached. Returns the mean of the batches' losses, still on the device, `[1]`.
+    /// device may not have reached. Returns the mean of the batches' losses, still on the device, `[1]`; with a joint
+    /// term also that of its parts, `[1 + PARTS]`.
     ///
     /// Every image loses as many patches, so the mean of the batches' losses, and of their gradients, is that of one
     /// batch of all their images.
@@ -197,30 +266,51 @@ impl Pretraining {
         next: &mut dyn FnMut() -> anyhow::Result<Batch>,
         lap: &mut dyn FnMut(Part) -> anyhow::Result<()>,
     ) -> anyhow::Result<Tensor<1>> {
-        let accumulate = self.preset.train.accumulate;
+        let train = self.preset.train.clone();
+        let accumulate = train.accumulate;
         let (mut gradients, mut mean) = (GradientsAccumulator::new(), None);
         for part in 0..accumulate {
             let Batch { patches, target, .. } = next()?;
-            let masks = self.masks(step, part);
-            let shape = [masks.batch(), self.grid.patches(), self.grid.patch_dim()];
-            let upload = |values| Tensor::<3>::from_data(TensorData::new(values, shape), &self.device);
+            let (masks, batch, sample) = (self.masks(step, part), train.batch_size, self.sample(step, part));
+            let sizes = [self.grid.patches(), self.grid.patch_dim()];
+            let upload = |values: Vec<f32>| {
+                let images = values.len() / (sizes[0] * sizes[1]);
+                Tensor::<3>::from_data(TensorData::new(values, [images, sizes[0], sizes[1]]), &self.device)
+            };
             let patches = upload(patches);
-            let target = target.map_or_else(|| patches.clone(), upload);
+            let target = target.map_or_else(|| patches.clone().narrow(0, 0, batch), upload);
             lap(Part::Masks)?;
             let learner = self.learner()?;
             let latent = learner.encode(patches, &masks);
             lap(Part::Encoder)?;
-            let pred = learner.predict_removed(latent, &masks);
+            // The first view alone is reconstructed.
+            let first =
+                masks.first(batch).predicting(train.predict_ratio, Stream::Predicted.seed(train.seed), sample);
+            let pred = train.joint.reconstructs().then(|| {
+                let rows = latent.dims()[0] / train.joint.views();
+                learner.predict_removed(latent.clone().narrow(0, 0, rows), &first)
+            });
             lap(Part::Decoder)?;
-            let loss = self.objective.loss(pred, target, &masks).div_scalar(accumulate as f64);
+            let reconstruction = pred.map(|pred| self.objective.loss(pred, target, &first));
+            let features = train.joint.is_on().then(|| self.pooled(latent, &masks));
+            let projections = features.clone().and_then(|x| learner.project(x, train.joint.views()));
+            let seed = Stream::Slices.seed(train.seed);
+            let joint = projections.clone().and_then(|z| joint(&train.joint, z, seed, sample));
+            let latest = features.zip(projections).map(|(features, projections)| {
+                let first = |x: Tensor<2>| x.inner().narrow(0, 0, batch.min(spread::ROWS));
+                [first(features), first(projections)]
+            });
+            let (loss, shown) = total(&train.joint, reconstruction, joint).context("the loss has no part")?;
+            let loss = loss.div_scalar(accumulate as f64);
             lap(Part::Loss)?;
             gradients.accumulate(learner, GradientsParams::from_grads(loss.backward(), learner));
             lap(Part::Backward)?;
-            let loss = loss.inner();
+            let shown = shown.div_scalar(accumulate as f64);
             mean = Some(match mean {
-                Some(mean) => mean + loss,
-                None => loss,
+                Some(mean) => mean + shown,
+                None => shown,
             });
+            self.latest = latest;
         }
         let learner = self.take()?;
         self.learner = Some(self.optimizer.step_by(learner, gradients.grads(), lr));
@@ -229,16 +319,30 @@ impl Pretraining {
     }
 }
 
+/// The loss, `[1]`, and what is shown of it: itself, and with a joint term its parts, `[1 + PARTS]`.
+fn total(
+    config: &JointConfig,
+    reconstruction: Option<Tensor<1>>,
+    joint: Option<Tensor<1>>,
+) -> Option<(Tensor<1>, Tensor<1>)> {
+    let Some(joint) = joint else { return reconstruction.map(|loss| (loss.clone(), loss.inner())) };
+    let none = || Tensor::zeros([1], &joint.device());
+    let shown = [reconstruction.clone().map_or_else(|| none().inner(), Tensor::inner), joint.clone().inner()];
+    let joint = joint.mul_scalar(config.weight);
+    let loss = match reconstruction {
+        Some(reconstruction) => reconstruction.mul_scalar(config.reconstruction_weight) + joint,
+        None => joint,
+    };
+    let [reconstruction, joint] = shown;
+    let shown = Tensor::cat(vec![loss.clone().inner(), reconstruction, joint], 0);
+    Some((loss, shown))
+}
+
 impl Images {
     /// The batches of the epoch that `at` is in, from its iteration on.
     fn loader(&self, preset: &Preset, grid: PatchGrid, at: &TrainState) -> anyhow::Result<Loader> {
         let (train, target) = (&preset.train, self.target.clone());
-        let config = LoaderConfig {
-            seed: train.seed,
-            batch_size: train.batch_size,
-            augment: train.augment,
-            ..LoaderConfig::default()
-        };
+        let config = train.loader();
         let target = move |patches: &[f32]| target.apply(patches, &grid);
         let from = (at.epoch, at.iteration * train.accumulate);
         Loader::start_towards(target, self.dataset.clone(), grid, self.pixels, config, from)
@@ -265,10 +369,17 @@ impl Task for Pretraining {
         let loader = self.images.as_mut().and_then(|images| images.loader.take());
         let mut loader = loader.context("the epoch has not begun")?;
         let loss = self.step_on(at.step, lr, &mut || loader.next_batch(), &mut |_| Ok(()));
+        if loss.is_ok() && (at.step + 1).is_multiple_of(SPREAD_EVERY) {
+            self.check_spread(at.step + 1)?;
+        }
         if let Some(images) = &mut self.images {
             images.loader = Some(loader);
         }
         loss
+    }
+
+    fn columns(&self) -> &'static str {
+        if self.preset.train.joint.is_on() { JOINT_COLUMNS } else { COLUMNS }
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -278,7 +389,10 @@ impl Task for Pretraining {
 
     fn end_epoch(&mut self, at: &TrainState, moment: &Moment, _: &dyn Fn(&str)) -> anyhow::Result<String> {
         let (Moment { epoch, loss, lr, images_per_second, .. }, step) = (moment, at.step);
-        Ok(format!("{epoch},{step},{loss:.6},{lr:.6e},{images_per_second:.1}"))
+        let line = format!("{epoch},{step},{loss:.6},{lr:.6e},{images_per_second:.1}");
+        let Some(Spread { std, rank }) = self.check_spread(step)? else { return Ok(line) };
+        let [reconstruction, joint] = moment.parts;
+        Ok(format!("{line},{reconstruction:.6},{joint:.6},{std:.4},{rank:.2}"))
     }
 
     fn tensors(&self) -> anyhow::Result<(Tensors, Tensors)> {

@@ -1,5 +1,6 @@
 //! What a person sees during a long training: a live bar on a terminal, plain lines elsewhere.
 
+use crate::run::state::PARTS;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::IsTerminal as _,
@@ -13,6 +14,8 @@ pub struct Moment {
     pub epoch: usize,
     /// Mean loss since the epoch began.
     pub loss: f64,
+    /// Means of its parts, before they are weighed; 0 where it has none.
+    pub parts: [f64; PARTS],
     /// Steps that this loss is the mean of.
     pub steps: usize,
     /// Learning rate.

@@ -9,6 +9,7 @@ use crate::{
     },
     cli::preset,
     device::{self, DeviceChoice},
+    preset::Recipe,
 };
 use console::misuse;
 use std::path::PathBuf;
@@ -53,7 +54,7 @@ pub struct Args {
 /// # Errors
 /// With a message that says what to do.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let (name, preset) = preset::open(args.config.as_deref(), &args.preset)?;
+    let (name, preset) = preset::open(args.config.as_deref(), &args.preset, Recipe::Paper)?;
     for (option, value) in [("--batch-size", args.batch_size), ("--rounds", args.rounds)] {
         if value == 0 {
             return Err(misuse(format!("{option} must be at least 1")));

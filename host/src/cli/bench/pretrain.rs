@@ -11,6 +11,7 @@ use crate::{
         self, DeviceChoice,
         precision::{Precision, PrecisionChoice},
     },
+    preset::Recipe,
 };
 use common::normalize::PixelStats;
 use console::misuse;
@@ -25,6 +26,9 @@ pub struct Args {
     /// A preset file of your own, as in models/*.toml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The paper's recipe, or the preset's own, with all that it adds to the masked autoencoder.
+    #[arg(long, value_enum, default_value = "paper")]
+    recipe: Recipe,
     /// Images a step [default: the preset's].
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
@@ -94,7 +98,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn setup(args: &Args) -> anyhow::Result<Setup> {
-    let (name, mut preset) = preset::open(args.config.as_deref(), &args.preset)?;
+    let (name, mut preset) = preset::open(args.config.as_deref(), &args.preset, args.recipe)?;
     let train = &mut preset.train;
     train.batch_size = args.batch_size.unwrap_or(train.batch_size);
     train.seed = args.seed.unwrap_or(train.seed);

@@ -248,6 +248,10 @@ impl Task for Finetuning {
         Ok(loss.inner())
     }
 
+    fn columns(&self) -> &'static str {
+        Metrics::COLUMNS
+    }
+
     fn warnings(&self) -> Vec<String> {
         self.loader.as_ref().map(LabelledLoader::warnings).unwrap_or_default()
     }

@@ -1,5 +1,11 @@
 //! Training views. The paper's (appendix A.1) are random resized crops and horizontal flips, nothing else; the others
-//! are those it was compared with.
+//! are those it was compared with. Further changes of colour ([`Colour`]) are for views that are compared.
+
+mod canvas;
+mod colour;
+
+pub use canvas::Canvas;
+pub use colour::{Colour, ColourError};
 
 use super::{
     rand_augment::Operation,
@@ -43,17 +49,24 @@ impl Augment {
         }
     }
 
-    /// One view, `[H, W, C]`.
+    /// Whether views are random crops.
+    #[must_use]
+    pub fn is_random_crop(self) -> bool {
+        matches!(self, Self::RandomCrop | Self::ColourJitter)
+    }
+
+    /// One view, `[H, W, C]`. A random crop has at least `smallest` of the image's area.
     ///
     /// # Errors
     /// If the image cannot be resized.
     pub fn view(
         self,
         image: &Pixels,
-        height: usize,
-        width: usize,
+        smallest: f64,
+        (height, width): (usize, usize),
         rng: &mut ChaCha8Rng,
     ) -> Result<Vec<u8>, ImageError> {
+        let area = (smallest, SCALE.1);
         match self {
             Self::None => resize(image, Crop::whole(image), height, width),
             Self::FixedCrop => {
@@ -63,9 +76,9 @@ impl Augment {
                 }
                 Ok(view)
             }
-            Self::RandomCrop => training_view(image, height, width, rng),
+            Self::RandomCrop => random_view(area, image, height, width, rng),
             Self::ColourJitter => {
-                let data = training_view(image, height, width, rng)?;
+                let data = random_view(area, image, height, width, rng)?;
                 Ok(jittered(Pixels { height, width, channels: image.channels, data }, rng).data)
             }
         }
@@ -185,7 +198,18 @@ pub fn training_view(
     width: usize,
     rng: &mut ChaCha8Rng,
 ) -> Result<Vec<u8>, ImageError> {
-    let crop = random_crop(image.height, image.width, rng);
+    random_view(SCALE, image, height, width, rng)
+}
+
+/// A random crop with an area uniform in `scale`, perhaps flipped.
+fn random_view(
+    scale: (f64, f64),
+    image: &Pixels,
+    height: usize,
+    width: usize,
+    rng: &mut ChaCha8Rng,
+) -> Result<Vec<u8>, ImageError> {
+    let crop = random_crop_of(scale, image.height, image.width, rng);
     let mut view = resize(image, crop, height, width)?;
     if uniform(rng) < 0.5 {
         flip(&mut view, width, image.channels);
@@ -228,7 +252,8 @@ mod tests {
     fn every_augmentation_makes_views_of_the_models_size_and_the_crops_differ() {
         let data = (0..40 * 60 * 3).map(|i| (i * 31 % 256) as u8).collect();
         let image = Pixels { height: 40, width: 60, channels: 3, data };
-        let view = |augment: Augment, index| augment.view(&image, 16, 16, &mut generator(1, index)).expect("view");
+        let view =
+            |augment: Augment, index| augment.view(&image, 0.2, (16, 16), &mut generator(1, index)).expect("view");
         for augment in [Augment::None, Augment::FixedCrop, Augment::RandomCrop, Augment::ColourJitter] {
             assert_eq!(view(augment, 3).len(), 16 * 16 * 3);
             assert_eq!(view(augment, 3), view(augment, 3));
@@ -239,6 +264,19 @@ mod tests {
             assert_eq!((crop.height, crop.width), (35.0, 35.0));
             assert!(crop.left >= 0.0 && crop.left <= 25.0 && crop.top >= 0.0 && crop.top <= 5.0, "{crop:?}");
         }
+    }
+
+    #[test]
+    fn the_smallest_area_is_that_which_was_asked_for() {
+        let image =
+            Pixels { height: 64, width: 64, channels: 1, data: (0..64 * 64).map(|i| (i / 64) as u8).collect() };
+        let spread = |smallest: f64, index| {
+            let view = Augment::RandomCrop.view(&image, smallest, (64, 64), &mut generator(1, index)).expect("view");
+            usize::from(view[64 * 63]) - usize::from(view[0])
+        };
+        let least = |smallest| (0..100).map(|index| spread(smallest, index)).min();
+        assert!((0..20).all(|index| spread(1.0, index) == 63), "the whole image");
+        assert!(least(0.9) > Some(50) && least(0.05) < Some(25), "{:?} {:?}", least(0.9), least(0.05));
     }
 
     #[test]
