@@ -7,7 +7,7 @@ use crate::{
         classifier::Classifier,
         export::{ExportError, Exported},
     },
-    model::MaeConfig,
+    model::{DecoderKind, MaeConfig},
     run::{
         RunFolder,
         finetune::{FILE, FinetuneFolder, Finetuned},
@@ -113,6 +113,9 @@ fn checkpoint(args: &Args) -> anyhow::Result<()> {
     };
     written.map_err(explained)?;
     console::say!("written  {}", args.out.display());
+    if config.decoder == DecoderKind::Cross && args.format != Format::Timm {
+        console::say!("decoder  left out: only this program has decoders with cross-attention");
+    }
     Ok(())
 }
 

@@ -74,6 +74,17 @@ fn recipe(error: &RecipeError) -> String {
         RecipeError::TooLarge => "--batch-size times --accumulate is too large a number".into(),
         RecipeError::Rate => "--blr must be a positive number".into(),
         RecipeError::Seam => "--seam-weight and --seam-gradient must be 0 or more".into(),
+        RecipeError::PredictRatio(_) => error.to_string().replacen("predict_ratio", "--predict-ratio", 1),
+        RecipeError::SeamOfSome => {
+            "--seam-weight and --seam-gradient need the prediction of all removed patches: use --predict-ratio 1, or \
+             leave both out"
+                .into()
+        }
+        RecipeError::EncoderMaskTokens => {
+            "--encoder-mask-tokens true goes with --decoder self and --predict-ratio 1 alone: mask tokens that pass \
+             through the encoder all reach the decoder"
+                .into()
+        }
         RecipeError::Colour(ColourError { field, value, bounds }) => {
             format!("--{} {value} must be {bounds}", field.replace('_', "-"))
         }

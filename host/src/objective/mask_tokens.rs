@@ -4,7 +4,10 @@
 
 use super::joint::{JointConfig, projector::Projector};
 use crate::{
-    model::{Mae, MaeConfig, MaskBatch, init::Init, layers::prepend_cls, mae::random_masking, ops::Ops, weights},
+    model::{
+        Mae, MaeConfig, MaskBatch, cross::DecoderBlocks, init::Init, layers::prepend_cls, mae::random_masking,
+        ops::Ops, weights,
+    },
     tensors::Tensors,
 };
 use burn::{
@@ -85,7 +88,8 @@ impl Learner {
         self.projector.as_ref().map(|projector| projector.forward(features, views))
     }
 
-    /// The decoder up to its last block, `[B * (1 + L), E]`. `latent`: as of [`Self::encode`].
+    /// The decoder up to its last block on tokens in all places, `[B * (1 + L), E]`. `latent`: as of
+    /// [`Self::encode`].
     fn decode(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
         let x = self.mae.decoder_embed.forward(latent);
         let x = if self.encoder_mask_token.is_some() { x } else { self.mae.unshuffle(x, masks) };
@@ -94,15 +98,25 @@ impl Learner {
 
     /// The prediction for every patch, `[B, L, P]`.
     pub fn predict(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<3> {
+        if self.encoder_mask_token.is_none() {
+            return self.mae.forward_decoder(latent, masks);
+        }
         let x = self.mae.predict(self.decode(latent, masks));
         let (batch, length, values) = (masks.batch(), masks.patches(), x.dims()[1]);
         x.reshape([batch, 1 + length, values]).narrow(1, 1, length)
     }
 
-    /// The prediction for the removed patches alone, `[B * (L - V), P]`, which is all that a loss needs.
+    /// The prediction for the removed patches alone, or for those of them that `masks` predicts, `[B * K, P]`, which
+    /// is all that a loss needs.
     pub fn predict_removed(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
-        let rows = masks.removed_rows(1, &latent.device());
-        self.mae.predict(self.decode(latent, masks).select(0, rows))
+        let (mae, device) = (&self.mae, latent.device());
+        let paper = masks.predicts_all() && matches!(mae.decoder_blocks, DecoderBlocks::SelfAttention(_));
+        let x = if paper || self.encoder_mask_token.is_some() {
+            self.decode(latent, masks).select(0, masks.predicted_rows(1, &device))
+        } else {
+            mae.decode_wanted(latent, masks, masks.predicted_ids(&device))
+        };
+        mae.predict(x)
     }
 }
 

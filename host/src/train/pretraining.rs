@@ -11,7 +11,7 @@ use crate::{
         dataset::Dataset,
         loader::{Batch, Loader},
     },
-    model::{MaskBatch, ops::Ops, weights},
+    model::{DecoderKind, MaskBatch, ops::Ops, weights},
     objective::{
         Learner, Objective,
         joint::{
@@ -164,14 +164,14 @@ impl Pretraining {
         Ok(Engine::new(task, folder.clone(), config.checkpoints, plan, state))
     }
 
-    /// Takes up the weights of another run. Of an encoder alone the decoder stays as it is; so does the projector where
-    /// that run had none, or one of another shape.
+    /// Takes up the weights of another run. Without a decoder of this one's kind among them it stays as it is; so does
+    /// the projector where that run had none, or one of another shape.
     ///
     /// # Errors
     /// Names the first parameter of the autoencoder that is missing or has another shape.
     pub fn start_from(&mut self, tensors: &Tensors) -> anyhow::Result<()> {
         let (mut learner, grid) = (self.learner()?.clone(), &self.grid);
-        if tensors.contains_key("decoder_embed.weight") {
+        if DecoderKind::of(tensors) == Some(self.preset.model.decoder) {
             learner.mae = weights::load_tensors(learner.mae, tensors, grid)?;
             learner = learner.with_extras(tensors, grid);
         } else {
@@ -287,7 +287,8 @@ impl Pretraining {
             let latent = learner.encode(patches, &masks);
             lap(Part::Encoder)?;
             // The first view alone is reconstructed.
-            let first = masks.first(batch);
+            let first =
+                masks.first(batch).predicting(train.predict_ratio, Stream::Predicted.seed(train.seed), sample);
             let pred = train.joint.reconstructs().then(|| {
                 let rows = latent.dims()[0] / train.joint.views();
                 learner.predict_removed(latent.clone().narrow(0, 0, rows), &first)
