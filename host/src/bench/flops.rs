@@ -20,11 +20,15 @@
 //! backward = 2 forward: one product for the inputs' gradients, one for the weights'
 //! ```
 //!
-//! Norms, softmax, GELU, the loss and AdamW are not counted, nor is work that an implementation adds or saves: the
+//! With a joint term the encoder's operations count once a view, and the projector's are added; without reconstruction
+//! there is no decoder.
+//!
+//! Norms, softmax, GELU, the loss, the comparison of views and AdamW are not counted, nor is work that an implementation adds or saves: the
 //! count is a yardstick, the same for every program.
 
 use crate::{
     model::{DecoderKind, MaeConfig, masks::len_predicted},
+    objective::joint::JointConfig,
     preset::Preset,
 };
 use common::{mask, patch::PatchError};
@@ -47,11 +51,17 @@ fn cross_block(tokens: u64, context: u64, dim: u64, hidden: u64) -> u64 {
 /// If the image cannot be cut into patches.
 pub fn forward(config: &MaeConfig, visible: usize) -> Result<u64, PatchError> {
     let predicted = config.grid()?.patches() - visible;
-    forward_through(config, visible, visible, predicted)
+    forward_through(config, visible, visible, predicted).map(|(encoder, decoder)| encoder + decoder)
 }
 
-/// As [`forward`], with `encoded` tokens in the encoder beside the class token, and `predicted` patches.
-fn forward_through(config: &MaeConfig, visible: usize, encoded: usize, predicted: usize) -> Result<u64, PatchError> {
+/// As [`forward`], with `encoded` tokens in the encoder beside the class token, and `predicted` patches; encoder and
+/// decoder apart.
+fn forward_through(
+    config: &MaeConfig,
+    visible: usize,
+    encoded: usize,
+    predicted: usize,
+) -> Result<(u64, u64), PatchError> {
     let grid = config.grid()?;
     let [visible, encoded, patches, values] = [visible, encoded, grid.patches(), grid.patch_dim()].map(|n| n as u64);
     let hidden = |dim: usize| (dim as f64 * config.mlp_ratio) as u64;
@@ -66,11 +76,11 @@ fn forward_through(config: &MaeConfig, visible: usize, encoded: usize, predicted
         DecoderKind::Cross => (predicted as u64, cross_block(predicted as u64, encoded + 1, width, decoder_hidden)),
     };
     let blocks = config.decoder_depth as u64 * block;
-    Ok(encoder + 2 * (encoded + 1) * dim * width + blocks + 2 * tokens * width * values)
+    Ok((encoder, 2 * (encoded + 1) * dim * width + blocks + 2 * tokens * width * values))
 }
 
 /// Operations of one image's training step, forward and backward, as a preset's recipe has it: its mask ratio, mask
-/// tokens where it has them, and as many patches as it predicts.
+/// tokens where it has them, as many patches as it predicts, and with a joint term all views and their projector.
 ///
 /// # Errors
 /// As [`forward`].
@@ -79,7 +89,17 @@ pub fn training(preset: &Preset) -> Result<u64, PatchError> {
     let visible = mask::len_keep(patches, train.mask_ratio);
     let encoded = if train.encoder_mask_tokens { patches } else { visible };
     let predicted = len_predicted(patches - visible, train.predict_ratio);
-    Ok(3 * forward_through(&preset.model, visible, encoded, predicted)?)
+    let (encoder, decoder) = forward_through(&preset.model, visible, encoded, predicted)?;
+    let joint = &train.joint;
+    let views = joint.views() as u64 * (encoder + if joint.is_on() { projector(joint, preset.model.dim) } else { 0 });
+    Ok(3 * (views + if joint.reconstructs() { decoder } else { 0 }))
+}
+
+/// Operations of the projection of one view.
+fn projector(joint: &JointConfig, dim: usize) -> u64 {
+    let hidden = std::iter::repeat_n(joint.projector_hidden, joint.projector_depth);
+    let widths: Vec<usize> = std::iter::once(dim).chain(hidden).chain([joint.projector_dim]).collect();
+    widths.windows(2).map(|pair| 2 * (pair[0] * pair[1]) as u64).sum()
 }
 
 /// Operations of one image's features: the encoder alone, on all patches.
@@ -114,6 +134,7 @@ pub fn encoder_block(config: &MaeConfig) -> Result<BlockFlops, PatchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{objective::joint::JointKind, preset::Recipe};
 
     #[test]
     fn equals_a_count_by_hand() {
@@ -147,23 +168,34 @@ mod tests {
         let cross_block = 2 * 4 * 4 + 2 * 4 * 8 + 2 * 2 * 4 + 2 * 2 * 4 + 2 * 4 * 4 + 2 * 4 * 16 + 2 * 16 * 4;
         let by_hand = 2 * (projection + encoder_block + embed + 2 * cross_block + 2 * 4 * 16);
         let config = MaeConfig { decoder: DecoderKind::Cross, ..config };
-        assert_eq!(forward_through(&config, 1, 1, 2).expect("grid"), by_hand);
+        let (encoder, decoder) = forward_through(&config, 1, 1, 2).expect("grid");
+        assert_eq!(encoder + decoder, by_hand);
     }
 
     #[test]
     fn what_is_not_predicted_costs_nothing() {
-        let mut preset = Preset::named("pico-32").expect("preset");
+        let mut preset = Preset::named("pico-32").expect("preset").with_recipe(Recipe::Paper);
         let mut counted = |decoder, ratio| {
             (preset.model.decoder, preset.train.predict_ratio) = (decoder, ratio);
-            let encoder = MaeConfig { decoder_depth: 0, decoder: DecoderKind::Cross, ..preset.model.clone() };
             let visible = mask::len_keep(64, preset.train.mask_ratio);
-            let encoder = forward_through(&encoder, visible, visible, 0).expect("grid");
+            let (encoder, _) = forward_through(&preset.model, visible, visible, 0).expect("grid");
             (training(&preset).expect("grid") / 3 - encoder) as f64
         };
         let all = counted(DecoderKind::SelfAttention, 1.0);
         let half = counted(DecoderKind::SelfAttention, 0.5);
         let (cross, both) = (counted(DecoderKind::Cross, 1.0), counted(DecoderKind::Cross, 0.5));
         assert!(both < 0.4 * all && half < 0.62 * all && cross < 0.72 * all, "{all} {half} {cross} {both}");
+    }
+
+    #[test]
+    fn views_cost_an_encoder_and_a_projector_each() {
+        let mut preset = Preset::named("pico-32").expect("preset").with_recipe(Recipe::Paper);
+        let (encoder, decoder) = forward_through(&preset.model, 16, 16, 48).expect("grid");
+        preset.train.joint = JointConfig { kind: JointKind::Infonce, views: 3, ..JointConfig::default() };
+        let projector = 2 * (128 * 512 + 512 * 128);
+        assert_eq!(training(&preset).expect("grid"), 3 * (3 * (encoder + projector) + decoder));
+        preset.train.joint.reconstruction_weight = 0.0;
+        assert_eq!(training(&preset).expect("grid"), 9 * (encoder + projector));
     }
 
     #[test]

@@ -153,7 +153,8 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     stage("bare steps");
     let mut stepper = Stepper::new(&setup.preset, &setup.device, setup.plain_ops, setup.precision)?;
     let rng = &mut generator(train.seed, 0);
-    let mut noise = || (0..batch_size * grid.image_len()).map(|_| 4.0 * uniform(rng) - 2.0).collect::<Vec<f32>>();
+    let (views, first) = (train.joint.views(), batch_size * grid.image_len());
+    let mut noise = || (0..views * first).map(|_| 4.0 * uniform(rng) - 2.0).collect::<Vec<f32>>();
     let batches: Vec<Vec<f32>> = (0..BATCHES).map(|_| noise()).collect();
     let sample = match &setup.data {
         Some(folder) => Dataset::folder(folder, model.channels)?,
@@ -165,7 +166,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let mut next = || -> anyhow::Result<VecDeque<Batch>> {
         let batch = |_| {
             let patches = turn.next().context("no batch")?.clone();
-            Ok(Batch { target: target.apply(&patches, &grid), patches, indices: Vec::new() })
+            Ok(Batch { target: target.apply(&patches[..first], &grid), patches, indices: Vec::new() })
         };
         (0..train.accumulate).map(batch).collect()
     };

@@ -275,6 +275,9 @@ impl Pretraining {
         for part in 0..accumulate {
             let Batch { patches, target, .. } = next()?;
             let (masks, batch, sample) = (self.masks(step, part), train.batch_size, self.sample(step, part));
+            if patches.len() != masks.batch() * self.grid.image_len() {
+                bail!("a batch of {} values is not one of {} views", patches.len(), masks.batch());
+            }
             let sizes = [self.grid.patches(), self.grid.patch_dim()];
             let upload = |values: Vec<f32>| {
                 let images = values.len() / (sizes[0] * sizes[1]);
