@@ -29,6 +29,8 @@ pub enum Stream {
     RidgeSplit = 0x0b1d_6e00,
     /// Augmented views of a linear probe's training images.
     ProbeView = 0x51e7_ca11,
+    /// Which of an image's removed patches are predicted.
+    Predicted = 0x9e3d_1c7a,
     /// Masks of an image's further views.
     ViewMask = 0x0a5c_71e5,
     /// Directions in which a joint term tests the features' distribution.

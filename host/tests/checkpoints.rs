@@ -396,6 +396,7 @@ proptest! {
             decoder_dim: 4 * decoder_heads * decoder_width,
             decoder_depth,
             decoder_heads,
+            decoder: Default::default(),
             mlp_ratio: mlp,
             norm_pix_loss: stored,
             position: if stored { PositionKind::Stored } else { PositionKind::SinCos2d },

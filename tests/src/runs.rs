@@ -153,10 +153,11 @@ pub fn ensure_same(run: &Path, other: &Path) -> anyhow::Result<()> {
     }
     let metrics = |run: &Path| -> anyhow::Result<Vec<String>> {
         let text = fs::read_to_string(run.join("metrics.csv"))?;
-        let timed = text.lines().next().is_some_and(|header| header.ends_with(",images_per_second"));
-        let untimed = |line: &str| match line.rsplit_once(',') {
-            Some((line, _)) if timed => line.to_owned(),
-            _ => line.to_owned(),
+        let header = text.lines().next().unwrap_or_default();
+        let timed = header.split(',').position(|column| column == "images_per_second");
+        let untimed = |line: &str| {
+            let columns = line.split(',').enumerate().filter(|(place, _)| Some(*place) != timed);
+            columns.map(|(_, value)| value).collect::<Vec<_>>().join(",")
         };
         Ok(text.lines().map(untimed).collect())
     };

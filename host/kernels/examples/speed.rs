@@ -3,8 +3,8 @@
 
 use kernels::{
     Arch,
-    attention::{self, Shape},
-    block::{Block, Parameters, Plan},
+    attention::{self, InputGrads, Inputs, Shape},
+    block::{Block, Input, Parameters, Plan},
     gelu, norm,
     product::{Init, Left, Panels, Right, product},
     vector,
@@ -77,40 +77,67 @@ fn parts() {
             norm::backward(arch, grad, x, &weight, &statistics, out, &mut weight_grad, &mut bias_grad);
         });
         time(&format!("bias gradient      {size}"), 0, || vector::add_rows(arch, &mut sums, &x));
-        let shape = Shape { tokens, dim, heads };
+        let shape = Shape { queries: tokens, keys: tokens, dim, heads };
         let mut scratch = vec![0.0; shape.backward_scratch()];
         let flops = 4 * tokens * rows * dim;
         let image = tokens * dim;
         time(&format!("attention forward  {size}"), flops, || {
             for (qkv, out) in x.chunks_exact(3 * image).zip(out.chunks_exact_mut(image)).take(images) {
-                attention::forward(arch, shape, qkv, out, &mut scratch[..shape.forward_scratch()]);
+                attention::forward(arch, shape, Inputs::Together(qkv), out, &mut scratch[..shape.forward_scratch()]);
             }
         });
         time(&format!("attention backward {size}"), flops * 5 / 2, || {
             let images = x.chunks_exact(3 * image).zip(grad.chunks_exact(image)).take(images);
             for ((qkv, grad), out) in images.zip(out.chunks_exact_mut(3 * image)) {
-                attention::backward(arch, shape, qkv, grad, out, &mut scratch);
+                attention::backward(
+                    arch,
+                    shape,
+                    Inputs::Together(qkv),
+                    grad,
+                    InputGrads::Together(out),
+                    &mut scratch,
+                );
             }
         });
     }
 }
 
+/// Blocks on 128 images: encoders, and the paper's decoders of pico-32 and tiny-96 beside those that predict half of
+/// the removed patches, that attend to visible tokens alone, and that do both.
 fn blocks() {
-    let plan = Plan::detect();
-    for (tokens, dim, heads) in [(17, 192, 3), (65, 192, 3), (17, 128, 4), (65, 96, 3)] {
-        let block = Block { batch: 128, tokens, dim, heads, hidden: 4 * dim, eps: 1e-6 };
-        let parameter = |len: usize| values(len).iter().map(|v| v * 0.05).collect::<Vec<f32>>();
-        let parameters = block.parameter_lens().into_array().map(parameter);
-        let parameters = Parameters::from_array(parameters.each_ref().map(Vec::as_slice));
-        let x = values(block.rows() * dim);
-        let flops = 2 * block.rows() * (12 * dim * dim + 2 * tokens * dim);
-        let size = format!("128x{tokens}x{dim}");
-        time(&format!("block forward      {size}"), flops, || {
-            black_box(block.forward(plan, &x, &parameters, None, true));
-        });
-        let (_, Some(saved)) = block.forward(plan, &x, &parameters, None, true) else { return };
-        time(&format!("block backward     {size}"), 2 * flops, || {
-            black_box(block.backward(plan, &x, &x, &parameters, None, &saved));
-        });
+    for (tokens, context, dim, heads) in [
+        (17, 0, 192, 3),
+        (17, 0, 128, 4),
+        (65, 0, 96, 3),
+        (41, 0, 96, 3),
+        (48, 17, 96, 3),
+        (24, 17, 96, 3),
+        (145, 0, 192, 3),
+        (91, 0, 192, 3),
+        (108, 37, 192, 3),
+        (54, 37, 192, 3),
+    ] {
+        block(Block { batch: 128, tokens, context, dim, heads, hidden: 4 * dim, eps: 1e-6 });
     }
+}
+
+fn block(block: Block) {
+    let plan = Plan::detect();
+    let Block { batch, tokens, context, dim, .. } = block;
+    let parameter = |len: usize| values(len).iter().map(|v| v * 0.05).collect::<Vec<f32>>();
+    let parameters = block.parameter_lens().into_array().map(parameter);
+    let parameters = Parameters::from_array(parameters.each_ref().map(Vec::as_slice));
+    let (x, other) = (values(block.rows() * dim), values(batch * context * dim));
+    let keys = if context == 0 { tokens } else { context };
+    let linears = 10 * tokens * dim * dim + 2 * keys * dim * dim;
+    let flops = 2 * batch * (linears + 2 * tokens * keys * dim);
+    let size = if context == 0 { format!("{tokens}x{dim}") } else { format!("{tokens} to {context}x{dim}") };
+    let input = Input { x: &x, context: &other, parameters: &parameters, branches: None };
+    time(&format!("block forward      128x{size}"), flops, || {
+        black_box(block.forward(plan, input, true));
+    });
+    let (_, Some(saved)) = block.forward(plan, input, true) else { return };
+    time(&format!("block backward     128x{size}"), 2 * flops, || {
+        black_box(block.backward(plan, &x, input, &saved));
+    });
 }

@@ -1,6 +1,6 @@
-//! Multi-head self-attention of one image, from queries, keys and values to the output, with its backward pass.
+//! Multi-head attention of one image, from queries, keys and values to the output, with its backward pass.
 //!
-//! The probabilities are not kept for the backward pass: they are `H N N` numbers an image, more than all else that
+//! The probabilities are not kept for the backward pass: they are `H N K` numbers an image, more than all else that
 //! is kept, and two small products bring them back.
 
 use crate::{
@@ -12,12 +12,76 @@ use pulp::{Arch, Simd, WithSimd};
 /// The sizes of one image's attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    /// Tokens (`N`).
-    pub tokens: usize,
+    /// Tokens that attend (`N`).
+    pub queries: usize,
+    /// Tokens that they attend to (`K`).
+    pub keys: usize,
     /// Width (`D`), a multiple of `heads`.
     pub dim: usize,
     /// Heads (`H`).
     pub heads: usize,
+}
+
+/// Queries, keys and values of one image where they lie; the heads are inside each.
+#[derive(Debug, Clone, Copy)]
+pub enum Inputs<'a> {
+    /// All three of the same tokens, `[N, 3D]`.
+    Together(&'a [f32]),
+    /// Queries, `[N, D]`, and keys and values of other tokens, `[K, 2D]`.
+    Apart(&'a [f32], &'a [f32]),
+}
+
+/// The gradients of [`Inputs`], which lie as these do.
+#[derive(Debug)]
+pub enum InputGrads<'a> {
+    /// Of all three, `[N, 3D]`.
+    Together(&'a mut [f32]),
+    /// Of queries, `[N, D]`, and of keys and values, `[K, 2D]`.
+    Apart(&'a mut [f32], &'a mut [f32]),
+}
+
+/// One of the three.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Queries,
+    Keys,
+    Values,
+}
+
+impl<'a> Inputs<'a> {
+    /// A part of a head that begins at column `first`, and the stride of its rows.
+    fn part(self, part: Part, dim: usize, first: usize) -> (&'a [f32], usize) {
+        match (self, part) {
+            (Self::Together(all), part) => (&all[part as usize * dim + first..], 3 * dim),
+            (Self::Apart(queries, _), Part::Queries) => (&queries[first..], dim),
+            (Self::Apart(_, others), part) => (&others[(part as usize - 1) * dim + first..], 2 * dim),
+        }
+    }
+
+    fn fits(self, Shape { queries, keys, dim, .. }: Shape) -> bool {
+        match self {
+            Self::Together(all) => queries == keys && all.len() == queries * 3 * dim,
+            Self::Apart(own, others) => own.len() == queries * dim && others.len() == keys * 2 * dim,
+        }
+    }
+}
+
+impl InputGrads<'_> {
+    /// As [`Inputs::part`].
+    fn part(&mut self, part: Part, dim: usize, first: usize) -> (&mut [f32], usize) {
+        match (self, part) {
+            (Self::Together(all), part) => (&mut all[part as usize * dim + first..], 3 * dim),
+            (Self::Apart(queries, _), Part::Queries) => (&mut queries[first..], dim),
+            (Self::Apart(_, others), part) => (&mut others[(part as usize - 1) * dim + first..], 2 * dim),
+        }
+    }
+
+    fn fits(&self, shape: Shape) -> bool {
+        match self {
+            Self::Together(all) => Inputs::Together(all).fits(shape),
+            Self::Apart(own, others) => Inputs::Apart(own, others).fits(shape),
+        }
+    }
 }
 
 impl Shape {
@@ -32,19 +96,19 @@ impl Shape {
     /// Numbers of scratch that [`forward`] needs.
     #[must_use]
     pub fn forward_scratch(self) -> usize {
-        self.tokens * self.tokens
+        self.queries * self.keys
     }
 
     /// Numbers of scratch that [`backward`] needs.
     #[must_use]
     pub fn backward_scratch(self) -> usize {
-        2 * self.tokens * self.tokens
+        2 * self.queries * self.keys
     }
 }
 
 struct Softmax<'a> {
     scores: &'a mut [f32],
-    tokens: usize,
+    keys: usize,
     scale: f32,
 }
 
@@ -54,7 +118,7 @@ impl WithSimd for Softmax<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let scale = simd.splat_f32s(self.scale);
-        for row in self.scores.chunks_exact_mut(self.tokens) {
+        for row in self.scores.chunks_exact_mut(self.keys) {
             let (head, tail) = S::as_mut_simd_f32s(row);
             let mut most = simd.splat_f32s(f32::NEG_INFINITY);
             for x in head.iter() {
@@ -88,7 +152,7 @@ impl WithSimd for Softmax<'_> {
 struct SoftmaxBackward<'a> {
     probabilities: &'a [f32],
     grad: &'a mut [f32],
-    tokens: usize,
+    keys: usize,
     scale: f32,
 }
 
@@ -98,7 +162,7 @@ impl WithSimd for SoftmaxBackward<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let scale = simd.splat_f32s(self.scale);
-        let rows = self.probabilities.chunks_exact(self.tokens).zip(self.grad.chunks_exact_mut(self.tokens));
+        let rows = self.probabilities.chunks_exact(self.keys).zip(self.grad.chunks_exact_mut(self.keys));
         for (probabilities, grad) in rows {
             let (ps, p_tail) = S::as_simd_f32s(probabilities);
             let (grads, grad_tail) = S::as_mut_simd_f32s(grad);
@@ -119,58 +183,68 @@ impl WithSimd for SoftmaxBackward<'_> {
     }
 }
 
-/// The probabilities of one head, `[N, N]`.
-fn probabilities(arch: Arch, shape: Shape, qkv: &[f32], head: usize, out: &mut [f32]) {
-    let Shape { tokens, dim, .. } = shape;
+/// The probabilities of one head, `[N, K]`.
+fn probabilities(arch: Arch, shape: Shape, inputs: Inputs<'_>, head: usize, out: &mut [f32]) {
+    let Shape { queries, keys, dim, .. } = shape;
     let (width, first) = (shape.head_dim(), head * shape.head_dim());
-    let keys = Panels::pack_transposed(arch, &qkv[dim + first..], 3 * dim, width, tokens);
-    let queries = Left::Rows(&qkv[first..], 3 * dim);
-    product(arch, tokens, tokens, width, queries, Right::Panels(&keys), Init::Zero, out, tokens);
-    arch.dispatch(Softmax { scores: out, tokens, scale: shape.scale() });
+    let (key, stride) = inputs.part(Part::Keys, dim, first);
+    let panels = Panels::pack_transposed(arch, key, stride, width, keys);
+    let (query, stride) = inputs.part(Part::Queries, dim, first);
+    let (query, panels) = (Left::Rows(query, stride), Right::Panels(&panels));
+    product(arch, queries, keys, width, query, panels, Init::Zero, out, keys);
+    arch.dispatch(Softmax { scores: out, keys, scale: shape.scale() });
 }
 
-/// `out: [N, D]` from `qkv: [N, 3D]`; `scratch` as long as [`Shape::forward_scratch`].
+/// `out: [N, D]`; `scratch` as long as [`Shape::forward_scratch`].
 ///
 /// # Panics
 /// If a slice has another length.
-pub fn forward(arch: Arch, shape: Shape, qkv: &[f32], out: &mut [f32], scratch: &mut [f32]) {
-    let Shape { tokens, dim, heads } = shape;
-    assert!(qkv.len() == tokens * 3 * dim && out.len() == tokens * dim && scratch.len() == shape.forward_scratch());
+pub fn forward(arch: Arch, shape: Shape, inputs: Inputs<'_>, out: &mut [f32], scratch: &mut [f32]) {
+    let Shape { queries, keys, dim, heads } = shape;
+    assert!(inputs.fits(shape) && out.len() == queries * dim && scratch.len() == shape.forward_scratch());
     let width = shape.head_dim();
     for head in 0..heads {
-        probabilities(arch, shape, qkv, head, scratch);
-        let (values, out) = (&qkv[2 * dim + head * width..], &mut out[head * width..]);
-        let values = Right::Rows(values, 3 * dim);
-        product(arch, tokens, width, tokens, Left::Rows(scratch, tokens), values, Init::Zero, out, dim);
+        probabilities(arch, shape, inputs, head, scratch);
+        let (values, stride) = inputs.part(Part::Values, dim, head * width);
+        let (p, values, out) = (Left::Rows(scratch, keys), Right::Rows(values, stride), &mut out[head * width..]);
+        product(arch, queries, width, keys, p, values, Init::Zero, out, dim);
     }
 }
 
-/// `qkv_grad: [N, 3D]` from `grad: [N, D]`, that of [`forward`]'s output; `scratch` as long as
+/// The gradients of `inputs` from `grad: [N, D]`, that of [`forward`]'s output; `scratch` as long as
 /// [`Shape::backward_scratch`].
 ///
 /// # Panics
 /// If a slice has another length.
-pub fn backward(arch: Arch, shape: Shape, qkv: &[f32], grad: &[f32], qkv_grad: &mut [f32], scratch: &mut [f32]) {
-    let Shape { tokens, dim, heads } = shape;
-    assert!(qkv.len() == tokens * 3 * dim && qkv_grad.len() == qkv.len() && grad.len() == tokens * dim);
+pub fn backward(
+    arch: Arch,
+    shape: Shape,
+    inputs: Inputs<'_>,
+    grad: &[f32],
+    mut grads: InputGrads<'_>,
+    scratch: &mut [f32],
+) {
+    let Shape { queries, keys, dim, heads } = shape;
+    assert!(inputs.fits(shape) && grads.fits(shape) && grad.len() == queries * dim);
     assert!(scratch.len() == shape.backward_scratch());
-    let (width, stride) = (shape.head_dim(), 3 * dim);
-    let (p, score_grad) = scratch.split_at_mut(tokens * tokens);
+    let width = shape.head_dim();
+    let (p, score_grad) = scratch.split_at_mut(queries * keys);
     for head in 0..heads {
         let first = head * width;
-        let (query_at, key_at, value_at) = (first, dim + first, 2 * dim + first);
         let grad = &grad[first..];
-        probabilities(arch, shape, qkv, head, p);
-        let values = Panels::pack_transposed(arch, &qkv[value_at..], stride, width, tokens);
+        probabilities(arch, shape, inputs, head, p);
+        let (values, stride) = inputs.part(Part::Values, dim, first);
+        let values = Panels::pack_transposed(arch, values, stride, width, keys);
         let values = Right::Panels(&values);
-        product(arch, tokens, tokens, width, Left::Rows(grad, dim), values, Init::Zero, score_grad, tokens);
-        arch.dispatch(SoftmaxBackward { probabilities: p, grad: score_grad, tokens, scale: shape.scale() });
+        product(arch, queries, keys, width, Left::Rows(grad, dim), values, Init::Zero, score_grad, keys);
+        arch.dispatch(SoftmaxBackward { probabilities: p, grad: score_grad, keys, scale: shape.scale() });
         let (p, score_grad) = (&*p, &*score_grad);
-        let mut part = |left: Left<'_>, right: Right<'_>, at: usize| {
-            product(arch, tokens, width, tokens, left, right, Init::Zero, &mut qkv_grad[at..], stride);
+        let mut part = |left: Left<'_>, (right, stride), part, rows, depth| {
+            let (out, out_stride) = grads.part(part, dim, first);
+            product(arch, rows, width, depth, left, Right::Rows(right, stride), Init::Zero, out, out_stride);
         };
-        part(Left::Columns(p, tokens), Right::Rows(grad, dim), value_at);
-        part(Left::Rows(score_grad, tokens), Right::Rows(&qkv[key_at..], stride), query_at);
-        part(Left::Columns(score_grad, tokens), Right::Rows(&qkv[query_at..], stride), key_at);
+        part(Left::Columns(p, keys), (grad, dim), Part::Values, keys, queries);
+        part(Left::Rows(score_grad, keys), inputs.part(Part::Keys, dim, first), Part::Queries, queries, keys);
+        part(Left::Columns(score_grad, keys), inputs.part(Part::Queries, dim, first), Part::Keys, keys, queries);
     }
 }

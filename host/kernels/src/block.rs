@@ -1,5 +1,8 @@
 //! A pre-norm transformer block: `y = x + attention(norm(x))`, `z = y + mlp(norm(y))`, forward and backward.
 //!
+//! The tokens of an image attend to one another, or to those of a *context* alone (cross-attention): then queries
+//! are projected from `norm(x)`, keys and values from the context as it is.
+//!
 //! A batch is split into *shards* of whole images, one a thread; a shard works through its images in chunks.
 //! Gradients of parameters are summed chunk by chunk in a shard and shard by shard at the end, so that a result
 //! depends on the number of shards, but never on timing.
@@ -11,11 +14,11 @@ pub use crate::{
 };
 
 use crate::{
-    attention::{self, Shape},
+    attention::{self, InputGrads, Inputs, Shape},
     gelu, norm,
     pool::Buffer,
     product::{Init, Left, Panels, Right, product},
-    saved::{SavedPart, SavedRows, Widths, cut},
+    saved::{SavedImages, SavedPart, Sizes, cut},
     vector,
 };
 use pulp::Arch;
@@ -32,6 +35,8 @@ pub struct Block {
     pub batch: usize,
     /// Tokens an image (`N`).
     pub tokens: usize,
+    /// Tokens of an image's context (`C`); 0 where the tokens attend to one another.
+    pub context: usize,
     /// Width (`D`).
     pub dim: usize,
     /// Attention heads (`H`), a divisor of the width.
@@ -59,18 +64,42 @@ impl Branches<'_> {
     }
 }
 
+/// What a block computes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The tokens, `[B N, D]`.
+    pub x: &'a [f32],
+    /// What they attend to, `[B C, D]`; empty where that is themselves.
+    pub context: &'a [f32],
+    /// The parameters.
+    pub parameters: &'a Parameters<&'a [f32]>,
+    /// Factors of the branches; without any they are all 1.
+    pub branches: Option<Branches<'a>>,
+}
+
 /// Gradients of a block.
 #[derive(Debug)]
 pub struct Gradients {
     /// Of the parameters.
     pub parameters: Parameters<Vec<f32>>,
-    /// Of the input, `[B N, D]`.
+    /// Of the tokens, `[B N, D]`.
     pub x: Vec<f32>,
+    /// Of the context, `[B C, D]`.
+    pub context: Vec<f32>,
 }
 
-/// The weights as a forward pass reads them.
+/// Where the gradients of a chunk go: those of parameters are added, those of tokens written.
+struct ChunkGradients<'a> {
+    sums: &'a mut Parameters<Vec<f32>>,
+    x: &'a mut [f32],
+    context: &'a mut [f32],
+}
+
+/// The weights as a forward pass reads them: `own` makes of a token queries, keys and values, or queries alone and
+/// `context` the rest.
 struct Forward {
-    qkv: Panels,
+    own: Panels,
+    context: Panels,
     proj: Panels,
     fc1: Panels,
     fc2: Panels,
@@ -78,7 +107,8 @@ struct Forward {
 
 /// The transposed weights as a backward pass reads them.
 struct Backward {
-    qkv: Panels,
+    own: Panels,
+    context: Panels,
     proj: Panels,
     fc1: Panels,
     fc2: Panels,
@@ -98,23 +128,36 @@ impl Block {
         self.batch * self.tokens
     }
 
-    fn widths(&self) -> Widths {
-        Widths { dim: self.dim, hidden: self.hidden }
+    fn sizes(&self) -> Sizes {
+        Sizes { tokens: self.tokens, context: self.context, dim: self.dim, hidden: self.hidden }
     }
 
     fn shape(&self) -> Shape {
-        Shape { tokens: self.tokens, dim: self.dim, heads: self.heads }
+        let keys = if self.context == 0 { self.tokens } else { self.context };
+        Shape { queries: self.tokens, keys, dim: self.dim, heads: self.heads }
     }
 
-    fn check(&self, x: &[f32], parameters: &Parameters<&[f32]>, branches: Option<Branches<'_>>) {
+    fn check(&self, Input { x, context, parameters, branches }: Input<'_>) {
         assert!(self.heads > 0 && self.dim.is_multiple_of(self.heads), "the width is a multiple of the heads");
         assert!(self.dim > 0 && self.hidden > 0 && self.tokens > 0, "a block has a width and tokens");
         assert_eq!(x.len(), self.rows() * self.dim, "x is [B N, D]");
+        assert_eq!(context.len(), self.batch * self.context * self.dim, "the context is [B C, D]");
         for (parameter, len) in parameters.into_array().iter().zip(self.parameter_lens().into_array()) {
             assert_eq!(parameter.len(), len, "a parameter has another size");
         }
         if let Some(Branches { attention, mlp }) = branches {
             assert!(attention.len() == self.batch && mlp.len() == self.batch, "a branch has one factor an image");
+        }
+    }
+
+    /// The part of `input` that belongs to some images.
+    fn images<'a>(&self, input: Input<'a>, images: Range<usize>) -> Input<'a> {
+        let part = |data: &'a [f32], size: usize| &data[images.start * size..images.end * size];
+        Input {
+            x: part(input.x, self.tokens * self.dim),
+            context: part(input.context, self.context * self.dim),
+            branches: input.branches.map(|branches| branches.images(images.clone())),
+            ..input
         }
     }
 
@@ -126,72 +169,49 @@ impl Block {
 
     /// Images of a chunk.
     fn chunk(&self) -> usize {
-        (CHUNK_ROWS / self.tokens).max(1)
+        (CHUNK_ROWS / self.tokens.max(self.context)).max(1)
     }
 
-    /// `x`: `[B N, D]`. Returns the output, `[B N, D]`, and with `save` what [`Self::backward`] needs. Without
-    /// `branches` all factors are 1.
+    /// Returns the output, `[B N, D]`, and with `save` what [`Self::backward`] needs.
     ///
     /// # Panics
     /// If a slice has another length than the sizes say.
     #[must_use]
-    pub fn forward(
-        &self,
-        plan: Plan,
-        x: &[f32],
-        parameters: &Parameters<&[f32]>,
-        branches: Option<Branches<'_>>,
-        save: bool,
-    ) -> (Vec<f32>, Option<Saved>) {
-        self.check(x, parameters, branches);
-        let (size, shards) = (self.tokens * self.dim, self.shards(plan));
-        let weights = Forward::pack(plan.arch, self, parameters);
-        let mut out = vec![0.0; x.len()];
-        let mut saved = save.then(|| Saved::take(self.widths(), self.rows()));
+    pub fn forward(&self, plan: Plan, input: Input<'_>, save: bool) -> (Vec<f32>, Option<Saved>) {
+        self.check(input);
+        let (size, sizes, shards) = (self.tokens * self.dim, self.sizes(), self.shards(plan));
+        let weights = Forward::pack(plan.arch, self, input.parameters);
+        let mut out = vec![0.0; input.x.len()];
+        let mut saved = save.then(|| Saved::take(sizes, self.batch));
         let mut whole = saved.as_mut().map(Saved::whole);
-        let part =
-            |shard: &Range<usize>| whole.as_mut().map(|whole| whole.take(self.widths(), shard.len() * self.tokens));
+        let part = |shard: &Range<usize>| whole.as_mut().map(|whole| whole.take(sizes, shard.len()));
         let parts: Vec<_> = shards.iter().map(part).collect();
         let jobs: Vec<_> = split(&mut out, &shards, size).into_iter().zip(parts).zip(shards).collect();
-        jobs.into_par_iter().for_each(|((out, mut part), images)| {
-            let x = &x[images.start * size..images.end * size];
-            let branches = branches.map(|branches| branches.images(images.clone()));
+        jobs.into_par_iter().for_each(|((mut out, mut part), images)| {
             // Without `save`, every chunk writes over the state of the one before.
-            let mut own = part.is_none().then(|| Saved::take(self.widths(), self.chunk() * self.tokens));
-            let chunk = self.chunk() * size;
-            for ((x, out), first) in x.chunks(chunk).zip(out.chunks_mut(chunk)).zip((0..).step_by(self.chunk())) {
-                let rows = x.len() / self.dim;
-                let branches = branches.map(|branches| branches.images(first..first + rows / self.tokens));
+            let mut own = part.is_none().then(|| Saved::take(sizes, self.chunk()));
+            for images in chunks(images, self.chunk()) {
+                let count = images.len();
                 let state = match (&mut part, &mut own) {
-                    (Some(part), _) => part.take(self.widths(), rows),
-                    (None, own) => {
-                        own.get_or_insert_with(|| Saved::take(self.widths(), rows)).whole().take(self.widths(), rows)
-                    }
+                    (Some(part), _) => part.take(sizes, count),
+                    (None, own) => own.get_or_insert_with(|| Saved::take(sizes, count)).whole().take(sizes, count),
                 };
-                self.forward_chunk(plan.arch, x, parameters, branches, &weights, state, out);
+                let out = cut(&mut out, count * size);
+                self.forward_chunk(plan.arch, self.images(input, images), &weights, state, out);
             }
         });
         (out, saved)
     }
 
-    /// One chunk. `x`, `out`: `[R, D]`.
-    #[expect(clippy::too_many_arguments, reason = "inputs, state and output of a chunk")]
-    fn forward_chunk(
-        &self,
-        arch: Arch,
-        x: &[f32],
-        p: &Parameters<&[f32]>,
-        branches: Option<Branches<'_>>,
-        weights: &Forward,
-        saved: SavedPart<'_>,
-        out: &mut [f32],
-    ) {
+    /// One chunk. `out`: `[R, D]`.
+    fn forward_chunk(&self, arch: Arch, input: Input<'_>, weights: &Forward, saved: SavedPart<'_>, out: &mut [f32]) {
+        let Input { x, context, parameters: p, branches } = input;
         let (d, f, rows) = (self.dim, self.hidden, x.len() / self.dim);
-        let SavedPart { qkv, attended, middle, hidden, norm1, norm2 } = saved;
+        let SavedPart { own, context: others, attended, middle, hidden, norm1, norm2 } = saved;
         let mut normed = Buffer::take(rows * d);
         norm::forward(arch, x, p.norm1_weight, p.norm1_bias, self.eps, &mut normed, norm1);
         let times = |a: &[f32], depth, panels, columns, init: Init<'_>, c: &mut [f32]| {
-            let (a, b) = (Left::Rows(a, depth), Right::Panels(panels));
+            let (rows, a, b) = (a.len() / depth, Left::Rows(a, depth), Right::Panels(panels));
             product(arch, rows, columns, depth, a, b, init, c, columns);
         };
         // The end of a branch: `c = x + factor (a W + bias)`.
@@ -205,10 +225,15 @@ impl Block {
                 }
             }
         };
-        times(&normed, d, &weights.qkv, 3 * d, Init::Bias(p.qkv_bias), qkv);
+        let width = self.sizes().own();
+        let (own_bias, others_bias) = p.qkv_bias.split_at(width);
+        times(&normed, d, &weights.own, width, Init::Bias(own_bias), own);
+        if self.context > 0 {
+            times(context, d, &weights.context, 2 * d, Init::Bias(others_bias), others);
+        }
         let mut scratch = Buffer::take(self.shape().forward_scratch());
-        for (qkv, out) in qkv.chunks_exact(self.tokens * 3 * d).zip(attended.chunks_exact_mut(self.tokens * d)) {
-            attention::forward(arch, self.shape(), qkv, out, &mut scratch);
+        for (image, out) in attended.chunks_exact_mut(self.tokens * d).enumerate() {
+            attention::forward(arch, self.shape(), self.attended(own, others, image), out, &mut scratch);
         }
         residual(attended, d, &weights.proj, p.proj_bias, x, branches.map(|b| b.attention), middle);
         norm::forward(arch, middle, p.norm2_weight, p.norm2_bias, self.eps, &mut normed, norm2);
@@ -218,51 +243,45 @@ impl Block {
         residual(&active, f, &weights.fc2, p.fc2_bias, middle, branches.map(|b| b.mlp), out);
     }
 
-    /// The gradients of parameters and input from `grad: [B N, D]`, that of the output. `x`, `branches` and `saved`
-    /// are the forward pass's.
+    /// What attention reads of one image of a chunk.
+    fn attended<'a>(&self, own: &'a [f32], others: &'a [f32], image: usize) -> Inputs<'a> {
+        let (own_size, size) = (self.tokens * self.sizes().own(), self.context * 2 * self.dim);
+        let own = &own[image * own_size..][..own_size];
+        if size == 0 { Inputs::Together(own) } else { Inputs::Apart(own, &others[image * size..][..size]) }
+    }
+
+    /// The gradients of parameters, tokens and context from `grad: [B N, D]`, that of the output. `input` and
+    /// `saved` are the forward pass's.
     ///
     /// # Panics
     /// If a slice has another length than the sizes say.
     #[must_use]
-    pub fn backward(
-        &self,
-        plan: Plan,
-        grad: &[f32],
-        x: &[f32],
-        parameters: &Parameters<&[f32]>,
-        branches: Option<Branches<'_>>,
-        saved: &Saved,
-    ) -> Gradients {
-        self.check(x, parameters, branches);
+    pub fn backward(&self, plan: Plan, grad: &[f32], input: Input<'_>, saved: &Saved) -> Gradients {
+        self.check(input);
         assert!(
-            grad.len() == x.len() && saved.norm1.len() == self.rows(),
+            grad.len() == input.x.len() && saved.norm1.len() == self.rows(),
             "gradient and saved state are of this batch"
         );
-        let weights = Backward::pack(plan.arch, self, parameters);
-        let mut x_grad = vec![0.0; x.len()];
+        let weights = Backward::pack(plan.arch, self, input.parameters);
+        let (mut x_grad, mut context_grad) = (vec![0.0; input.x.len()], vec![0.0; input.context.len()]);
+        let (size, context_size) = (self.tokens * self.dim, self.context * self.dim);
         let shards = self.shards(plan);
-        let jobs: Vec<_> = shards.iter().cloned().zip(split(&mut x_grad, &shards, self.tokens * self.dim)).collect();
+        let parts =
+            split(&mut x_grad, &shards, size).into_iter().zip(split(&mut context_grad, &shards, context_size));
+        let jobs: Vec<_> = shards.iter().cloned().zip(parts).collect();
         let sums: Vec<Parameters<Vec<f32>>> = jobs
             .into_par_iter()
-            .map(|(images, x_grad)| {
+            .map(|(images, (mut x_grad, mut context_grad))| {
                 let mut sums = Parameters::from_array(self.parameter_lens().into_array().map(|len| vec![0.0; len]));
-                let first = images.start;
-                for chunk in chunks(images, self.chunk()) {
-                    let size = self.tokens * self.dim;
-                    let at = chunk.start * size..chunk.end * size;
-                    let x_grad = &mut x_grad[(chunk.start - first) * size..(chunk.end - first) * size];
-                    let rows = chunk.start * self.tokens..chunk.end * self.tokens;
-                    self.backward_chunk(
-                        plan.arch,
-                        &grad[at.clone()],
-                        &x[at],
-                        parameters,
-                        branches.map(|branches| branches.images(chunk)),
-                        &weights,
-                        saved.rows(self.widths(), rows),
-                        &mut sums,
-                        x_grad,
-                    );
+                for images in chunks(images, self.chunk()) {
+                    let to = ChunkGradients {
+                        sums: &mut sums,
+                        x: cut(&mut x_grad, images.len() * size),
+                        context: cut(&mut context_grad, images.len() * context_size),
+                    };
+                    let grad = &grad[images.start * size..images.end * size];
+                    let saved = saved.images(self.sizes(), images.clone());
+                    self.backward_chunk(plan.arch, grad, self.images(input, images), &weights, saved, to);
                 }
                 sums
             })
@@ -274,33 +293,31 @@ impl Block {
                 vector::add(plan.arch, total, &other);
             }
         }
-        Gradients { parameters: Parameters::from_array(total), x: x_grad }
+        Gradients { parameters: Parameters::from_array(total), x: x_grad, context: context_grad }
     }
 
-    /// One chunk. `grad`, `x`, `x_grad`: `[R, D]`.
-    #[expect(clippy::too_many_arguments, reason = "inputs, state and gradients of a chunk")]
+    /// One chunk. `grad`: `[R, D]`.
     fn backward_chunk(
         &self,
         arch: Arch,
         grad: &[f32],
-        x: &[f32],
-        p: &Parameters<&[f32]>,
-        branches: Option<Branches<'_>>,
+        input: Input<'_>,
         weights: &Backward,
-        saved: SavedRows<'_>,
-        sums: &mut Parameters<Vec<f32>>,
-        x_grad: &mut [f32],
+        saved: SavedImages<'_>,
+        to: ChunkGradients<'_>,
     ) {
+        let Input { x, context, parameters: p, branches } = input;
+        let ChunkGradients { sums, x: middle_grad, context: context_grad } = to;
         let (d, f, rows) = (self.dim, self.hidden, x.len() / self.dim);
         // dX = dY W^T.
         let back = |grad: &[f32], depth, panels, columns, c: &mut [f32]| {
-            let (a, b) = (Left::Rows(grad, depth), Right::Panels(panels));
+            let (rows, a, b) = (grad.len() / depth, Left::Rows(grad, depth), Right::Panels(panels));
             product(arch, rows, columns, depth, a, b, Init::Zero, c, columns);
         };
-        // dW += X^T dY.
-        let weight = |x: &[f32], inputs, grad: &[f32], outputs, sum: &mut [f32]| {
-            let (a, b) = (Left::Columns(x, inputs), Right::Rows(grad, outputs));
-            product(arch, inputs, outputs, rows, a, b, Init::Sum, sum, outputs);
+        // dW += X^T dY, where rows of W are `stride` long.
+        let weight = |x: &[f32], inputs, grad: &[f32], outputs, sum: &mut [f32], stride| {
+            let (rows, a, b) = (x.len() / inputs, Left::Columns(x, inputs), Right::Rows(grad, outputs));
+            product(arch, inputs, outputs, rows, a, b, Init::Sum, sum, stride);
         };
         let mut normed = Buffer::take(rows * d);
         let mut statistics = vec![[0.0; 2]; rows];
@@ -321,15 +338,14 @@ impl Block {
         let end = scaled.as_deref().unwrap_or(grad);
         back(end, d, &weights.fc2, f, &mut wide);
         gelu::backward(arch, saved.hidden, &mut wide, &mut active);
-        weight(&active, f, end, d, &mut sums.fc2_weight);
+        weight(&active, f, end, d, &mut sums.fc2_weight, d);
         vector::add_rows(arch, &mut sums.fc2_bias, end);
         drop(active);
         norm::forward(arch, saved.middle, p.norm2_weight, p.norm2_bias, self.eps, &mut normed, &mut statistics);
-        weight(&normed, d, &wide, f, &mut sums.fc1_weight);
+        weight(&normed, d, &wide, f, &mut sums.fc1_weight, f);
         vector::add_rows(arch, &mut sums.fc1_bias, &wide);
         back(&wide, f, &weights.fc1, d, &mut narrow);
         drop(wide);
-        let middle_grad = x_grad;
         middle_grad.copy_from_slice(grad);
         norm::backward(
             arch,
@@ -345,19 +361,33 @@ impl Block {
         // Attention.
         let scaled = branches.map(|branches| branch(middle_grad, branches.attention));
         let end = scaled.as_deref().unwrap_or(middle_grad);
-        weight(saved.attended, d, end, d, &mut sums.proj_weight);
+        weight(saved.attended, d, end, d, &mut sums.proj_weight, d);
         vector::add_rows(arch, &mut sums.proj_bias, end);
         back(end, d, &weights.proj, d, &mut narrow);
-        let mut qkv_grad = Buffer::take(rows * 3 * d);
+        let width = self.sizes().own();
+        let mut own_grad = Buffer::take(rows * width);
+        let mut others_grad = Buffer::take(saved.context.len());
         let mut scratch = Buffer::take(self.shape().backward_scratch());
-        let images = saved.qkv.chunks_exact(self.tokens * 3 * d).zip(narrow.chunks_exact(self.tokens * d));
-        for ((qkv, grad), qkv_grad) in images.zip(qkv_grad.chunks_exact_mut(self.tokens * 3 * d)) {
-            attention::backward(arch, self.shape(), qkv, grad, qkv_grad, &mut scratch);
+        let (mut own_left, mut others_left) = (&mut own_grad[..], &mut others_grad[..]);
+        for (image, grad) in narrow.chunks_exact(self.tokens * d).enumerate() {
+            let own = cut(&mut own_left, self.tokens * width);
+            let grads = match cut(&mut others_left, self.context * 2 * d) {
+                [] => InputGrads::Together(own),
+                others => InputGrads::Apart(own, others),
+            };
+            let inputs = self.attended(saved.own, saved.context, image);
+            attention::backward(arch, self.shape(), inputs, grad, grads, &mut scratch);
         }
         norm::forward(arch, x, p.norm1_weight, p.norm1_bias, self.eps, &mut normed, &mut statistics);
-        weight(&normed, d, &qkv_grad, 3 * d, &mut sums.qkv_weight);
-        vector::add_rows(arch, &mut sums.qkv_bias, &qkv_grad);
-        back(&qkv_grad, 3 * d, &weights.qkv, d, &mut narrow);
+        weight(&normed, d, &own_grad, width, &mut sums.qkv_weight, 3 * d);
+        let (own_bias, others_bias) = sums.qkv_bias.split_at_mut(width);
+        vector::add_rows(arch, own_bias, &own_grad);
+        if self.context > 0 {
+            weight(context, d, &others_grad, 2 * d, &mut sums.qkv_weight[width..], 3 * d);
+            vector::add_rows(arch, others_bias, &others_grad);
+            back(&others_grad, 2 * d, &weights.context, d, context_grad);
+        }
+        back(&own_grad, width, &weights.own, d, &mut narrow);
         norm::backward(
             arch,
             &narrow,
@@ -373,9 +403,10 @@ impl Block {
 
 impl Forward {
     fn pack(arch: Arch, block: &Block, p: &Parameters<&[f32]>) -> Self {
-        let (d, f) = (block.dim, block.hidden);
+        let (d, f, own) = (block.dim, block.hidden, block.sizes().own());
         Self {
-            qkv: Panels::pack(arch, p.qkv_weight, 3 * d, d, 3 * d),
+            own: Panels::pack(arch, p.qkv_weight, 3 * d, d, own),
+            context: Panels::pack(arch, &p.qkv_weight[own..], 3 * d, d, 3 * d - own),
             proj: Panels::pack(arch, p.proj_weight, d, d, d),
             fc1: Panels::pack(arch, p.fc1_weight, f, d, f),
             fc2: Panels::pack(arch, p.fc2_weight, d, f, d),
@@ -385,9 +416,10 @@ impl Forward {
 
 impl Backward {
     fn pack(arch: Arch, block: &Block, p: &Parameters<&[f32]>) -> Self {
-        let (d, f) = (block.dim, block.hidden);
+        let (d, f, own) = (block.dim, block.hidden, block.sizes().own());
         Self {
-            qkv: Panels::pack_transposed(arch, p.qkv_weight, 3 * d, 3 * d, d),
+            own: Panels::pack_transposed(arch, p.qkv_weight, 3 * d, own, d),
+            context: Panels::pack_transposed(arch, &p.qkv_weight[own..], 3 * d, 3 * d - own, d),
             proj: Panels::pack_transposed(arch, p.proj_weight, d, d, d),
             fc1: Panels::pack_transposed(arch, p.fc1_weight, f, f, d),
             fc2: Panels::pack_transposed(arch, p.fc2_weight, d, d, f),

@@ -8,20 +8,21 @@
 //! `B` images, `N` tokens each, `D` the width, `F` the MLP's hidden width, `H` heads.
 //!
 //! ```
-//! use kernels::block::{Block, Parameters, Plan};
+//! use kernels::block::{Block, Input, Parameters, Plan};
 //!
-//! let block = Block { batch: 2, tokens: 5, dim: 8, heads: 2, hidden: 32, eps: 1e-6 };
+//! let block = Block { batch: 2, tokens: 5, context: 0, dim: 8, heads: 2, hidden: 32, eps: 1e-6 };
 //! let parameters = block.parameter_lens().into_array().map(|len| vec![0.02; len]);
 //! let parameters = Parameters::from_array(parameters.each_ref().map(Vec::as_slice));
 //! let x: Vec<f32> = (0..2 * 5 * 8).map(|i| (i as f32).sin()).collect();
 //!
 //! // Vector instructions of this machine, a shard of the batch for each thread.
 //! let plan = Plan::detect();
-//! let (y, saved) = block.forward(plan, &x, &parameters, None, true);
+//! let input = Input { x: &x, context: &[], parameters: &parameters, branches: None };
+//! let (y, saved) = block.forward(plan, input, true);
 //! let saved = saved.expect("asked for");
 //!
 //! // Of the sum of all outputs: the last bias is part of each of the 2 x 5 rows.
-//! let gradients = block.backward(plan, &vec![1.0; y.len()], &x, &parameters, None, &saved);
+//! let gradients = block.backward(plan, &vec![1.0; y.len()], input, &saved);
 //! assert_eq!(gradients.parameters.fc2_bias, [10.0; 8]);
 //! assert_eq!(gradients.x.len(), x.len());
 //! ```

@@ -10,7 +10,7 @@ pub struct Parameters<T> {
     pub norm1_weight: T,
     /// `[D]`.
     pub norm1_bias: T,
-    /// `[D, 3D]`: queries, keys, values.
+    /// `[D, 3D]`: queries, keys, values. Queries are of a token, the others of the context where there is one.
     pub qkv_weight: T,
     /// `[3D]`.
     pub qkv_bias: T,

@@ -3,20 +3,39 @@
 use crate::{norm::Statistics, pool::Buffer};
 use std::ops::Range;
 
-/// The widths on which the size of what is kept depends.
+/// The sizes on which that of what is kept depends, of one image.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Widths {
-    /// Of a token (`D`).
+pub(crate) struct Sizes {
+    /// Tokens (`N`).
+    pub(crate) tokens: usize,
+    /// Tokens of the context (`C`), 0 without one.
+    pub(crate) context: usize,
+    /// Width of a token (`D`).
     pub(crate) dim: usize,
-    /// Of the MLP's hidden layer (`F`).
+    /// Width of the MLP's hidden layer (`F`).
     pub(crate) hidden: usize,
+}
+
+impl Sizes {
+    /// What is projected from a token itself: queries, keys and values, `3D`, or with a context queries alone, `D`.
+    pub(crate) fn own(self) -> usize {
+        if self.context == 0 { 3 * self.dim } else { self.dim }
+    }
+
+    /// Elements of the five buffers for some images, in the order of the fields, and rows.
+    fn lens(self, images: usize) -> ([usize; 5], usize) {
+        let (Self { context, dim, hidden, .. }, rows) = (self, images * self.tokens);
+        ([rows * self.own(), images * context * 2 * dim, rows * dim, rows * dim, rows * hidden], rows)
+    }
 }
 
 /// What the backward pass needs of the forward pass, beside its input.
 #[derive(Debug)]
 pub struct Saved {
-    /// Queries, keys, values, `[B N, 3D]`.
-    pub(crate) qkv: Buffer,
+    /// Queries, keys, values, `[B N, 3D]`; with a context queries alone, `[B N, D]`.
+    pub(crate) own: Buffer,
+    /// Keys and values of the context, `[B C, 2D]`.
+    pub(crate) context: Buffer,
     /// Output of attention before its projection, `[B N, D]`.
     pub(crate) attended: Buffer,
     /// After the first residual, `[B N, D]`.
@@ -29,9 +48,10 @@ pub struct Saved {
     pub(crate) norm2: Vec<Statistics>,
 }
 
-/// The part of [`Saved`] that belongs to some rows, being written.
+/// The part of [`Saved`] that belongs to some images, being written.
 pub(crate) struct SavedPart<'a> {
-    pub(crate) qkv: &'a mut [f32],
+    pub(crate) own: &'a mut [f32],
+    pub(crate) context: &'a mut [f32],
     pub(crate) attended: &'a mut [f32],
     pub(crate) middle: &'a mut [f32],
     pub(crate) hidden: &'a mut [f32],
@@ -40,14 +60,15 @@ pub(crate) struct SavedPart<'a> {
 }
 
 impl<'a> SavedPart<'a> {
-    /// Cuts the first `rows` rows off.
-    pub(crate) fn take(&mut self, widths: Widths, rows: usize) -> SavedPart<'a> {
-        let Widths { dim: d, hidden: f } = widths;
+    /// Cuts the first images off.
+    pub(crate) fn take(&mut self, sizes: Sizes, images: usize) -> SavedPart<'a> {
+        let ([own, context, attended, middle, hidden], rows) = sizes.lens(images);
         SavedPart {
-            qkv: cut(&mut self.qkv, rows * 3 * d),
-            attended: cut(&mut self.attended, rows * d),
-            middle: cut(&mut self.middle, rows * d),
-            hidden: cut(&mut self.hidden, rows * f),
+            own: cut(&mut self.own, own),
+            context: cut(&mut self.context, context),
+            attended: cut(&mut self.attended, attended),
+            middle: cut(&mut self.middle, middle),
+            hidden: cut(&mut self.hidden, hidden),
             norm1: cut(&mut self.norm1, rows),
             norm2: cut(&mut self.norm2, rows),
         }
@@ -55,42 +76,46 @@ impl<'a> SavedPart<'a> {
 }
 
 /// As [`SavedPart`], being read.
-pub(crate) struct SavedRows<'a> {
-    pub(crate) qkv: &'a [f32],
-    pub(crate) middle: &'a [f32],
+pub(crate) struct SavedImages<'a> {
+    pub(crate) own: &'a [f32],
+    pub(crate) context: &'a [f32],
     pub(crate) attended: &'a [f32],
+    pub(crate) middle: &'a [f32],
     pub(crate) hidden: &'a [f32],
     pub(crate) norm1: &'a [Statistics],
     pub(crate) norm2: &'a [Statistics],
 }
 
 impl Saved {
-    pub(crate) fn take(widths: Widths, rows: usize) -> Self {
-        let Widths { dim: d, hidden: f } = widths;
+    pub(crate) fn take(sizes: Sizes, images: usize) -> Self {
+        let ([own, context, attended, middle, hidden], rows) = sizes.lens(images);
         Self {
-            qkv: Buffer::take(rows * 3 * d),
-            attended: Buffer::take(rows * d),
-            middle: Buffer::take(rows * d),
-            hidden: Buffer::take(rows * f),
+            own: Buffer::take(own),
+            context: Buffer::take(context),
+            attended: Buffer::take(attended),
+            middle: Buffer::take(middle),
+            hidden: Buffer::take(hidden),
             norm1: vec![[0.0; 2]; rows],
             norm2: vec![[0.0; 2]; rows],
         }
     }
 
     pub(crate) fn whole(&mut self) -> SavedPart<'_> {
-        let Self { qkv, attended, middle, hidden, norm1, norm2 } = self;
-        SavedPart { qkv, attended, middle, hidden, norm1, norm2 }
+        let Self { own, context, attended, middle, hidden, norm1, norm2 } = self;
+        SavedPart { own, context, attended, middle, hidden, norm1, norm2 }
     }
 
-    pub(crate) fn rows(&self, widths: Widths, rows: Range<usize>) -> SavedRows<'_> {
-        let (Widths { dim: d, hidden: f }, Range { start, end }) = (widths, rows);
-        SavedRows {
-            qkv: &self.qkv[start * 3 * d..end * 3 * d],
-            attended: &self.attended[start * d..end * d],
-            middle: &self.middle[start * d..end * d],
-            hidden: &self.hidden[start * f..end * f],
-            norm1: &self.norm1[start..end],
-            norm2: &self.norm2[start..end],
+    pub(crate) fn images(&self, sizes: Sizes, images: Range<usize>) -> SavedImages<'_> {
+        let ((starts, first), (ends, end)) = (sizes.lens(images.start), sizes.lens(images.end));
+        let [own, context, attended, middle, hidden] = std::array::from_fn(|i| starts[i]..ends[i]);
+        SavedImages {
+            own: &self.own[own],
+            context: &self.context[context],
+            attended: &self.attended[attended],
+            middle: &self.middle[middle],
+            hidden: &self.hidden[hidden],
+            norm1: &self.norm1[first..end],
+            norm2: &self.norm2[first..end],
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The block against the same mathematics in f64, written plainly, on random sizes.
 
 use kernels::{
-    block::{Block, Branches, Parameters, Plan},
+    block::{Block, Branches, Input, Parameters, Plan},
     vector::every_arch,
 };
 use proptest::prelude::*;
@@ -60,25 +60,55 @@ fn gelu(x: f64) -> f64 {
     x * (0.5 + integral)
 }
 
-fn block(size: &Block, x: &[f32], p: &Parameters<&[f32]>, factors: Option<&[Vec<f32>; 2]>) -> Matrix {
-    let (d, eps) = (size.dim, f64::from(size.eps));
-    let x = matrix(x, d);
+/// What a block reads, in vectors.
+#[derive(Clone)]
+struct Case {
+    x: Vec<f32>,
+    context: Vec<f32>,
+    parameters: Vec<Vec<f32>>,
+    factors: Option<[Vec<f32>; 2]>,
+}
+
+impl Case {
+    fn draw(size: &Block, seed: u32, drop: bool) -> Self {
+        Self {
+            x: values(size.rows() * size.dim, seed + 77, 1.0),
+            context: values(size.batch * size.context * size.dim, seed + 88, 1.0),
+            parameters: parameters(size, seed),
+            factors: factors(size, seed, drop),
+        }
+    }
+
+    /// Calls `function` with the block's view of this.
+    fn read<T>(&self, function: impl FnOnce(Input<'_>) -> T) -> T {
+        let branches = self.factors.as_ref().map(|[attention, mlp]| Branches { attention, mlp });
+        function(Input { x: &self.x, context: &self.context, parameters: &slices(&self.parameters), branches })
+    }
+}
+
+fn block(size: &Block, case: &Case) -> Matrix {
+    let (d, eps, p) = (size.dim, f64::from(size.eps), slices(&case.parameters));
+    let x = matrix(&case.x, d);
     let qkv = linear(&norm(&x, p.norm1_weight, p.norm1_bias, eps), p.qkv_weight, p.qkv_bias);
+    let others = linear(&matrix(&case.context, d), p.qkv_weight, p.qkv_bias);
+    let (others, keys) = if size.context == 0 { (&qkv, size.tokens) } else { (&others, size.context) };
     let width = d / size.heads;
     let mut attended = vec![vec![0.0; d]; x.len()];
-    for (image, out) in qkv.chunks(size.tokens).zip(attended.chunks_mut(size.tokens)) {
+    let images = qkv.chunks(size.tokens).zip(others.chunks(keys)).zip(attended.chunks_mut(size.tokens));
+    for ((image, others), out) in images {
         for head in 0..size.heads {
             for (query, out) in image.iter().zip(out.iter_mut()) {
                 let at = |part: usize| part * d + head * width..part * d + (head + 1) * width;
                 let dot = |key: &Vec<f64>| query[at(0)].iter().zip(&key[at(1)]).map(|(q, k)| q * k).sum::<f64>();
-                let scores: Vec<f64> = image.iter().map(|key| (dot(key) / (width as f64).sqrt()).exp()).collect();
+                let scores: Vec<f64> = others.iter().map(|key| (dot(key) / (width as f64).sqrt()).exp()).collect();
                 let total: f64 = scores.iter().sum();
                 for (i, out) in out[head * width..(head + 1) * width].iter_mut().enumerate() {
-                    *out = scores.iter().zip(image).map(|(s, v)| s / total * v[at(2)][i]).sum();
+                    *out = scores.iter().zip(others).map(|(s, v)| s / total * v[at(2)][i]).sum();
                 }
             }
         }
     }
+    let factors = case.factors.as_ref();
     let add = |a: &Matrix, b: Matrix, branch: usize| -> Matrix {
         let factor = |row: usize| factors.map_or(1.0, |factors| f64::from(factors[branch][row / size.tokens]));
         let rows = a.iter().zip(b).enumerate();
@@ -96,10 +126,6 @@ fn factors(size: &Block, seed: u32, some: bool) -> Option<[Vec<f32>; 2]> {
     some.then(|| [draw(seed + 11), draw(seed + 12)])
 }
 
-fn branches(factors: &Option<[Vec<f32>; 2]>) -> Option<Branches<'_>> {
-    factors.as_ref().map(|[attention, mlp]| Branches { attention, mlp })
-}
-
 fn parameters(size: &Block, seed: u32) -> Vec<Vec<f32>> {
     let lens = size.parameter_lens().into_array();
     let mut all: Vec<Vec<f32>> = lens.iter().zip(seed..).map(|(len, seed)| values(*len, seed, 0.4)).collect();
@@ -114,13 +140,22 @@ fn slices(all: &[Vec<f32>]) -> Parameters<&[f32]> {
 }
 
 fn sizes() -> impl Strategy<Value = Block> {
-    (1..4_usize, 1..20_usize, 1..4_usize, 1..7_usize, 1..30_usize).prop_map(
-        |(batch, tokens, heads, width, hidden)| Block { batch, tokens, dim: heads * width, heads, hidden, eps: 1e-6 },
+    let context = prop_oneof![Just(0), 1..20_usize];
+    (1..4_usize, 1..20_usize, context, 1..4_usize, 1..7_usize, 1..30_usize).prop_map(
+        |(batch, tokens, context, heads, width, hidden)| Block {
+            batch,
+            tokens,
+            context,
+            dim: heads * width,
+            heads,
+            hidden,
+            eps: 1e-6,
+        },
     )
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn outputs_equal_the_plain_block(
@@ -128,11 +163,10 @@ proptest! {
     ) {
         // A row of one or two numbers is all rounding after its norm.
         prop_assume!(size.dim > 2);
-        let (x, all) = (values(size.rows() * size.dim, seed + 77, 1.0), parameters(&size, seed));
-        let factors = factors(&size, seed, drop);
-        let expected = block(&size, &x, &slices(&all), factors.as_ref());
+        let case = Case::draw(&size, seed, drop);
+        let expected = block(&size, &case);
         for arch in every_arch() {
-            let (found, saved) = size.forward(Plan { arch, shards }, &x, &slices(&all), branches(&factors), save);
+            let (found, saved) = case.read(|input| size.forward(Plan { arch, shards }, input, save));
             prop_assert_eq!(saved.is_some(), save);
             for (found, expected) in found.iter().zip(expected.iter().flatten()) {
                 let bound = 1e-5 * expected.abs().max(1.0);
@@ -145,53 +179,55 @@ proptest! {
 
 proptest! {
     // Fewer, for the many evaluations of each.
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn gradients_equal_central_differences(size in sizes(), seed in 0..1000_u32, shards in 1..5_usize, drop: bool) {
         prop_assume!(size.dim > 2);
-        let (x, all) = (values(size.rows() * size.dim, seed + 77, 1.0), parameters(&size, seed));
-        let (weights, factors) = (values(x.len(), seed + 99, 1.0), factors(&size, seed, drop));
-        let loss = |x: &[f32], all: &[Vec<f32>]| -> f64 {
-            let out = block(&size, x, &slices(all), factors.as_ref());
-            out.iter().flatten().zip(&weights).map(|(z, w)| z * f64::from(*w)).sum()
-        };
+        let case = Case::draw(&size, seed, drop);
+        let weights = values(case.x.len(), seed + 99, 1.0);
         // A slope by central differences in f64, with two steps, so that the error is of fourth order. The steps are
         // those that f32 really makes.
-        let slope = |at: f32, loss: &dyn Fn(f32) -> f64| {
+        let slope = |place: &dyn Fn(&mut Case) -> &mut f32| {
+            let loss = |value: f32| -> f64 {
+                let mut case = case.clone();
+                *place(&mut case) = value;
+                let out = block(&size, &case);
+                out.iter().flatten().zip(&weights).map(|(z, w)| z * f64::from(*w)).sum()
+            };
+            let at = *place(&mut case.clone());
             let difference = |step: f32| {
                 let (above, below) = (at + step, at - step);
                 (loss(above) - loss(below)) / (f64::from(above) - f64::from(below))
             };
             (4.0 * difference(1.0 / 2048.0) - difference(1.0 / 1024.0)) / 3.0
         };
+        let largest = |found: &[f32]| found.iter().fold(1.0, |m: f64, v| m.max(f64::from(v.abs())));
         for arch in every_arch() {
             let plan = Plan { arch, shards };
-            let (_, saved) = size.forward(plan, &x, &slices(&all), branches(&factors), true);
-            let saved = saved.expect("saved");
-            let gradients = size.backward(plan, &weights, &x, &slices(&all), branches(&factors), &saved);
-            let close = |found: f32, exact: f64, scale: f64| (f64::from(found) - exact).abs() < 2e-4 * scale.max(1.0);
+            let gradients = case.read(|input| {
+                let (_, saved) = size.forward(plan, input, true);
+                size.backward(plan, &weights, input, &saved.expect("saved"))
+            });
+            let close = |found: f32, exact: f64, scale: f64| (f64::from(found) - exact).abs() < 2e-4 * scale;
             for (which, found) in gradients.parameters.into_array().iter().enumerate() {
-                prop_assert_eq!(found.len(), all[which].len());
-                let scale = found.iter().fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
+                prop_assert_eq!(found.len(), case.parameters[which].len());
+                let scale = largest(found);
                 for at in [0, found.len() / 2, found.len() - 1] {
-                    let exact = slope(all[which][at], &|value| {
-                        let mut all = all.clone();
-                        all[which][at] = value;
-                        loss(&x, &all)
-                    });
+                    let exact = slope(&|case| &mut case.parameters[which][at]);
                     let found = found[at];
                     prop_assert!(close(found, exact, scale), "{arch:?}: parameter {which}[{at}]: {found} {exact}");
                 }
             }
-            let scale = gradients.x.iter().fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
+            let (x, context) = (&gradients.x, &gradients.context);
+            prop_assert_eq!((x.len(), context.len()), (case.x.len(), case.context.len()));
             for at in [0, x.len() / 3, x.len() - 1] {
-                let exact = slope(x[at], &|value| {
-                    let mut x = x.clone();
-                    x[at] = value;
-                    loss(&x, &all)
-                });
-                prop_assert!(close(gradients.x[at], exact, scale), "{arch:?}: x[{at}]: {} {exact}", gradients.x[at]);
+                let exact = slope(&|case| &mut case.x[at]);
+                prop_assert!(close(x[at], exact, largest(x)), "{arch:?}: x[{at}]: {} {exact}", x[at]);
+            }
+            for at in [0, context.len() / 3, context.len().max(1) - 1].into_iter().filter(|at| *at < context.len()) {
+                let (exact, found) = (slope(&|case| &mut case.context[at]), context[at]);
+                prop_assert!(close(found, exact, largest(context)), "{arch:?}: context[{at}]: {found} {exact}");
             }
         }
     }
@@ -199,16 +235,33 @@ proptest! {
 
 #[test]
 fn the_number_of_threads_changes_nothing_for_the_same_shards() {
-    let size = Block { batch: 9, tokens: 17, dim: 24, heads: 3, hidden: 40, eps: 1e-6 };
-    let (x, all) = (values(size.rows() * size.dim, 5, 1.0), parameters(&size, 6));
-    let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-        pool.install(|| {
-            let plan = Plan { shards: 4, ..Plan::detect() };
-            let (out, saved) = size.forward(plan, &x, &slices(&all), None, true);
-            let gradients = size.backward(plan, &out, &x, &slices(&all), None, &saved.expect("saved"));
-            (out, gradients.x, gradients.parameters)
-        })
-    };
-    assert_eq!(run(1), run(3));
+    for context in [0, 11] {
+        let size = Block { batch: 9, tokens: 17, context, dim: 24, heads: 3, hidden: 40, eps: 1e-6 };
+        let case = Case::draw(&size, 5, false);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| {
+                case.read(|input| {
+                    let plan = Plan { shards: 4, ..Plan::detect() };
+                    let (out, saved) = size.forward(plan, input, true);
+                    let gradients = size.backward(plan, &out, input, &saved.expect("saved"));
+                    (out, gradients.x, gradients.context, gradients.parameters)
+                })
+            })
+        };
+        assert_eq!(run(1), run(3));
+    }
+}
+
+/// Tokens that attend to a context do not see one another.
+#[test]
+fn with_a_context_a_token_is_computed_by_itself() {
+    let size = Block { batch: 2, tokens: 6, context: 5, dim: 12, heads: 3, hidden: 20, eps: 1e-6 };
+    let case = Case::draw(&size, 8, false);
+    let plan = Plan { shards: 1, ..Plan::detect() };
+    let (all, _) = case.read(|input| size.forward(plan, input, false));
+    let rows = |data: &[f32]| -> Vec<f32> { data.chunks(6 * 12).flat_map(|image| image[24..48].to_vec()).collect() };
+    let some = Case { x: rows(&case.x), ..case };
+    let (found, _) = some.read(|input| Block { tokens: 2, ..size }.forward(plan, input, false));
+    assert_eq!(found, rows(&all));
 }

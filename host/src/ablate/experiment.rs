@@ -130,7 +130,8 @@ impl Experiment {
             }
             let wrong = |reason: String| SweepError::Value { value: value.clone(), reason };
             setting.preset.model.validate().map_err(|error| wrong(error.to_string()))?;
-            setting.preset.train.validate(setting.preset.model.grid()?.patches())?;
+            let model = &setting.preset.model;
+            setting.preset.train.validate(model.grid()?.patches(), model.decoder)?;
             settings.push(setting);
         }
         Ok(settings)
@@ -252,6 +253,12 @@ pub fn run_name(base: &Preset, preset: &Preset, seed: u64) -> String {
     }
     if model.decoder_dim != base.model.decoder_dim {
         parts.push(format!("decoder-width-{}", model.decoder_dim));
+    }
+    if model.decoder != base.model.decoder {
+        parts.push(format!("decoder-{}", model.decoder.name()));
+    }
+    if train.predict_ratio != base.train.predict_ratio {
+        parts.push(format!("predict-{}", train.predict_ratio));
     }
     if train.encoder_mask_tokens != base.train.encoder_mask_tokens {
         parts.push(format!("mask-token-{}", if train.encoder_mask_tokens { "encoder" } else { "decoder" }));

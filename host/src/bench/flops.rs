@@ -6,15 +6,27 @@
 //! block(N, D, H) = 2 N D 3D  (qkv) + 2 N N D  (scores) + 2 N N D  (weighted sum) + 2 N D D  (proj)
 //!                + 2 N D H + 2 N H D  (MLP)
 //! forward = 2 V P D  (patch projection, visible patches only) + depth * block(T + 1, D, H)
-//!         + 2 (T + 1) D E  (decoder_embed) + decoder_depth * block(L + 1, E, I) + 2 (L + 1) E P  (decoder_pred)
+//!         + 2 (T + 1) D E  (decoder_embed) + decoder_depth * block(S, E, I) + 2 S E P  (decoder_pred)
 //! T = V, or L where mask tokens pass through the encoder
+//! S = V + 1 + K, where K of the L - V removed patches are predicted, or L + 1 where mask tokens pass through the
+//!     encoder
+//! ```
+//!
+//! With cross-attention of `K` mask tokens to the `C = V + 1` visible ones decoder_pred is `2 K E P`, and a block
+//!
+//! ```text
+//! cross(K, C, E, I) = 2 K E E  (q) + 2 C E 2E  (kv) + 2 K C E  (scores) + 2 K C E  (weighted sum) + 2 K E E  (proj)
+//!                   + 2 K E I + 2 K I E  (MLP)
 //! backward = 2 forward: one product for the inputs' gradients, one for the weights'
 //! ```
 //!
 //! Norms, softmax, GELU, the loss and AdamW are not counted, nor is work that an implementation adds or saves: the
 //! count is a yardstick, the same for every program.
 
-use crate::{model::MaeConfig, preset::Preset};
+use crate::{
+    model::{DecoderKind, MaeConfig, masks::len_predicted},
+    preset::Preset,
+};
 use common::{mask, patch::PatchError};
 
 /// Operations of one transformer block on `tokens` tokens of width `dim`, MLP `hidden` wide.
@@ -23,35 +35,42 @@ fn block(tokens: u64, dim: u64, hidden: u64) -> u64 {
     linears + 4 * tokens * tokens * dim
 }
 
-/// Operations of one image's forward pass that sees `visible` patches.
+/// Operations of one block in which `tokens` tokens attend to `context` others.
+fn cross_block(tokens: u64, context: u64, dim: u64, hidden: u64) -> u64 {
+    let linears = 2 * tokens * dim * (2 * dim + 2 * hidden) + 4 * context * dim * dim;
+    linears + 4 * tokens * context * dim
+}
+
+/// Operations of one image's forward pass that sees `visible` patches and predicts all others.
 ///
 /// # Errors
 /// If the image cannot be cut into patches.
 pub fn forward(config: &MaeConfig, visible: usize) -> Result<u64, PatchError> {
-    forward_through(config, visible, visible)
+    let predicted = config.grid()?.patches() - visible;
+    forward_through(config, visible, visible, predicted)
 }
 
-/// As [`forward`], with `encoded` tokens in the encoder beside the class token.
-fn forward_through(config: &MaeConfig, visible: usize, encoded: usize) -> Result<u64, PatchError> {
+/// As [`forward`], with `encoded` tokens in the encoder beside the class token, and `predicted` patches.
+fn forward_through(config: &MaeConfig, visible: usize, encoded: usize, predicted: usize) -> Result<u64, PatchError> {
     let grid = config.grid()?;
     let [visible, encoded, patches, values] = [visible, encoded, grid.patches(), grid.patch_dim()].map(|n| n as u64);
     let hidden = |dim: usize| (dim as f64 * config.mlp_ratio) as u64;
     let (dim, width) = (config.dim as u64, config.decoder_dim as u64);
     let encoder = 2 * visible * values * dim + config.depth as u64 * block(encoded + 1, dim, hidden(config.dim));
-    let blocks = config.decoder_depth as u64 * block(patches + 1, width, hidden(config.decoder_dim));
-    Ok(encoder + 2 * (encoded + 1) * dim * width + blocks + 2 * (patches + 1) * width * values)
+    let decoder_hidden = hidden(config.decoder_dim);
+    let (tokens, block) = match config.decoder {
+        DecoderKind::SelfAttention => {
+            let tokens = if encoded > visible { patches + 1 } else { visible + 1 + predicted as u64 };
+            (tokens, block(tokens, width, decoder_hidden))
+        }
+        DecoderKind::Cross => (predicted as u64, cross_block(predicted as u64, encoded + 1, width, decoder_hidden)),
+    };
+    let blocks = config.decoder_depth as u64 * block;
+    Ok(encoder + 2 * (encoded + 1) * dim * width + blocks + 2 * tokens * width * values)
 }
 
-/// Operations of one image's training step: forward and backward.
-///
-/// # Errors
-/// As [`forward`].
-pub fn step(config: &MaeConfig, visible: usize) -> Result<u64, PatchError> {
-    Ok(3 * forward(config, visible)?)
-}
-
-/// Operations of one image's training step as a preset's recipe has it: its mask ratio, and mask tokens where it has
-/// them.
+/// Operations of one image's training step, forward and backward, as a preset's recipe has it: its mask ratio, mask
+/// tokens where it has them, and as many patches as it predicts.
 ///
 /// # Errors
 /// As [`forward`].
@@ -59,7 +78,8 @@ pub fn training(preset: &Preset) -> Result<u64, PatchError> {
     let (patches, train) = (preset.model.grid()?.patches(), &preset.train);
     let visible = mask::len_keep(patches, train.mask_ratio);
     let encoded = if train.encoder_mask_tokens { patches } else { visible };
-    Ok(3 * forward_through(&preset.model, visible, encoded)?)
+    let predicted = len_predicted(patches - visible, train.predict_ratio);
+    Ok(3 * forward_through(&preset.model, visible, encoded, predicted)?)
 }
 
 /// Operations of one image's features: the encoder alone, on all patches.
@@ -109,6 +129,7 @@ mod tests {
             decoder_dim: 4,
             decoder_depth: 2,
             decoder_heads: 1,
+            decoder: DecoderKind::SelfAttention,
             mlp_ratio: 4.0,
             norm_pix_loss: true,
             position: common::model::PositionKind::SinCos2d,
@@ -122,7 +143,27 @@ mod tests {
         let by_hand = 2 * (projection + encoder_block + embed + 2 * decoder_block + pred);
         assert_eq!(by_hand, 8864);
         assert_eq!(forward(&config, 1).expect("grid"), by_hand);
-        assert_eq!(step(&config, 1).expect("grid"), 3 * by_hand);
+        // Two of the three removed patches are predicted from the two visible tokens.
+        let cross_block = 2 * 4 * 4 + 2 * 4 * 8 + 2 * 2 * 4 + 2 * 2 * 4 + 2 * 4 * 4 + 2 * 4 * 16 + 2 * 16 * 4;
+        let by_hand = 2 * (projection + encoder_block + embed + 2 * cross_block + 2 * 4 * 16);
+        let config = MaeConfig { decoder: DecoderKind::Cross, ..config };
+        assert_eq!(forward_through(&config, 1, 1, 2).expect("grid"), by_hand);
+    }
+
+    #[test]
+    fn what_is_not_predicted_costs_nothing() {
+        let mut preset = Preset::named("pico-32").expect("preset");
+        let mut counted = |decoder, ratio| {
+            (preset.model.decoder, preset.train.predict_ratio) = (decoder, ratio);
+            let encoder = MaeConfig { decoder_depth: 0, decoder: DecoderKind::Cross, ..preset.model.clone() };
+            let visible = mask::len_keep(64, preset.train.mask_ratio);
+            let encoder = forward_through(&encoder, visible, visible, 0).expect("grid");
+            (training(&preset).expect("grid") / 3 - encoder) as f64
+        };
+        let all = counted(DecoderKind::SelfAttention, 1.0);
+        let half = counted(DecoderKind::SelfAttention, 0.5);
+        let (cross, both) = (counted(DecoderKind::Cross, 1.0), counted(DecoderKind::Cross, 0.5));
+        assert!(both < 0.4 * all && half < 0.62 * all && cross < 0.72 * all, "{all} {half} {cross} {both}");
     }
 
     #[test]

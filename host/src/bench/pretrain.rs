@@ -17,7 +17,7 @@ use crate::{
 use anyhow::Context as _;
 use burn::tensor::Device;
 use common::{
-    mask::{self, generator, uniform},
+    mask::{generator, uniform},
     normalize::PixelStats,
 };
 use serde::Serialize;
@@ -230,8 +230,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     stage("augmentation");
     let augment = parts::augment(&dataset, grid, setup.pixels, config, &target)?;
 
-    let visible = mask::len_keep(grid.patches(), train.mask_ratio);
-    let gflop_per_step = flops::step(model, visible)? as f64 * train.images_a_step() as f64 / 1e9;
+    let gflop_per_step = flops::training(&setup.preset)? as f64 * train.images_a_step() as f64 / 1e9;
     let achieved = gflop_per_step / (bare.ms.median / 1e3);
     let part = |pick: fn(&StepParts) -> f64| median_ms(&laps.iter().map(pick).collect::<Vec<_>>());
     Ok(Report {

@@ -35,9 +35,10 @@ pub fn write(setup: &Setup, steps: usize, folder: &Path, stage: &dyn Fn(&str)) -
         return Err(misuse(format!("{shown} holds something else than an exchange: give another folder")));
     }
     let (model, train) = (&setup.preset.model, &setup.preset.train);
-    let other_loss = train.target != Target::Pixels || !train.seam.is_off() || train.encoder_mask_tokens;
+    let other_loss = train.target != Target::Pixels || !train.seam.is_off() || train.joint.is_on();
     let other_steps = train.accumulate != 1 || train.keep_range.is_some() || !train.optimizer.is_default();
-    if other_loss || other_steps {
+    let other_parts = train.encoder_mask_tokens || !model.decoder.is_default() || train.predict_ratio != 1.0;
+    if other_loss || other_steps || other_parts {
         return Err(misuse("an exchange is of the paper's loss and steps of one batch: give a preset with both"));
     }
     let grid = model.grid()?;

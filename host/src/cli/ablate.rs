@@ -173,7 +173,7 @@ fn sweep(args: &Args, chosen: &Chosen) -> anyhow::Result<Sweep> {
     }
     base.train.batch_size = args.batch_size.unwrap_or(base.train.batch_size);
     let patches = base.model.grid().map_err(|error| misuse(error.to_string()))?.patches();
-    base.train.validate(patches)?;
+    base.train.validate(patches, base.model.decoder)?;
     if args.limit == Some(0) || args.finetune_epochs == 0 || args.finetune_batch_size == Some(0) {
         return Err(misuse("--limit, --finetune-epochs and --finetune-batch-size must be at least 1"));
     }

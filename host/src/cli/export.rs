@@ -7,13 +7,13 @@ use crate::{
         classifier::Classifier,
         export::{ExportError, Exported},
     },
-    model::MaeConfig,
+    model::{DecoderKind, MaeConfig},
     run::{
         RunFolder,
         finetune::{FILE, FinetuneFolder, Finetuned},
         load_encoder,
     },
-    tensors::Tensors,
+    tensors::{Tensors, is_encoder},
 };
 use anyhow::Context as _;
 use common::model::EncoderSpec;
@@ -86,7 +86,11 @@ fn trained(run: &Path) -> anyhow::Result<Trained> {
         return Ok(Trained { config, mask_ratio: 0.75, spec, tensors, head: Some(head) });
     }
     let (run, config) = RunFolder::open(run)?;
-    let (spec, tensors) = run.load_encoder(&config)?;
+    let (spec, mut tensors) = run.load_encoder(&config)?;
+    if !config.train.joint.reconstructs() {
+        // The decoder was never trained.
+        tensors.retain(|name, _| is_encoder(name) || name == "pos_embed");
+    }
     let head = run.head(&spec)?;
     Ok(Trained { config: config.model, mask_ratio: config.train.mask_ratio, spec, tensors, head })
 }
@@ -109,6 +113,9 @@ fn checkpoint(args: &Args) -> anyhow::Result<()> {
     };
     written.map_err(explained)?;
     console::say!("written  {}", args.out.display());
+    if config.decoder == DecoderKind::Cross && args.format != Format::Timm {
+        console::say!("decoder  left out: only this program has decoders with cross-attention");
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use crate::{
     clock,
     data::augment::Augment,
     device::{self, DeviceChoice, precision::PrecisionChoice},
+    model::DecoderKind,
     objective::{joint::JointKind, target::Target},
     pictures,
     preset::{OptimizerKind, Preset, Recipe, keep_range::KeepRange},
@@ -78,6 +79,13 @@ pub struct Args {
     /// them, as 0.15..1; one always stays, and one is always removed.
     #[arg(long, value_name = "LO..HI", conflicts_with_all = ["resume", "mask_ratio"])]
     keep_range: Option<KeepRange>,
+    /// Share of the removed patches that are decoded and count in the loss, chosen at random for each image; above 0
+    /// and at most 1 [default: 1].
+    #[arg(long, value_name = "R", conflicts_with = "resume")]
+    predict_ratio: Option<f64>,
+    /// What the decoder's tokens attend to [default: self].
+    #[arg(long, value_enum, conflicts_with = "resume")]
+    decoder: Option<DecoderKind>,
     /// Whether the target is each patch normalised by its own mean and deviation.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, conflicts_with = "resume")]
     norm_pix_loss: Option<bool>,
@@ -182,7 +190,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     config.checkpoints = args.saving.apply(config.checkpoints)?;
     let patches = config.model.grid().map_err(|e| misuse(e.to_string()))?.patches();
-    config.train.validate(patches)?;
+    config.train.validate(patches, config.model.decoder)?;
     let dataset = Arc::new(config.open_data()?);
     console::say!("data     {}", described(&dataset));
     config.train.validate_images(dataset.len())?;
@@ -198,6 +206,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             );
         }
         engine.task.start_from(&tensors)?;
+        if let Some(other) = DecoderKind::of(&tensors).filter(|kind| *kind != config.model.decoder) {
+            let (wanted, found) = (config.model.decoder.name(), other.name());
+            console::say!("init     the encoder alone: the decoder there is `{found}`, and this one `{wanted}`");
+        }
     }
     describe(&config, &engine.task, &path)?;
     let stop = stop_on_ctrl_c()?;
@@ -212,12 +224,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         Outcome::Finished => {
             let picture = run.pictures().join("reconstruction.png");
-            let images: Vec<_> = pictures::samples(&dataset, 6);
-            pictures::reconstruct(&run, &config, &images, None, config.train.mask_ratio, &picture)?;
+            if config.train.joint.reconstructs() {
+                let images: Vec<_> = pictures::samples(&dataset, 6);
+                pictures::reconstruct(&run, &config, &images, None, config.train.mask_ratio, &picture)?;
+            }
             let page = report::write(&run, &config)?;
             let seconds = begun.elapsed().as_secs();
             console::say!("done     in {} min {} s", seconds / 60, seconds % 60);
-            console::say!("picture  {}", picture.display());
+            if config.train.joint.reconstructs() {
+                console::say!("picture  {}", picture.display());
+            }
             console::say!("report   {}", page.display());
             let name = path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
             console::say!("next     {} export --run {shown} --out models/{name}", called("host"));
@@ -242,6 +258,8 @@ fn changed(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     if args.keep_range.is_some() || args.mask_ratio.is_some() {
         train.keep_range = args.keep_range;
     }
+    set(&mut train.predict_ratio, args.predict_ratio);
+    set(&mut model.decoder, args.decoder);
     set(&mut train.target, args.target);
     set(&mut train.seam.weight, args.seam_weight);
     set(&mut train.seam.gradient, args.seam_gradient);
@@ -272,6 +290,7 @@ fn init_config(args: &Args, preset: &mut Preset) -> anyhow::Result<Option<RunCon
     let config = RunFolder::open(init)?.1;
     preset.model = config.model.clone();
     set(&mut preset.model.norm_pix_loss, args.norm_pix_loss);
+    set(&mut preset.model.decoder, args.decoder);
     Ok(Some(config))
 }
 
@@ -286,15 +305,21 @@ fn describe(config: &RunConfig, task: &Pretraining, path: &Path) -> anyhow::Resu
     let grid = model.grid()?;
     let (encoder, decoder) = task.parameters()?;
     console::say!(
-        "model    encoder {}x{} ({:.2} M), decoder {}x{} ({:.2} M); {} of {} patches of {p}x{p} visible",
+        "model    encoder {}x{} ({:.2} M), {}decoder {}x{} ({:.2} M); {} of {} patches of {p}x{p} visible{}",
         model.dim,
         model.depth,
         encoder as f64 / 1e6,
+        if model.decoder == DecoderKind::Cross { "cross-attention " } else { "" },
         model.decoder_dim,
         model.decoder_depth,
         decoder as f64 / 1e6,
         train.visible_in_words(grid.patches()),
         grid.patches(),
+        if train.predict_ratio < 1.0 {
+            format!(", {:.0} % of the others predicted", 100.0 * train.predict_ratio)
+        } else {
+            String::new()
+        },
         p = grid.patch_size(),
     );
     console::say!(

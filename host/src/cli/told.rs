@@ -13,6 +13,7 @@ use crate::{
         upload::UploadError,
     },
     objective::joint::config::JointError,
+    pictures::fill::NoDecoder,
     preset::validate::RecipeError,
     run::{
         folder::{FolderError, TAKE_ANOTHER},
@@ -43,6 +44,7 @@ fn tell(cause: &(dyn Error + 'static)) -> Option<anyhow::Error> {
         .or_else(|| cause.downcast_ref().map(precision))
         .or_else(|| cause.downcast_ref().map(threads))
         .or_else(|| cause.downcast_ref().map(no_parity))
+        .or_else(|| cause.downcast_ref().map(no_decoder))
         .or_else(|| cause.downcast_ref().map(one_way))
         .or_else(|| cause.downcast_ref().map(port))
         .or_else(|| cause.downcast_ref().map(name))
@@ -72,6 +74,17 @@ fn recipe(error: &RecipeError) -> String {
         RecipeError::TooLarge => "--batch-size times --accumulate is too large a number".into(),
         RecipeError::Rate => "--blr must be a positive number".into(),
         RecipeError::Seam => "--seam-weight and --seam-gradient must be 0 or more".into(),
+        RecipeError::PredictRatio(_) => error.to_string().replacen("predict_ratio", "--predict-ratio", 1),
+        RecipeError::SeamOfSome => {
+            "--seam-weight and --seam-gradient need the prediction of all removed patches: use --predict-ratio 1, or \
+             leave both out"
+                .into()
+        }
+        RecipeError::EncoderMaskTokens => {
+            "--encoder-mask-tokens true goes with --decoder self and --predict-ratio 1 alone: mask tokens that pass \
+             through the encoder all reach the decoder"
+                .into()
+        }
         RecipeError::Colour(ColourError { field, value, bounds }) => {
             format!("--{} {value} must be {bounds}", field.replace('_', "-"))
         }
@@ -155,6 +168,10 @@ fn no_parity(NoParity(folder): &NoParity) -> String {
     format!(
         "no parity files in {shown}: name their folder with --parity; it is tests/parity/mae-32 in the source tree"
     )
+}
+
+fn no_decoder(error: &NoDecoder) -> String {
+    error.to_string().replacen("reconstruction_weight", "--reconstruction-weight", 1)
 }
 
 fn one_way(error: &OneWay) -> String {

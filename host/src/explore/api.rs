@@ -226,6 +226,7 @@ impl Explorer {
             "patch": grid.patch_size(), "rows": grid.rows(), "cols": grid.cols(),
             "dim": model.dim, "depth": model.depth, "heads": model.heads,
             "decoder_dim": model.decoder_dim, "decoder_depth": model.decoder_depth, "decoder_heads": model.decoder_heads,
+            "decoder": model.decoder.name(),
             "norm_pix_loss": model.norm_pix_loss, "target": config.train.target.to_string(),
             "parameters": crate::formats::official::parameters(model, true)
                 .iter().map(|(_, shape)| shape.iter().product::<usize>()).sum::<usize>(),

@@ -51,6 +51,12 @@ pub enum ImportError {
     /// Things that other models have and this program does not compute, each with the tensor that tells so.
     #[error("the model has {}, which this program does not compute", listed(.0))]
     Foreign(Vec<(&'static str, String)>),
+    /// The decoder that only runs of this program have.
+    #[error(
+        "the decoder has cross-attention (`{0}`), which no other program's has: use the run folder itself, as \
+         pretrain --init does, or export its encoder"
+    )]
+    CrossDecoder(String),
     /// An encoder was asked for that the file does not have.
     #[error("neither a dictionary nor an encoder's names are called `{key}`; there is {}", prefixes(.present))]
     Key {

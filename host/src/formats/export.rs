@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     files,
-    model::MaeConfig,
+    model::{DecoderKind, MaeConfig},
     tensors::{
-        NamedTensor, Tensors,
+        NamedTensor, Tensors, is_encoder, is_projector,
         safetensors::{self, TensorFileError},
     },
 };
@@ -95,9 +95,11 @@ pub struct Exported<'a> {
 }
 
 impl Exported<'_> {
-    /// Whether there is a decoder.
+    /// Whether there is a decoder that others know.
     fn decoder(&self) -> bool {
-        self.tensors.keys().any(|name| !crate::tensors::is_encoder(name) && name != "pos_embed")
+        let known = self.config.decoder == DecoderKind::SelfAttention;
+        let decoders = |name: &str| !is_encoder(name) && !is_projector(name) && name != "pos_embed";
+        known && self.tensors.keys().any(|name| decoders(name))
     }
 
     /// All parameters in the reference's order, fixed position tables included; checked.

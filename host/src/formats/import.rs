@@ -81,6 +81,9 @@ pub enum Warning {
 /// or the number that nothing tells.
 pub fn import(source: Source, given: &Given) -> Result<Imported, ImportError> {
     let Source { tensors, whole, mut facts, unreadable, group, others, .. } = source;
+    if let Some(name) = tensors.keys().find(|name| name.ends_with("decoder_embed_norm.weight")) {
+        return Err(ImportError::CrossDecoder(name.clone()));
+    }
     let kind = {
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         Search::new(&facts).fact(&["model_type"], text)

@@ -7,7 +7,7 @@ use super::{
     source::Facts,
 };
 use crate::{
-    model::MaeConfig,
+    model::{DecoderKind, MaeConfig},
     preset::Preset,
     tensors::{Tensors, mismatch::MismatchError},
 };
@@ -158,6 +158,7 @@ pub fn infer(tensors: &Tensors, facts: &[Facts], given: &Given) -> Result<Inferr
         decoder_dim,
         decoder_depth,
         decoder_heads,
+        decoder: DecoderKind::default(),
         mlp_ratio,
         norm_pix_loss,
         // That the description can hold any width; the table's values decide later.

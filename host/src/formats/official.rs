@@ -2,11 +2,12 @@
 
 use super::error::ImportError;
 use crate::{
-    model::MaeConfig,
+    model::{DecoderKind, MaeConfig},
     tensors::{Tensors, mismatch::fitting},
 };
 
-/// Every parameter of a model in the reference's order, with its shape; `decoder` adds the decoder's.
+/// Every parameter of a model in the reference's order, with its shape; `decoder` adds the decoder's. The reference
+/// has no [`DecoderKind::Cross`]; its parameters have this program's names.
 #[must_use]
 pub fn parameters(config: &MaeConfig, decoder: bool) -> Vec<(String, Vec<usize>)> {
     let tokens = 1 + config.image_height / config.patch_size * (config.image_width / config.patch_size);
@@ -17,11 +18,14 @@ pub fn parameters(config: &MaeConfig, decoder: bool) -> Vec<(String, Vec<usize>)
         all.push(("decoder_pos_embed".into(), vec![1, tokens, e]));
     }
     linear(&mut all, "patch_embed.proj", &[d, channels, p, p]);
-    blocks(&mut all, "blocks", config.depth, d, config.mlp_ratio);
+    blocks(&mut all, "blocks", config.depth, d, config.mlp_ratio, DecoderKind::SelfAttention);
     linear(&mut all, "norm", &[d]);
     if decoder {
         linear(&mut all, "decoder_embed", &[e, d]);
-        blocks(&mut all, "decoder_blocks", config.decoder_depth, e, config.mlp_ratio);
+        if config.decoder == DecoderKind::Cross {
+            linear(&mut all, "decoder_embed_norm", &[e]);
+        }
+        blocks(&mut all, "decoder_blocks", config.decoder_depth, e, config.mlp_ratio, config.decoder);
         linear(&mut all, "decoder_norm", &[e]);
         linear(&mut all, "decoder_pred", &[p * p * channels, e]);
     }
@@ -34,18 +38,27 @@ fn linear(all: &mut Vec<(String, Vec<usize>)>, name: &str, shape: &[usize]) {
     all.push((format!("{name}.bias"), shape[..1].to_vec()));
 }
 
-fn blocks(all: &mut Vec<(String, Vec<usize>)>, name: &str, depth: usize, dim: usize, mlp_ratio: f64) {
+fn blocks(
+    all: &mut Vec<(String, Vec<usize>)>,
+    name: &str,
+    depth: usize,
+    dim: usize,
+    mlp_ratio: f64,
+    kind: DecoderKind,
+) {
     let hidden = (dim as f64 * mlp_ratio) as usize;
+    let inputs: &[(&str, usize)] = match kind {
+        DecoderKind::SelfAttention => &[("attn.qkv", 3)],
+        DecoderKind::Cross => &[("attn.q", 1), ("attn.kv", 2)],
+    };
     for block in 0..depth {
-        let layers: [(&str, &[usize]); 6] = [
-            ("norm1", &[dim]),
-            ("attn.qkv", &[3 * dim, dim]),
-            ("attn.proj", &[dim, dim]),
-            ("norm2", &[dim]),
-            ("mlp.fc1", &[hidden, dim]),
-            ("mlp.fc2", &[dim, hidden]),
-        ];
-        layers.iter().for_each(|(layer, shape)| linear(all, &format!("{name}.{block}.{layer}"), shape));
+        let mut add = |layer: &str, shape: &[usize]| linear(all, &format!("{name}.{block}.{layer}"), shape);
+        add("norm1", &[dim]);
+        inputs.iter().for_each(|(layer, parts)| add(layer, &[parts * dim, dim]));
+        add("attn.proj", &[dim, dim]);
+        add("norm2", &[dim]);
+        add("mlp.fc1", &[hidden, dim]);
+        add("mlp.fc2", &[dim, hidden]);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The geometry of an autoencoder.
 
+use super::DecoderKind;
 use common::{
     model::{EncoderSpec, ModelHash, Pooling, PositionKind, SpecError},
     normalize::PixelStats,
@@ -32,6 +33,9 @@ pub struct MaeConfig {
     pub decoder_depth: usize,
     /// Decoder heads.
     pub decoder_heads: usize,
+    /// What the decoder's tokens attend to.
+    #[serde(default, skip_serializing_if = "DecoderKind::is_default")]
+    pub decoder: DecoderKind,
     /// Hidden width of the MLPs as a multiple of the width.
     #[serde(default = "four")]
     pub mlp_ratio: f64,
@@ -103,6 +107,7 @@ impl MaeConfig {
             decoder_dim: 4,
             decoder_depth: 1,
             decoder_heads: 1,
+            decoder: DecoderKind::default(),
             mlp_ratio: f64::from(spec.mlp_ratio),
             norm_pix_loss: true,
             position: spec.position,

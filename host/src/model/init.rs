@@ -2,6 +2,7 @@
 
 use super::{
     MaeConfig,
+    cross::{CrossAttention, CrossBlock},
     layers::{Attention, Block, LayerNorm, Linear, Mlp},
     ops::Ops,
 };
@@ -63,6 +64,32 @@ impl Init {
             .map(|_| Block {
                 norm1: LayerNorm::new(dim, device),
                 attn: Attention::new(self.linear(dim, 3 * dim, device), self.linear(dim, dim, device), heads),
+                norm2: LayerNorm::new(dim, device),
+                mlp: Mlp { fc1: self.linear(dim, hidden, device), fc2: self.linear(hidden, dim, device) },
+                ops: Ops::default(),
+            })
+            .collect()
+    }
+
+    /// Blocks whose tokens attend to a context.
+    pub fn cross_blocks(
+        &mut self,
+        depth: usize,
+        dim: usize,
+        heads: usize,
+        mlp_ratio: f64,
+        device: &Device,
+    ) -> Vec<CrossBlock> {
+        let hidden = (dim as f64 * mlp_ratio) as usize;
+        (0..depth)
+            .map(|_| CrossBlock {
+                norm1: LayerNorm::new(dim, device),
+                attn: CrossAttention::new(
+                    self.linear(dim, dim, device),
+                    self.linear(dim, 2 * dim, device),
+                    self.linear(dim, dim, device),
+                    heads,
+                ),
                 norm2: LayerNorm::new(dim, device),
                 mlp: Mlp { fc1: self.linear(dim, hidden, device), fc2: self.linear(hidden, dim, device) },
                 ops: Ops::default(),

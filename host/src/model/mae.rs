@@ -4,7 +4,8 @@
 //! decoder. Tokens travel flat, `[B * N, D]`, because one large matrix product beats `B` small ones.
 
 use super::{
-    MaeConfig, MaskBatch,
+    DecoderKind, MaeConfig, MaskBatch,
+    cross::DecoderBlocks,
     init::{self, Init},
     layers::*,
 };
@@ -46,10 +47,12 @@ pub struct Mae {
     pub encoder: Encoder,
     /// From the encoder's width to the decoder's, `[D, E]`.
     pub decoder_embed: Linear,
+    /// Of what mask tokens attend to, with [`DecoderKind::Cross`] alone.
+    pub decoder_embed_norm: Option<LayerNorm>,
     /// Stands for every removed patch, `[1, 1, E]`.
     pub mask_token: Param<Tensor<3>>,
     /// Transformer blocks.
-    pub decoder_blocks: Vec<Block>,
+    pub decoder_blocks: DecoderBlocks,
     /// Final norm.
     pub decoder_norm: LayerNorm,
     /// From tokens to patch vectors, `[E, P]`.
@@ -136,11 +139,19 @@ impl Mae {
     pub fn new(config: &MaeConfig, seed: u64, device: &Device) -> Result<Self, PatchError> {
         let (grid, init) = (config.grid()?, &mut Init::new(seed));
         let (dim, table) = (config.decoder_dim, sincos_2d_table(&grid, config.decoder_dim, true));
+        let (depth, heads, ratio) = (config.decoder_depth, config.decoder_heads, config.mlp_ratio);
+        let cross = config.decoder == DecoderKind::Cross;
         Ok(Self {
             encoder: Encoder::new(config, init, device)?,
             decoder_embed: init.linear(config.dim, dim, device),
+            decoder_embed_norm: cross.then(|| LayerNorm::new(dim, device)),
             mask_token: init.token(dim, device),
-            decoder_blocks: init.blocks(config.decoder_depth, dim, config.decoder_heads, config.mlp_ratio, device),
+            decoder_blocks: match config.decoder {
+                DecoderKind::SelfAttention => {
+                    DecoderBlocks::SelfAttention(init.blocks(depth, dim, heads, ratio, device))
+                }
+                DecoderKind::Cross => DecoderBlocks::Cross(init.cross_blocks(depth, dim, heads, ratio, device)),
+            },
             decoder_norm: LayerNorm::new(dim, device),
             decoder_pred: init.linear(dim, grid.patch_dim(), device),
             decoder_pos_embed: init::stored_table(config, &grid, dim, device),
@@ -167,12 +178,61 @@ impl Mae {
     }
 
     /// Decoding (§3, "MAE decoder"): mask tokens join, all tokens return to their places. `latent`:
-    /// `[B * (1 + V), D]`. Returns the prediction of every patch, `[B, L, P]`.
+    /// `[B * (1 + V), D]`. Returns the prediction of every patch, `[B, L, P]`; with [`DecoderKind::Cross`] mask
+    /// tokens stand for visible patches, too.
     pub fn forward_decoder(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<3> {
+        let (batch, length) = (masks.batch(), masks.patches());
+        if let DecoderBlocks::Cross(_) = self.decoder_blocks {
+            let x = self.predict(self.decode_wanted(latent.clone(), masks, masks.every_patch(&latent.device())));
+            let values = x.dims()[1];
+            return x.reshape([batch, length, values]);
+        }
         let x = self.unshuffle(self.decoder_embed.forward(latent), masks);
         let x = self.predict(self.decode(x, masks.batch()));
-        let (batch, length, values) = (masks.batch(), masks.patches(), x.dims()[1]);
+        let values = x.dims()[1];
         x.reshape([batch, 1 + length, values]).narrow(1, 1, length)
+    }
+
+    /// Decoding with mask tokens for some patches alone. `latent`: `[B * (1 + V), D]`; `wanted`: numbers of the
+    /// patches, as many of each image, `[B * K]`. Returns their tokens behind the last block, `[B * K, E]`.
+    pub fn decode_wanted(&self, latent: Tensor<2>, masks: &MaskBatch, wanted: Tensor<1, Int>) -> Tensor<2> {
+        let (batch, device) = (masks.batch(), latent.device());
+        let x = self.decoder_embed.forward(latent);
+        let [rows, dim] = x.dims();
+        let (visible, wanted_rows) = (rows / batch, wanted.dims()[0]);
+        let positions = self.decoder_positions().squeeze_dim::<2>(0);
+        let x = x + positions.clone().select(0, masks.token_positions(&device));
+        let queries = self.mask_token.val().reshape([1, dim]) + positions.select(0, wanted.add_scalar(1));
+        match &self.decoder_blocks {
+            DecoderBlocks::SelfAttention(blocks) => {
+                let per_image = |x: Tensor<2>, rows: usize| x.reshape([batch, rows / batch, dim]);
+                let x = Tensor::cat(vec![per_image(x, rows), per_image(queries, wanted_rows)], 1);
+                let tokens = visible + wanted_rows / batch;
+                let x = blocks.iter().fold(x.reshape([batch * tokens, dim]), |x, block| block.forward(x, batch));
+                let x = x.reshape([batch, tokens, dim]).narrow(1, visible, tokens - visible);
+                x.reshape([wanted_rows, dim])
+            }
+            DecoderBlocks::Cross(blocks) => {
+                let context = self.context(x);
+                blocks.iter().fold(queries, |x, block| block.forward(x, &context, batch))
+            }
+        }
+    }
+
+    /// What mask tokens attend to with [`DecoderKind::Cross`]. `x`: embedded tokens with their positions, `[N, E]`.
+    fn context(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.decoder_embed_norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        }
+    }
+
+    /// Positions of the decoder's tokens, the class token first, `[1, 1 + L, E]`.
+    fn decoder_positions(&self) -> Tensor<3> {
+        match &self.decoder_pos_embed {
+            Some(table) => table.val(),
+            None => self.decoder_sincos.clone().unsqueeze::<3>(),
+        }
     }
 
     /// Puts mask tokens where patches were removed, and every token in its place: `[B * (1 + V), E]` to
@@ -183,15 +243,17 @@ impl Mae {
         Tensor::cat(vec![x, self.mask_token.val().reshape([1, dim])], 0).select(0, masks.restore_rows(&device))
     }
 
-    /// Positions and the decoder's blocks. `x`: `[B * (1 + L), E]`.
+    /// Positions and the decoder's blocks on tokens in all places. `x`: `[B * (1 + L), E]`.
     pub fn decode(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
         let [rows, dim] = x.dims();
-        let positions = match &self.decoder_pos_embed {
-            Some(table) => table.val(),
-            None => self.decoder_sincos.clone().unsqueeze::<3>(),
-        };
-        let x = (x.reshape([batch, rows / batch, dim]) + positions).reshape([rows, dim]);
-        self.decoder_blocks.iter().fold(x, |x, block| block.forward(x, batch))
+        let x = (x.reshape([batch, rows / batch, dim]) + self.decoder_positions()).reshape([rows, dim]);
+        match &self.decoder_blocks {
+            DecoderBlocks::SelfAttention(blocks) => blocks.iter().fold(x, |x, block| block.forward(x, batch)),
+            DecoderBlocks::Cross(blocks) => {
+                let context = self.context(x.clone());
+                blocks.iter().fold(x, |x, block| block.forward(x, &context, batch))
+            }
+        }
     }
 
     /// Patches of decoded tokens, `[N, E]` to `[N, P]`.

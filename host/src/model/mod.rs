@@ -2,6 +2,7 @@
 
 pub mod classifier;
 pub mod config;
+pub mod cross;
 pub mod encode;
 pub mod init;
 pub mod layers;
@@ -13,6 +14,7 @@ pub mod weights;
 
 pub use classifier::Classifier;
 pub use config::MaeConfig;
+pub use cross::DecoderKind;
 pub use encode::BurnEncoder;
 pub use mae::{Encoder, Mae};
 pub use masks::MaskBatch;

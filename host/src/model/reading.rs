@@ -35,7 +35,7 @@ impl Mae {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{MaeConfig, layers::NORM_EPS};
+    use crate::model::{DecoderKind, MaeConfig, layers::NORM_EPS};
     use burn::tensor::{Device, TensorData};
     use common::{
         mask::{MaskKind, generator, uniform},
@@ -57,6 +57,7 @@ mod tests {
             decoder_dim: 8,
             decoder_depth: 1,
             decoder_heads: 2,
+            decoder: DecoderKind::default(),
             mlp_ratio: 2.0,
             norm_pix_loss: true,
             position: PositionKind::SinCos2d,

@@ -26,10 +26,31 @@ pub enum WeightsError {
     },
 }
 
-/// A parameter's name in the reference: its path, without the `mae` and the `encoder` of this crate's grouping.
-pub fn official_name(path: &[String]) -> String {
-    let path = path.strip_prefix(&["mae".to_owned()]).unwrap_or(path);
-    path.strip_prefix(&["encoder".to_owned()]).unwrap_or(path).join(".")
+/// Where a visitor of a module is.
+#[derive(Debug, Default)]
+pub struct Path(Vec<String>);
+
+impl Path {
+    /// Goes into the module `name` of `container`. The variant of an enum is no part of the path.
+    pub fn enter(&mut self, name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.push(name.to_owned());
+        }
+    }
+
+    /// Comes back from a module of `container`.
+    pub fn exit(&mut self, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.pop();
+        }
+    }
+
+    /// A parameter's name in the reference: its path, without the `mae` and the `encoder` of this crate's grouping.
+    #[must_use]
+    pub fn official_name(&self) -> String {
+        let path = self.0.strip_prefix(&["mae".to_owned()]).unwrap_or(&self.0);
+        path.strip_prefix(&["encoder".to_owned()]).unwrap_or(path).join(".")
+    }
 }
 
 /// How a parameter is stored by the reference.
@@ -99,19 +120,19 @@ fn read<M: Module>(module: &M, gradients: Option<&Gradients>, grid: &PatchGrid) 
     struct Reader<'a> {
         gradients: Option<&'a Gradients>,
         grid: &'a PatchGrid,
-        path: Vec<String>,
+        path: Path,
         result: Result<Tensors, WeightsError>,
     }
     impl ModuleVisitor for Reader<'_> {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.to_owned());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
         }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.path.exit(container);
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let Ok(tensors) = &mut self.result else { return };
-            let name = official_name(&self.path);
+            let name = self.path.official_name();
             let value = match self.gradients {
                 None => param.val(),
                 Some(gradients) => match param.val().grad(gradients) {
@@ -133,7 +154,7 @@ fn read<M: Module>(module: &M, gradients: Option<&Gradients>, grid: &PatchGrid) 
             tensors.insert(name, NamedTensor { shape, data });
         }
     }
-    let mut reader = Reader { gradients, grid, path: Vec::new(), result: Ok(Tensors::new()) };
+    let mut reader = Reader { gradients, grid, path: Path::default(), result: Ok(Tensors::new()) };
     module.visit(&mut reader);
     reader.result
 }
@@ -146,7 +167,7 @@ pub fn load_tensors<M: Module>(module: M, tensors: &Tensors, grid: &PatchGrid) -
     struct Writer<'a> {
         grid: &'a PatchGrid,
         tensors: &'a Tensors,
-        path: Vec<String>,
+        path: Path,
         error: Option<WeightsError>,
     }
     impl Writer<'_> {
@@ -161,15 +182,15 @@ pub fn load_tensors<M: Module>(module: M, tensors: &Tensors, grid: &PatchGrid) -
         }
     }
     impl ModuleMapper for Writer<'_> {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.to_owned());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
         }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.path.exit(container);
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let shape = param.val().dims();
-            match self.find(&official_name(&self.path), D, &shape) {
+            match self.find(&self.path.official_name(), D, &shape) {
                 Ok(data) => param.map(|old| {
                     let tracked = old.is_require_grad();
                     let new = Tensor::from_data(TensorData::new(data, shape), &old.device());
@@ -182,7 +203,7 @@ pub fn load_tensors<M: Module>(module: M, tensors: &Tensors, grid: &PatchGrid) -
             }
         }
     }
-    let mut writer = Writer { grid, tensors, path: Vec::new(), error: None };
+    let mut writer = Writer { grid, tensors, path: Path::default(), error: None };
     let module = module.map(&mut writer);
     writer.error.map_or(Ok(module), Err)
 }

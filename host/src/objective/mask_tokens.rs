@@ -1,14 +1,20 @@
-//! What is trained: the autoencoder, and what an objective adds to it. So far that is a mask token in the encoder,
-//! the worse and slower variant of the paper's table 1c: mask tokens pass through the encoder, too, instead of
-//! joining in the decoder. The encoder that is kept has the same parameters.
+//! What is trained: the autoencoder, and what an objective adds to it: a projector for a joint term, or a mask token in
+//! the encoder. The latter is the worse and slower variant of the paper's table 1c: mask tokens pass through the
+//! encoder, too, instead of joining in the decoder. The encoder that is kept has the same parameters.
 
 use super::joint::{JointConfig, projector::Projector};
-use crate::model::{Mae, MaeConfig, MaskBatch, init::Init, layers::prepend_cls, mae::random_masking, ops::Ops};
+use crate::{
+    model::{
+        Mae, MaeConfig, MaskBatch, cross::DecoderBlocks, init::Init, layers::prepend_cls, mae::random_masking,
+        ops::Ops, weights,
+    },
+    tensors::Tensors,
+};
 use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor},
 };
-use common::patch::PatchError;
+use common::patch::{PatchError, PatchGrid};
 
 /// The autoencoder with what its objective adds.
 #[derive(Module, Debug)]
@@ -70,13 +76,20 @@ impl Learner {
         encoder.norm.forward(encoder.blocks.iter().fold(x, |x, block| block.forward(x, batch)))
     }
 
+    /// The same learner with what is beside its autoencoder as in `tensors`, or as it was if that does not fit.
+    #[must_use]
+    pub(crate) fn with_extras(self, tensors: &Tensors, grid: &PatchGrid) -> Self {
+        weights::load_tensors(self.clone(), tensors, grid).unwrap_or(self)
+    }
+
     /// The projections of `features`, `[views * B, D]`, the first views of all images first: `[views * B, K]`; `None`
     /// without a joint term.
     pub fn project(&self, features: Tensor<2>, views: usize) -> Option<Tensor<2>> {
         self.projector.as_ref().map(|projector| projector.forward(features, views))
     }
 
-    /// The decoder up to its last block, `[B * (1 + L), E]`. `latent`: as of [`Self::encode`].
+    /// The decoder up to its last block on tokens in all places, `[B * (1 + L), E]`. `latent`: as of
+    /// [`Self::encode`].
     fn decode(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
         let x = self.mae.decoder_embed.forward(latent);
         let x = if self.encoder_mask_token.is_some() { x } else { self.mae.unshuffle(x, masks) };
@@ -85,15 +98,25 @@ impl Learner {
 
     /// The prediction for every patch, `[B, L, P]`.
     pub fn predict(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<3> {
+        if self.encoder_mask_token.is_none() {
+            return self.mae.forward_decoder(latent, masks);
+        }
         let x = self.mae.predict(self.decode(latent, masks));
         let (batch, length, values) = (masks.batch(), masks.patches(), x.dims()[1]);
         x.reshape([batch, 1 + length, values]).narrow(1, 1, length)
     }
 
-    /// The prediction for the removed patches alone, `[B * (L - V), P]`, which is all that a loss needs.
+    /// The prediction for the removed patches alone, or for those of them that `masks` predicts, `[B * K, P]`, which
+    /// is all that a loss needs.
     pub fn predict_removed(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
-        let rows = masks.removed_rows(1, &latent.device());
-        self.mae.predict(self.decode(latent, masks).select(0, rows))
+        let (mae, device) = (&self.mae, latent.device());
+        let paper = masks.predicts_all() && matches!(mae.decoder_blocks, DecoderBlocks::SelfAttention(_));
+        let x = if paper || self.encoder_mask_token.is_some() {
+            self.decode(latent, masks).select(0, masks.predicted_rows(1, &device))
+        } else {
+            mae.decode_wanted(latent, masks, masks.predicted_ids(&device))
+        };
+        mae.predict(x)
     }
 }
 

@@ -62,7 +62,7 @@ fn the_token_of_the_place_where_masks_join_is_the_one_that_learns() {
     let token = variant.encoder_mask_token.as_ref().expect("a token");
     assert!(token.val().grad(&gradients).is_some() && variant.mae.mask_token.val().grad(&gradients).is_none());
     // All else begins as it does without it.
-    let tensors = |model: &Learner| crate::model::weights::to_tensors(model, &grid).expect("tensors");
+    let tensors = |model: &Learner| weights::to_tensors(model, &grid).expect("tensors");
     let (before, mut after) = (tensors(&plain), tensors(&variant));
     assert!(after.remove("encoder_mask_token").is_some());
     assert_eq!(before, after);

@@ -28,8 +28,8 @@ impl Objective {
     }
 
     /// The loss, `[1]`: without additions that of [`Mae::forward_loss`], for which nothing need be predicted for
-    /// visible patches. `pred`: of the removed patches, `[B * (L - V), P]`; `target`: what is to be predicted, `[B,
-    /// L, P]`.
+    /// visible patches. `pred`: of the `K` patches of each image that `masks` predicts, which are the removed ones or
+    /// some of them, `[B * K, P]`; `target`: what is to be predicted, `[B, L, P]`. The additions need all of them.
     pub fn loss(&self, pred: Tensor<2>, target: Tensor<3>, masks: &MaskBatch) -> Tensor<1> {
         let (error, unit) = self.error(pred, target, masks);
         match &self.seam {
@@ -38,11 +38,11 @@ impl Objective {
         }
     }
 
-    /// Prediction minus target of the removed patches, `[B * (L - V), P]`, and with `norm_pix_loss` its unit in each
-    /// patch, `[B * (L - V), 1]`: the patch's deviation.
+    /// Prediction minus target of the predicted patches, `[B * K, P]`, and with `norm_pix_loss` its unit in each
+    /// patch, `[B * K, 1]`: the patch's deviation.
     fn error(&self, pred: Tensor<2>, target: Tensor<3>, masks: &MaskBatch) -> (Tensor<2>, Option<Tensor<2>>) {
         let [batch, length, values] = target.dims();
-        let rows = masks.removed_rows(0, &target.device());
+        let rows = masks.predicted_rows(0, &target.device());
         let target = target.reshape([batch * length, values]).select(0, rows);
         if !self.norm_pix_loss {
             return (pred - target, None);

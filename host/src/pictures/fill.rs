@@ -10,10 +10,18 @@ use anyhow::Context as _;
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{normalize::PatchStats, patch::PatchGrid};
 
+/// A run whose decoder was never trained.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the model was trained without reconstruction (reconstruction_weight 0), so there is no decoder to predict removed \
+     patches with; evaluate, features and export do without one"
+)]
+pub struct NoDecoder;
+
 /// The trained model of a run, on the CPU, and what it predicts.
 ///
 /// # Errors
-/// If the run has no checkpoint, or a damaged one.
+/// If the run has no checkpoint, or a damaged one, or its decoder was never trained ([`NoDecoder`]).
 pub fn load(run: &RunFolder, config: &RunConfig) -> anyhow::Result<(Learner, FittedTarget)> {
     with_tensors(run, config, &run.load()?.model)
 }
@@ -21,12 +29,15 @@ pub fn load(run: &RunFolder, config: &RunConfig) -> anyhow::Result<(Learner, Fit
 /// As [`load`], with the parameters of a checkpoint that was read already.
 ///
 /// # Errors
-/// If a parameter is missing, or what was predicted cannot be read.
+/// If a parameter is missing, what was predicted cannot be read, or the decoder was never trained ([`NoDecoder`]).
 pub fn with_tensors(
     run: &RunFolder,
     config: &RunConfig,
     tensors: &Tensors,
 ) -> anyhow::Result<(Learner, FittedTarget)> {
+    if !config.train.joint.reconstructs() {
+        return Err(NoDecoder.into());
+    }
     let (device, grid) = (Device::flex(), config.model.grid()?);
     let model = Learner::new(&config.model, config.train.encoder_mask_tokens, &JointConfig::default(), 0, &device)?;
     let model = weights::load_tensors(model, tensors, &grid).map_err(|error| config.explain(error))?;

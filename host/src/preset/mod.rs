@@ -50,6 +50,9 @@ pub struct TrainConfig {
     /// and measurements keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_range: Option<KeepRange>,
+    /// Share of the removed patches that are decoded and count in the loss, a random one of each image.
+    #[serde(default = "TrainConfig::default_predict_ratio", skip_serializing_if = "TrainConfig::predicts_all")]
+    pub predict_ratio: f64,
     /// What the decoder predicts.
     #[serde(default)]
     pub target: Target,
@@ -109,6 +112,13 @@ impl TrainConfig {
         }
     }
 
+    /// Whether all removed patches are predicted. A method of the field for serde.
+    fn predicts_all(ratio: &f64) -> bool {
+        *ratio == Self::default_predict_ratio()
+    }
+    fn default_predict_ratio() -> f64 {
+        1.0
+    }
     fn default_accumulate() -> usize {
         1
     }

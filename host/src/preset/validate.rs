@@ -3,6 +3,7 @@
 use super::TrainConfig;
 use crate::{
     data::augment::{Augment, Colour, ColourError},
+    model::DecoderKind,
     objective::joint::config::JointError,
 };
 use common::mask::len_keep;
@@ -41,6 +42,21 @@ pub enum RecipeError {
     /// The additions at the borders of patches.
     #[error("seam.weight and seam.gradient must be 0 or more")]
     Seam,
+    /// The share of predicted patches.
+    #[error("predict_ratio {0} is not above 0 and at most 1")]
+    PredictRatio(f64),
+    /// Additions at borders beside patches that are not predicted.
+    #[error(
+        "seam.weight and seam.gradient need the prediction of all removed patches: use a predict_ratio of 1, or 0 for \
+         both"
+    )]
+    SeamOfSome,
+    /// A decoder without places for mask tokens that come from the encoder.
+    #[error(
+        "encoder_mask_tokens goes with decoder = \"self\" and a predict_ratio of 1 alone: mask tokens that pass \
+         through the encoder all reach the decoder"
+    )]
+    EncoderMaskTokens,
     /// The colours of views.
     #[error(transparent)]
     Colour(#[from] ColourError),
@@ -84,11 +100,11 @@ pub fn mask_ratio(ratio: f64, patches: usize) -> Result<(), RecipeError> {
 }
 
 impl TrainConfig {
-    /// Refuses what is impossible for images of `patches` patches.
+    /// Refuses what is impossible for images of `patches` patches and this decoder.
     ///
     /// # Errors
     /// Names the first number that is.
-    pub fn validate(&self, patches: usize) -> Result<(), RecipeError> {
+    pub fn validate(&self, patches: usize, decoder: DecoderKind) -> Result<(), RecipeError> {
         mask_ratio(self.mask_ratio, patches)?;
         let not_negative = |value: f64| value.is_finite() && value >= 0.0;
         if self.epochs == 0 || self.batch_size == 0 || self.accumulate == 0 {
@@ -102,6 +118,15 @@ impl TrainConfig {
         }
         if ![self.seam.weight, self.seam.gradient].into_iter().all(not_negative) {
             return Err(RecipeError::Seam);
+        }
+        if !(self.predict_ratio > 0.0 && self.predict_ratio <= 1.0) {
+            return Err(RecipeError::PredictRatio(self.predict_ratio));
+        }
+        if self.predict_ratio < 1.0 && !self.seam.is_off() {
+            return Err(RecipeError::SeamOfSome);
+        }
+        if self.encoder_mask_tokens && (decoder == DecoderKind::Cross || self.predict_ratio < 1.0) {
+            return Err(RecipeError::EncoderMaskTokens);
         }
         self.colour.validate()?;
         if self.colour.crop_area != Colour::default().crop_area && !self.augment.is_random_crop() {
@@ -132,6 +157,7 @@ impl TrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{objective::seam::SeamConfig, preset::Preset};
 
     #[test]
     fn ratios_that_keep_or_remove_nothing_are_refused() {
@@ -139,5 +165,29 @@ mod tests {
             assert!(mask_ratio(ratio, 64).is_err(), "{ratio}");
         }
         assert!(mask_ratio(0.75, 64).is_ok());
+    }
+
+    #[test]
+    fn what_a_cheaper_decoder_cannot_do_is_refused() {
+        let paper = Preset::named("pico-32").expect("preset").train;
+        let seam = SeamConfig { weight: 0.0, gradient: 1.0 };
+        let (own, cross) = (DecoderKind::SelfAttention, DecoderKind::Cross);
+        for predict_ratio in [0.0, -0.5, 1.01, f64::NAN, f64::INFINITY] {
+            let found = TrainConfig { predict_ratio, ..paper.clone() }.validate(64, own);
+            assert!(matches!(found, Err(RecipeError::PredictRatio(_))), "{predict_ratio}");
+        }
+        for predict_ratio in [1e-9, 0.5, 1.0] {
+            let some = TrainConfig { predict_ratio, ..paper.clone() };
+            assert_eq!((some.validate(64, own), some.validate(64, cross)), (Ok(()), Ok(())));
+            let (all, off) = (predict_ratio == 1.0, Ok(()));
+            let with = TrainConfig { seam, ..some.clone() };
+            for decoder in [own, cross] {
+                assert_eq!(with.validate(64, decoder), if all { off.clone() } else { Err(RecipeError::SeamOfSome) });
+            }
+            let with = TrainConfig { encoder_mask_tokens: true, ..some };
+            let refused = Err(RecipeError::EncoderMaskTokens);
+            assert_eq!(with.validate(64, own), if all { off } else { refused.clone() });
+            assert_eq!(with.validate(64, cross), refused);
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod recorder;
 use self::history::{Epoch, Point};
 use crate::{
     clock, files,
+    model::DecoderKind,
     objective::joint::{JointConfig, JointKind},
     pictures::over_time::{self, ORIGINALS, VISIBLE},
     preset::OptimizerKind,
@@ -246,6 +247,10 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
         DataSource::Folder(folder) => folder.display().to_string(),
     };
     let (patches, kept) = (grid.patches(), train.visible_in_words(grid.patches()));
+    let predicted = match train.predict_ratio {
+        1.0 => String::new(),
+        ratio => format!(", {} % of the others predicted", number(100.0 * ratio)),
+    };
     let peak = Schedule::scaled_lr(train.blr, train.images_a_step());
     let lines = [
         ("Data", data),
@@ -262,10 +267,16 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
         ("Encoder", format!("{} wide, {} blocks, {} heads", model.dim, model.depth, model.heads)),
         (
             "Decoder",
-            format!("{} wide, {} blocks, {} heads", model.decoder_dim, model.decoder_depth, model.decoder_heads),
+            format!(
+                "{} wide, {} blocks, {} heads{}",
+                model.decoder_dim,
+                model.decoder_depth,
+                model.decoder_heads,
+                if model.decoder == DecoderKind::Cross { ", cross-attention to visible tokens" } else { "" }
+            ),
         ),
         ("Target", format!("{}{}", train.target, if model.norm_pix_loss { ", each patch normalised" } else { "" })),
-        ("Masks", format!("{}, {kept} of {patches} patches visible", train.mask.name())),
+        ("Masks", format!("{}, {kept} of {patches} patches visible{predicted}", train.mask.name())),
         ("Objective", objective(&train.joint)),
         (
             "Recipe",

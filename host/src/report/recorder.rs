@@ -81,8 +81,8 @@ impl Recorder {
         let (steps, seconds_before) = StepsFile::start(run.path(), state.step)?;
         let mut events = EventFile::start(&run.path().join("tensorboard"), state.step)?;
         over_time::forget_after(&run.pictures(), state.epoch)?;
-        let drawings: Vec<usize> =
-            moments(epochs, PICTURES).into_iter().filter(|epoch| *epoch > state.epoch).collect();
+        let count = if config.train.joint.reconstructs() { PICTURES } else { 0 };
+        let drawings: Vec<usize> = moments(epochs, count).into_iter().filter(|epoch| *epoch > state.epoch).collect();
         let images = match drawings.is_empty() {
             true => None,
             false => {

@@ -153,7 +153,8 @@ mod tests {
             epoch in 0_usize..1 << 40, step in 0_usize..1 << 40, losses in 0_usize..9, sum in 0.0_f64..1e9,
             images in proptest::option::of(0_usize..1 << 40),
         ) {
-            let state = TrainState { epoch, iteration: losses, step, loss_sum: sum / 3.0, losses, images, threads: None };
+            let sums = TrainState { loss_sum: sum / 3.0, losses, part_sums: [sum, 0.1 * sum], ..TrainState::default() };
+            let state = TrainState { epoch, iteration: losses, step, images, ..sums };
             let folder = sealed(&state);
             let read = open(folder.path(), &FILES).expect("whole");
             prop_assert_eq!(read.loss_sum.to_bits(), state.loss_sum.to_bits());

@@ -47,8 +47,16 @@ pub fn encoder_hash_with(tensors: &Tensors, position: PositionKind) -> ModelHash
     hash
 }
 
-/// Whether a tensor is a parameter of the encoder; fixed position tables, which some files hold, are none.
+/// Whether a tensor is a parameter of the encoder; fixed position tables, which some files hold, are none, and neither
+/// is the projector of a joint term.
 #[must_use]
 pub fn is_encoder(name: &str) -> bool {
-    !name.starts_with("decoder_") && !name.ends_with("mask_token") && name != "pos_embed"
+    let other = name.starts_with("decoder_") || is_projector(name) || name.ends_with("mask_token");
+    !other && name != "pos_embed"
+}
+
+/// Whether a tensor belongs to the projector of a joint term, which pre-training alone needs.
+#[must_use]
+pub fn is_projector(name: &str) -> bool {
+    name.starts_with("projector.")
 }

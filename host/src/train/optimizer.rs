@@ -8,7 +8,7 @@ use super::muon::Muon;
 use crate::{
     model::{
         ops::{self, Ops},
-        weights::official_name,
+        weights::Path,
     },
     tensors::{NamedTensor, Tensors},
 };
@@ -130,7 +130,7 @@ impl Optimizer {
     /// As [`Self::step`], by gradients that have been taken from the graph, for example sums of several batches.
     /// Parameters that nothing else holds are updated in place.
     pub fn step_by<M: Module>(&mut self, module: M, gradients: GradientsParams, lr: f64) -> M {
-        module.map(&mut Update { optimizer: self, gradients, lr, path: Vec::new() })
+        module.map(&mut Update { optimizer: self, gradients, lr, path: Path::default() })
     }
 
     /// One parameter and its moments after a step.
@@ -239,7 +239,7 @@ struct Update<'a> {
     optimizer: &'a mut Optimizer,
     gradients: GradientsParams,
     lr: f64,
-    path: Vec<String>,
+    path: Path,
 }
 
 impl Update<'_> {
@@ -249,17 +249,17 @@ impl Update<'_> {
 }
 
 impl ModuleMapper for Update<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(gradient) = self.gradient::<D>(param.id) else { return param };
-        let name = official_name(&self.path);
+        let name = self.path.official_name();
         let count = gradient.shape().num_elements();
         let Group { lr_scale, decayed } = (self.optimizer.groups)(&name, D);
         let lr = self.lr * lr_scale;

@@ -11,7 +11,7 @@ use crate::{
         dataset::Dataset,
         loader::{Batch, Loader},
     },
-    model::{MaskBatch, ops::Ops, weights},
+    model::{DecoderKind, MaskBatch, ops::Ops, weights},
     objective::{
         Learner, Objective,
         joint::{
@@ -25,7 +25,7 @@ use crate::{
     preset::{OptimizerKind, Preset},
     run::{RunConfig, RunFolder, TrainState},
     stream::Stream,
-    tensors::{Tensors, is_encoder},
+    tensors::{Tensors, is_encoder, is_projector},
 };
 use anyhow::{Context as _, bail};
 use burn::{
@@ -112,8 +112,9 @@ impl Pretraining {
     pub fn parameters(&self) -> anyhow::Result<(usize, usize)> {
         let (tensors, _) = self.tensors()?;
         let count = |encoder: bool| {
-            let wanted =
-                tensors.iter().filter(|(name, _)| is_encoder(name) == encoder && !name.ends_with("pos_embed"));
+            let fits =
+                |name: &str| is_encoder(name) == encoder && !is_projector(name) && !name.ends_with("pos_embed");
+            let wanted = tensors.iter().filter(|(name, _)| fits(name));
             wanted.map(|(_, tensor)| tensor.data.len()).sum()
         };
         Ok((count(true), count(false)))
@@ -163,14 +164,16 @@ impl Pretraining {
         Ok(Engine::new(task, folder.clone(), config.checkpoints, plan, state))
     }
 
-    /// Takes up the weights of another run. Of an encoder alone the decoder stays as it is.
+    /// Takes up the weights of another run. Without a decoder of this one's kind among them it stays as it is; so does
+    /// the projector where that run had none, or one of another shape.
     ///
     /// # Errors
-    /// Names the first parameter that is missing or has another shape.
+    /// Names the first parameter of the autoencoder that is missing or has another shape.
     pub fn start_from(&mut self, tensors: &Tensors) -> anyhow::Result<()> {
         let (mut learner, grid) = (self.learner()?.clone(), &self.grid);
-        if tensors.contains_key("decoder_embed.weight") {
-            learner = weights::load_tensors(learner, tensors, grid)?;
+        if DecoderKind::of(tensors) == Some(self.preset.model.decoder) {
+            learner.mae = weights::load_tensors(learner.mae, tensors, grid)?;
+            learner = learner.with_extras(tensors, grid);
         } else {
             learner.mae.encoder = weights::load_tensors(learner.mae.encoder, tensors, grid)?;
         }
@@ -284,7 +287,8 @@ impl Pretraining {
             let latent = learner.encode(patches, &masks);
             lap(Part::Encoder)?;
             // The first view alone is reconstructed.
-            let first = masks.first(batch);
+            let first =
+                masks.first(batch).predicting(train.predict_ratio, Stream::Predicted.seed(train.seed), sample);
             let pred = train.joint.reconstructs().then(|| {
                 let rows = latent.dims()[0] / train.joint.views();
                 learner.predict_removed(latent.clone().narrow(0, 0, rows), &first)

@@ -2,7 +2,7 @@
 
 use super::Setup;
 use crate::{
-    model::{Mae, MaeConfig, MaskBatch, layers::NORM_EPS, weights},
+    model::{DecoderKind, Mae, MaeConfig, MaskBatch, layers::NORM_EPS, weights},
     tensors::{NamedTensor, Tensors, safetensors},
 };
 use anyhow::{Context as _, ensure};
@@ -77,6 +77,7 @@ impl Parity {
             decoder_dim: description.decoder_embed_dim,
             decoder_depth: description.decoder_depth,
             decoder_heads: description.decoder_num_heads,
+            decoder: DecoderKind::SelfAttention,
             mlp_ratio: description.mlp_ratio,
             norm_pix_loss: true,
             position: PositionKind::SinCos2d,

@@ -11,7 +11,7 @@ use crate::{
         self, DeviceChoice,
         precision::{Precision, PrecisionChoice},
     },
-    preset::{Recipe, validate::mask_ratio},
+    preset::Recipe,
 };
 use common::normalize::PixelStats;
 use console::misuse;
@@ -108,7 +108,8 @@ fn setup(args: &Args) -> anyhow::Result<Setup> {
         }
     }
     let seconds = duration(args.seconds)?;
-    mask_ratio(train.mask_ratio, preset.model.grid().map_err(|e| misuse(e.to_string()))?.patches())?;
+    let patches = preset.model.grid().map_err(|e| misuse(e.to_string()))?.patches();
+    train.validate(patches, preset.model.decoder)?;
     if args.data.is_none() && preset.model.channels != 3 {
         return Err(misuse("the embedded generator makes RGB images: use --data for other channels"));
     }

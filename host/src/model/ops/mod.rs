@@ -12,7 +12,7 @@ mod norm;
 mod product;
 
 pub use adamw::adamw;
-pub use block::block;
+pub use block::{block, cross_block};
 pub use gelu::gelu;
 pub use norm::layer_norm;
 pub use product::product;
@@ -90,9 +90,10 @@ impl Mae {
     /// The same model with other operations.
     #[must_use]
     pub fn with_ops(mut self, ops: Ops) -> Self {
-        let blocks = self.encoder.blocks.iter_mut().chain(&mut self.decoder_blocks);
-        blocks.for_each(|block| block.set_ops(ops));
+        self.encoder.blocks.iter_mut().for_each(|block| block.set_ops(ops));
+        self.decoder_blocks.set_ops(ops);
         (self.encoder.norm.ops, self.decoder_norm.ops) = (ops, ops);
+        self.decoder_embed_norm.iter_mut().for_each(|norm| norm.ops = ops);
         (self.encoder.patch_embed.proj.ops, self.decoder_embed.ops, self.decoder_pred.ops) = (ops, ops, ops);
         self
     }
