@@ -106,7 +106,8 @@ impl TrainConfig {
     #[must_use]
     pub fn visible_in_words(&self, patches: usize) -> String {
         match self.keep_range.map(|range| range.bounds(patches).into_inner()) {
-            Some((least, most)) => format!("{least} to {most}"),
+            Some((least, most)) if least < most => format!("{least} to {most}"),
+            Some((least, _)) => least.to_string(),
             None => len_keep(patches, self.mask_ratio).to_string(),
         }
     }
@@ -272,6 +273,8 @@ mod tests {
         assert_eq!((paper.visible(64, 5), paper.visible_in_words(64)), (16, "16".into()));
         let train = TrainConfig { keep_range: "0.15..1".parse().ok(), ..paper };
         assert_eq!(train.visible_in_words(64), "9 to 63");
+        let narrow = TrainConfig { keep_range: "1..1".parse().ok(), ..train.clone() };
+        assert_eq!(narrow.visible_in_words(64), "63");
         let steps: Vec<usize> = (0..40).map(|step| train.visible(64, step)).collect();
         assert!(steps.iter().all(|visible| (9..=63).contains(visible)) && steps.iter().any(|v| *v != steps[0]));
         // So many smaller batches are one large one.
