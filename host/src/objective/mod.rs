@@ -3,14 +3,14 @@
 
 pub mod components;
 pub mod joint;
-pub mod mask_tokens;
+pub mod learner;
 pub mod seam;
 pub mod target;
 
 use crate::model::{Mae, MaskBatch, mae::normalize_patches};
 use burn::tensor::Tensor;
 use common::patch::PatchGrid;
-pub use mask_tokens::Learner;
+pub use learner::Learner;
 use seam::{Seam, SeamConfig};
 
 /// The loss of a training.

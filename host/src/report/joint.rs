@@ -9,44 +9,24 @@ pub fn section(epochs: &[Epoch], end: f64) -> Markup {
         epochs.iter().filter_map(|epoch| Some((epoch.epoch as f64 - place, value(epoch)?))).collect()
     };
     // Means belong to the middle of their epoch, the spread to its end.
-    let parts = [
-        (
-            "Reconstruction over the epochs",
-            "mean squared error on removed patches",
-            points(0.5, |e| e.reconstruction),
-        ),
-        ("Joint term over the epochs", "joint term", points(0.5, |e| e.joint)),
-    ];
-    let spread = [
-        (
-            "Deviation of the features over the epochs",
-            "deviation, 1 in every direction",
-            points(0.0, |e| e.feature_std),
-        ),
-        (
-            "Rank of the features over the epochs",
-            "directions in which features spread",
-            points(0.0, |e| e.feature_rank),
-        ),
-    ];
-    let charts = |of: &[(&str, &str, Vec<(f64, f64)>)], from_zero| {
+    let reconstruction = points(0.5, |e| e.reconstruction);
+    let joint = points(0.5, |e| e.joint);
+    let (std, rank) = (points(0.0, |e| e.feature_std), points(0.0, |e| e.feature_rank));
+    let chart = |title, label, main: &[(f64, f64)], from_zero| {
         html! {
-            @for (title, label, main) in of {
-                // Without a decoder the reconstruction is 0 throughout.
-                @if main.iter().any(|(_, value)| *value != 0.0) {
-                    figure {
-                        (Chart { title, label, epochs: end, from_zero, fine: &[], main, marked: true }.svg())
-                    }
-                }
-            }
+            figure { (Chart { title, label, epochs: end, from_zero, fine: &[], main, marked: true }.svg()) }
         }
     };
     html! {
-        @if parts[1].2.iter().any(|(_, value)| value.is_finite()) {
+        @if !joint.is_empty() {
             section {
                 h2 { "Parts of the loss" }
                 p.soft { "Before they are weighed." }
-                (charts(&parts, false))
+                // Without a decoder the reconstruction is 0 throughout.
+                @if reconstruction.iter().any(|(_, value)| *value != 0.0) {
+                    (chart("Reconstruction over the epochs", "mean squared error on removed patches", &reconstruction, false))
+                }
+                (chart("Joint term over the epochs", "joint term", &joint, false))
             }
             section {
                 h2 { "Spread of the features" }
@@ -54,7 +34,8 @@ pub fn section(epochs: &[Epoch], end: f64) -> Markup {
                     "Of the last batch of each epoch. Features that become the same for all images lose both: the training "
                     "then ends and says so."
                 }
-                (charts(&spread, true))
+                (chart("Deviation of the features over the epochs", "deviation, 1 in every direction", &std, true))
+                (chart("Rank of the features over the epochs", "directions in which features spread", &rank, true))
             }
         }
     }

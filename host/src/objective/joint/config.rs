@@ -159,7 +159,7 @@ impl JointConfig {
         if !(0.05..=10.0).contains(&self.temperature) {
             return Err(JointError::Temperature);
         }
-        if !(self.sigreg_share > 0.0 && self.sigreg_share <= 1.0) || !width(self.slices) {
+        if !(self.sigreg_share > 0.0 && self.sigreg_share <= 1.0 && width(self.slices)) {
             return Err(JointError::Sigreg);
         }
         Ok(())

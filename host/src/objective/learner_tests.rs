@@ -1,4 +1,4 @@
-//! Mask tokens in the encoder.
+//! Mask tokens in the encoder, which a learner may have.
 
 use super::*;
 use crate::objective::{Objective, seam::SeamConfig};

@@ -121,5 +121,5 @@ impl Learner {
 }
 
 #[cfg(test)]
-#[path = "mask_tokens_tests.rs"]
+#[path = "learner_tests.rs"]
 mod tests;
