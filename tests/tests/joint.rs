@@ -95,7 +95,8 @@ fn without_a_decoder_there_is_an_encoder_and_no_picture() -> anyhow::Result<()> 
     ensure!(metrics(&run)?[0][5] == 0.0);
     ensure!(!run.join("pictures/reconstruction.png").exists());
     let (shown, out) = (run.display().to_string(), root.path().join("out"));
-    let refused = host(&["reconstruct", "--run", &shown, "--out", &out.display().to_string()]).output()?;
+    let picture = root.path().join("picture.png").display().to_string();
+    let refused = host(&["reconstruct", "--run", &shown, "--out", &picture]).output()?;
     let text = String::from_utf8_lossy(&refused.stderr);
     ensure!(refused.status.code() == Some(2) && text.contains("--reconstruction-weight 0"), "{text}");
     let file = root.path().join("model.safetensors").display().to_string();
@@ -145,7 +146,7 @@ fn a_collapse_ends_the_training_and_says_so() -> anyhow::Result<()> {
 fn impossible_terms_are_misuse() -> anyhow::Result<()> {
     for (more, named) in [
         (&["--joint", "infonce", "--views", "1"][..], "--views"),
-        (&["--joint", "infonce", "--joint-weight", "-1"], "--joint-weight"),
+        (&["--joint", "infonce", "--joint-weight", "0"], "--joint-weight"),
         (&["--reconstruction-weight", "0"], "--reconstruction-weight"),
         (&["--joint", "sigreg", "--batch-size", "1"], "--batch-size"),
         (&["--joint", "sigreg", "--encoder-mask-tokens", "true"], "--encoder-mask-tokens"),

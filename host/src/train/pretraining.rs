@@ -227,12 +227,16 @@ impl Pretraining {
     /// If the device cannot give them back.
     pub fn spread(&self) -> anyhow::Result<Option<[Spread; 2]>> {
         let Some(latest) = &self.latest else { return Ok(None) };
-        let mut spreads = [Spread::default(); 2];
-        for (spread, tensor) in spreads.iter_mut().zip(latest) {
+        let read = |tensor: &Tensor<2>| {
             let values = tensor.clone().try_to_vec_as::<f32>().map_err(|error| anyhow::anyhow!("{error}"))?;
-            *spread = Spread::of(&values, tensor.dims()[1]);
-        }
-        Ok(Some(spreads))
+            anyhow::Ok((values, tensor.dims()[1]))
+        };
+        let [(features, dim), (projections, width)] = [read(&latest[0])?, read(&latest[1])?];
+        let projections = match self.preset.train.joint.kind {
+            JointKind::Sigreg => Spread::of_values(&projections, width),
+            JointKind::Infonce | JointKind::None => Spread::of_directions(&projections, width),
+        };
+        Ok(Some([Spread::of_directions(&features, dim), projections]))
     }
 
     /// Ends a training whose features have collapsed: nothing brings them back.
