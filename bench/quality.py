@@ -232,7 +232,12 @@ def joint_loss(model: ViTMAEForPreTraining, project: nn.Module, views: list[Tens
         found = model.vit(pixel_values=pixels)
         if number == 0 and terms["reconstruction_weight"]:
             predicted = model.decoder(found.last_hidden_state, found.ids_restore).logits
-            loss = terms["reconstruction_weight"] * model.forward_loss(pixels, predicted, found.mask)
+            target = model.patchify(pixels)
+            if model.config.norm_pix_loss:
+                var, mean = torch.var_mean(target, -1, keepdim=True)
+                target = (target - mean) / (var + 1e-6).sqrt()
+            error = ((predicted - target) ** 2).mean(-1)
+            loss = terms["reconstruction_weight"] * (error * found.mask).sum() / found.mask.sum()
         tokens = found.last_hidden_state
         projections.append(project(tokens[:, 1:].mean(1) if terms["pool"] == "mean" else tokens[:, 0]))
     z = torch.stack(projections)

@@ -59,9 +59,10 @@ fn metrics(run: &Path) -> anyhow::Result<Vec<Vec<f64>>> {
 
 #[test]
 fn both_terms_learn_and_a_killed_training_ends_as_if_it_had_not_been() -> anyhow::Result<()> {
-    for (term, views) in [("infonce", "2"), ("sigreg", "3")] {
+    for (term, views, keep) in [("infonce", "2", "0.25"), ("sigreg", "3", "0.1")] {
         let root = tempfile::tempdir()?;
-        let more = ["--joint", term, "--views", views, "--joint-weight", "0.5", "--seed", "5"];
+        let shares = ["--view-keep", keep, "--joint-weight", "0.5"];
+        let more = [&["--joint", term, "--views", views, "--seed", "5"][..], &shares].concat();
         let whole = train(root.path(), "whole", &more)?;
         let lines = metrics(&whole)?;
         ensure!(lines.len() == 4 && lines.iter().flatten().all(|value| value.is_finite()), "{lines:?}");
@@ -79,7 +80,7 @@ fn both_terms_learn_and_a_killed_training_ends_as_if_it_had_not_been() -> anyhow
         let shown = run.display().to_string();
         let start = ["pretrain", "--device", "cpu", "--config", &config, "--out", &shown, "--checkpoint-steps", "2"];
         let resume = ["pretrain", "--device", "cpu", "--resume", &shown];
-        let start = [&start[..], &more].concat();
+        let start = [&start[..], &more[..]].concat();
         let command = || host(if run.join("run.toml").exists() { &resume } else { &start });
         let stops = interrupt(&run, 64, 12_345, command, |_, before| step(&run) >= before + 9)?;
         ensure!(stops[0] + stops[1] >= 3, "too few interruptions to show anything: {stops:?}");
@@ -146,6 +147,7 @@ fn a_collapse_ends_the_training_and_says_so() -> anyhow::Result<()> {
 fn impossible_terms_are_misuse() -> anyhow::Result<()> {
     for (more, named) in [
         (&["--joint", "infonce", "--views", "1"][..], "--views"),
+        (&["--joint", "infonce", "--view-keep", "1.5"], "--view-keep"),
         (&["--joint", "infonce", "--joint-weight", "0"], "--joint-weight"),
         (&["--reconstruction-weight", "0"], "--reconstruction-weight"),
         (&["--joint", "sigreg", "--batch-size", "1"], "--batch-size"),

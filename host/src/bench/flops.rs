@@ -91,8 +91,15 @@ pub fn training(preset: &Preset) -> Result<u64, PatchError> {
     let predicted = len_predicted(patches - visible, train.predict_ratio);
     let (encoder, decoder) = forward_through(&preset.model, visible, encoded, predicted)?;
     let joint = &train.joint;
-    let views = joint.views() as u64 * (encoder + if joint.is_on() { projector(joint, preset.model.dim) } else { 0 });
-    Ok(3 * (views + if joint.reconstructs() { decoder } else { 0 }))
+    let decoder = if joint.reconstructs() { decoder } else { 0 };
+    if !joint.is_on() {
+        return Ok(3 * (encoder + decoder));
+    }
+    let further = joint.view_keep.map_or(visible, |share| mask::len_visible(patches, share));
+    let (further, _) = forward_through(&preset.model, further, further, 0)?;
+    let views =
+        encoder + (joint.views() as u64 - 1) * further + joint.views() as u64 * projector(joint, preset.model.dim);
+    Ok(3 * (views + decoder))
 }
 
 /// Operations of the projection of one view.
@@ -194,7 +201,10 @@ mod tests {
         preset.train.joint = JointConfig { kind: JointKind::Infonce, views: 3, ..JointConfig::default() };
         let projector = 2 * (128 * 512 + 512 * 128);
         assert_eq!(training(&preset).expect("grid"), 3 * (3 * (encoder + projector) + decoder));
-        preset.train.joint.reconstruction_weight = 0.0;
+        preset.train.joint.view_keep = Some(0.125);
+        let (small, _) = forward_through(&preset.model, 8, 8, 0).expect("grid");
+        assert_eq!(training(&preset).expect("grid"), 3 * (encoder + 2 * small + 3 * projector + decoder));
+        (preset.train.joint.view_keep, preset.train.joint.reconstruction_weight) = (None, 0.0);
         assert_eq!(training(&preset).expect("grid"), 9 * (encoder + projector));
     }
 

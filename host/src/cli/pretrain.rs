@@ -133,6 +133,9 @@ pub struct Args {
     /// Views of an image that the joint term compares.
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     views: Option<usize>,
+    /// Share of the patches that are visible in all views but the first [default: as in the first].
+    #[arg(long, value_name = "R", conflicts_with = "resume")]
+    view_keep: Option<f64>,
     /// The reconstruction's factor in the loss; 0 switches the decoder off.
     #[arg(long, value_name = "W", conflicts_with = "resume")]
     reconstruction_weight: Option<f64>,
@@ -267,6 +270,7 @@ fn changed(args: &Args, cuda: bool) -> anyhow::Result<(String, Preset)> {
     set(&mut train.joint.kind, args.joint);
     set(&mut train.joint.weight, args.joint_weight);
     set(&mut train.joint.views, args.views);
+    train.joint.view_keep = args.view_keep.or(train.joint.view_keep);
     set(&mut train.joint.reconstruction_weight, args.reconstruction_weight);
     set(&mut train.colour.jitter, args.jitter);
     set(&mut train.colour.grey, args.grey);

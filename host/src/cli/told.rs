@@ -99,6 +99,7 @@ fn recipe(error: &RecipeError) -> String {
                 "--reconstruction-weight must be 0 or more, and above 0 without --joint".into()
             }
             JointError::Views => "--views must be from 2 to 16".into(),
+            JointError::ViewKeep => "--view-keep must be above 0 and at most 1".into(),
             JointError::Batch => error.to_string().replace("batch_size", "--batch-size"),
             JointError::MaskTokens => "--encoder-mask-tokens goes without --joint: it compares features of visible \
                                        patches alone"

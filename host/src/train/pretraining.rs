@@ -32,7 +32,7 @@ use burn::{
     optim::{GradientsAccumulator, GradientsParams},
     tensor::{Device, Tensor, TensorData},
 };
-use common::{normalize::PixelStats, patch::PatchGrid};
+use common::{mask, normalize::PixelStats, patch::PatchGrid};
 use std::sync::Arc;
 
 /// Why there is no model.
@@ -199,16 +199,49 @@ impl Pretraining {
         ((step * train.accumulate + part) * train.batch_size) as u64
     }
 
-    /// The masks of that batch: of the first views of all images, then of their second ones, and so on.
+    /// The masks of that batch: of the first views of all images, then of their second ones, and so on; views that keep
+    /// as many patches together.
     #[must_use]
-    pub fn masks(&self, step: usize, part: usize) -> MaskBatch {
+    pub fn masks(&self, step: usize, part: usize) -> Vec<MaskBatch> {
         let (train, sample) = (&self.preset.train, self.sample(step, part));
-        let kept = train.visible(self.grid.patches(), step);
-        let draw = |seed| MaskBatch::draw(train.mask, &self.grid, kept, seed, sample, train.batch_size);
-        (1..train.joint.views() as u64).fold(draw(train.seed), |masks, view| {
-            // All keep as many.
-            masks.and(draw(Stream::ViewMask.seed(train.seed).wrapping_add(view)))
-        })
+        let patches = self.grid.patches();
+        let first = train.visible(patches, step);
+        let further = train.joint.view_keep.map_or(first, |share| mask::len_visible(patches, share));
+        let draw = |kept, seed| MaskBatch::draw(train.mask, &self.grid, kept, seed, sample, train.batch_size);
+        let mut groups = vec![draw(first, train.seed)];
+        for view in 1..train.joint.views() as u64 {
+            let masks = draw(further, Stream::ViewMask.seed(train.seed).wrapping_add(view));
+            match groups.pop() {
+                Some(group) if group.visible() == further => groups.push(group.and(masks)),
+                group => groups.extend(group.into_iter().chain([masks])),
+            }
+        }
+        groups
+    }
+
+    /// Encodes all views and pools them for the joint term: the latent of the first views, `[B * (1 + V), D]`, and with
+    /// a joint term the features, `[views * B, D]`. `patches`: `[views * B, L, P]`.
+    fn encode(
+        &self,
+        learner: &Learner,
+        patches: &Tensor<3>,
+        groups: &[MaskBatch],
+    ) -> anyhow::Result<(Tensor<2>, Option<Tensor<2>>)> {
+        let (joint, mut at, mut first, mut features) = (&self.preset.train.joint, 0, None, Vec::new());
+        for masks in groups {
+            let images = masks.batch();
+            let latent = learner.encode(patches.clone().narrow(0, at, images), masks);
+            at += images;
+            if joint.is_on() {
+                features.push(self.pooled(latent.clone(), masks));
+            }
+            first.get_or_insert_with(|| {
+                let rows = latent.dims()[0] / images * self.preset.train.batch_size;
+                latent.narrow(0, 0, rows)
+            });
+        }
+        let features = (!features.is_empty()).then(|| Tensor::cat(features, 0));
+        Ok((first.context("a batch has a view")?, features))
     }
 
     /// Features of encoded patches for the joint term, `[views * B, D]`. `latent`: `[views * B * (1 + V), D]`.
@@ -278,9 +311,10 @@ impl Pretraining {
         let (mut gradients, mut mean) = (GradientsAccumulator::new(), None);
         for part in 0..accumulate {
             let Batch { patches, target, .. } = next()?;
-            let (masks, batch, sample) = (self.masks(step, part), train.batch_size, self.sample(step, part));
-            if patches.len() != masks.batch() * self.grid.image_len() {
-                bail!("a batch of {} values is not one of {} views", patches.len(), masks.batch());
+            let (groups, batch, sample) = (self.masks(step, part), train.batch_size, self.sample(step, part));
+            let views: usize = groups.iter().map(MaskBatch::batch).sum();
+            if patches.len() != views * self.grid.image_len() {
+                bail!("a batch of {} values is not one of {views} views", patches.len());
             }
             let sizes = [self.grid.patches(), self.grid.patch_dim()];
             let upload = |values: Vec<f32>| {
@@ -291,18 +325,14 @@ impl Pretraining {
             let target = target.map_or_else(|| patches.clone().narrow(0, 0, batch), upload);
             lap(Part::Masks)?;
             let learner = self.learner()?;
-            let latent = learner.encode(patches, &masks);
+            let (latent, features) = self.encode(learner, &patches, &groups)?;
             lap(Part::Encoder)?;
             // The first view alone is reconstructed.
-            let first =
-                masks.first(batch).predicting(train.predict_ratio, Stream::Predicted.seed(train.seed), sample);
-            let pred = train.joint.reconstructs().then(|| {
-                let rows = latent.dims()[0] / train.joint.views();
-                learner.predict_removed(latent.clone().narrow(0, 0, rows), &first)
-            });
+            let first = groups.first().context("a batch has a view")?.first(batch);
+            let first = first.predicting(train.predict_ratio, Stream::Predicted.seed(train.seed), sample);
+            let pred = train.joint.reconstructs().then(|| learner.predict_removed(latent, &first));
             lap(Part::Decoder)?;
             let reconstruction = pred.map(|pred| self.objective.loss(pred, target, &first));
-            let features = train.joint.is_on().then(|| self.pooled(latent, &masks));
             let projections = features.clone().and_then(|x| learner.project(x, train.joint.views()));
             let seed = Stream::Slices.seed(train.seed);
             let joint = projections.clone().and_then(|z| joint(&train.joint, z, seed, sample));

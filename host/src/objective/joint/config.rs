@@ -38,6 +38,9 @@ pub struct JointConfig {
     pub reconstruction_weight: f64,
     /// Views of an image.
     pub views: usize,
+    /// Share of the patches that are visible in all views but the first; as in the first if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub view_keep: Option<f64>,
     /// The feature that is projected.
     pub pool: JointPool,
     /// Width of the projector's hidden layers.
@@ -61,6 +64,7 @@ impl Default for JointConfig {
             weight: 1.0,
             reconstruction_weight: 1.0,
             views: 2,
+            view_keep: None,
             pool: JointPool::Mean,
             projector_hidden: 512,
             projector_depth: 1,
@@ -84,6 +88,9 @@ pub enum JointError {
     /// There is nothing to compare.
     #[error("joint.views must be from 2 to 16")]
     Views,
+    /// The share of the further views.
+    #[error("joint.view_keep must be above 0 and at most 1")]
+    ViewKeep,
     /// Statistics of one image.
     #[error("a joint term compares images with each other, so batch_size must be at least 2")]
     Batch,
@@ -146,6 +153,9 @@ impl JointConfig {
         if !(2..=16).contains(&self.views) {
             return Err(JointError::Views);
         }
+        if self.view_keep.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
+            return Err(JointError::ViewKeep);
+        }
         if batch < 2 {
             return Err(JointError::Batch);
         }
@@ -181,6 +191,8 @@ mod tests {
             (JointConfig { reconstruction_weight: -1.0, ..on.clone() }, JointError::Reconstruction),
             (JointConfig { reconstruction_weight: 0.0, ..JointConfig::default() }, JointError::Reconstruction),
             (JointConfig { views: 1, ..on.clone() }, JointError::Views),
+            (JointConfig { view_keep: Some(0.0), ..on.clone() }, JointError::ViewKeep),
+            (JointConfig { view_keep: Some(f64::NAN), ..on.clone() }, JointError::ViewKeep),
             (JointConfig { projector_depth: 9, ..on.clone() }, JointError::Projector),
             (JointConfig { projector_dim: 0, ..on.clone() }, JointError::Projector),
             (JointConfig { temperature: 0.0, ..on.clone() }, JointError::Temperature),
