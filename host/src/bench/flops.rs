@@ -20,11 +20,11 @@
 //! backward = 2 forward: one product for the inputs' gradients, one for the weights'
 //! ```
 //!
-//! With a joint term the encoder's operations count once a view, and the projector's are added; without reconstruction
-//! there is no decoder.
+//! With a joint term the encoder's operations count once a view, and the projector's are added; without
+//! reconstruction there is no decoder.
 //!
-//! Norms, softmax, GELU, the loss, the comparison of views and AdamW are not counted, nor is work that an implementation adds or saves: the
-//! count is a yardstick, the same for every program.
+//! Norms, softmax, GELU, the loss, the comparison of views and AdamW are not counted, nor is work that an
+//! implementation adds or saves: the count is a yardstick, the same for every program.
 
 use crate::{
     model::{DecoderKind, MaeConfig, masks::len_predicted},

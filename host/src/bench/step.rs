@@ -100,7 +100,8 @@ pub fn sync(device: &Device) -> anyhow::Result<()> {
     device.sync().map_err(|error| anyhow::anyhow!("{error:?}")).context("the device failed")
 }
 
-/// The loss of a step, which may have its parts behind it, read from the device; a step whose loss is not finite measures nothing.
+/// The loss of a step, which may have its parts behind it, read from the device; a step whose loss is not finite
+/// measures nothing.
 ///
 /// # Errors
 /// If it is not finite, or the device fails.

@@ -1,5 +1,5 @@
-//! What is trained: the autoencoder, and what an objective adds to it: a projector for a joint term, or a mask token in
-//! the encoder. The latter is the worse and slower variant of the paper's table 1c: mask tokens pass through the
+//! What is trained: the autoencoder, and what an objective adds to it: a projector for a joint term, or a mask token
+//! in the encoder. The latter is the worse and slower variant of the paper's table 1c: mask tokens pass through the
 //! encoder, too, instead of joining in the decoder. The encoder that is kept has the same parameters.
 
 use super::joint::{JointConfig, projector::Projector};

@@ -47,8 +47,8 @@ pub fn encoder_hash_with(tensors: &Tensors, position: PositionKind) -> ModelHash
     hash
 }
 
-/// Whether a tensor is a parameter of the encoder; fixed position tables, which some files hold, are none, and neither
-/// is the projector of a joint term.
+/// Whether a tensor is a parameter of the encoder; fixed position tables, which some files hold, are none, and
+/// neither is the projector of a joint term.
 #[must_use]
 pub fn is_encoder(name: &str) -> bool {
     let other = name.starts_with("decoder_") || is_projector(name) || name.ends_with("mask_token");

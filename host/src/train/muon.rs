@@ -1,9 +1,9 @@
 //! Muon (Jordan et al. 2024, <https://kellerjordan.github.io/posts/muon/>) for the matrices of the blocks: the step
 //! has the directions of the momentum, all of nearly the same length.
 //!
-//! Products of queries, keys and values lie in one matrix here; each is a matrix of its own to Muon. The step's length
-//! is that of Moonlight (Liu et al. 2025, arXiv 2502.16982), `0.2 * sqrt(max(rows, columns))` times the learning rate:
-//! values change by as much as AdamW's do, so that AdamW's learning rates and weight decay fit.
+//! Products of queries, keys and values lie in one matrix here; each is a matrix of its own to Muon. The step's
+//! length is that of Moonlight (Liu et al. 2025, arXiv 2502.16982), `0.2 * sqrt(max(rows, columns))` times the
+//! learning rate: values change by as much as AdamW's do, so that AdamW's learning rates and weight decay fit.
 
 use burn::{
     optim::{AdjustLrFn, Muon as Orthogonal, MuonConfig, Optimizer as _, momentum::MomentumConfig},

@@ -1,5 +1,5 @@
-//! A view as planes of f32 and the changes of colour on them. Values stay in 0..=255 and are rounded once, at the end;
-//! loops run over whole planes, so that the compiler makes vectors of them. Alpha is left alone.
+//! A view as planes of f32 and the changes of colour on them. Values stay in 0..=255 and are rounded once, at the
+//! end; loops run over whole planes, so that the compiler makes vectors of them. Alpha is left alone.
 
 /// Luma of red, green and blue by ITU-R 601, which Pillow's grey is, too.
 const LUMA: [f32; 3] = [0.299, 0.587, 0.114];

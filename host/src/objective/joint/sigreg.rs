@@ -51,8 +51,8 @@ impl Slices {
     }
 }
 
-/// `(1 - share)` times the mean squared distance of views from their image's mean, plus `share` times the statistic of
-/// their distribution, `[1]`. `z`: `[views, B, K]`. The statistic is `B` times the integral over `|t| <= 3` of the
+/// `(1 - share)` times the mean squared distance of views from their image's mean, plus `share` times the statistic
+/// of their distribution, `[1]`. `z`: `[views, B, K]`. The statistic is `B` times the integral over `|t| <= 3` of the
 /// squared distance between the characteristic functions, weighed by the Gaussian's, by the trapezoidal rule, and the
 /// mean over directions and views.
 pub fn sigreg(z: Tensor<3>, slices: &Slices, share: f64) -> Tensor<1> {
@@ -63,8 +63,8 @@ pub fn sigreg(z: Tensor<3>, slices: &Slices, share: f64) -> Tensor<1> {
     let directions = Tensor::<2>::from_data(directions, &z.device());
     let step = LAST / POINTS as f64;
     let angle = z.reshape([views * batch, width]).matmul(directions).mul_scalar(step);
-    // cos(j a) and sin(j a) by the recurrence of Chebyshev's polynomials: one pair of transcendental functions instead
-    // of sixteen.
+    // cos(j a) and sin(j a) by the recurrence of Chebyshev's polynomials: one pair of transcendental functions
+    // instead of sixteen.
     let (cos, sin) = (angle.clone().cos(), angle.sin());
     let twice = cos.clone().mul_scalar(2.0);
     let (mut before, mut now) = ((cos.ones_like(), sin.zeros_like()), (cos, sin));
