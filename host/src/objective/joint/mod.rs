@@ -1,9 +1,9 @@
 //! A joint-embedding term beside the reconstruction. Two or more views are made of an image, only the visible patches
-//! of each are encoded, and a [projector](projector) maps each view's feature to where the views are compared: those
+//! of each are encoded, and a [`projector`] maps each view's feature to where the views are compared: those
 //! of one image are to be alike, and those of different images are not all to become the same.
 //!
-//! What keeps them apart is either a distribution ([`sigreg`]) or the other images of the batch ([`infonce`]). Both
-//! do without a second encoder, a queue or stopped gradients.
+//! What keeps them apart is either a distribution ([`sigreg()`]) or the other images of the batch ([`infonce()`]).
+//! Both do without a second encoder, a queue or stopped gradients.
 
 pub mod config;
 pub mod infonce;
