@@ -283,6 +283,18 @@ mod tests {
     }
 
     #[test]
+    fn the_papers_recipe_is_another_only_where_a_preset_says_so() {
+        let text = PRESETS[0].1;
+        let plain = Preset::parse(text, "plain").expect("preset");
+        assert_eq!(plain.clone().with_recipe(Recipe::Paper), plain.clone().with_recipe(Recipe::Preset));
+        let (model, train) = text.split_once("[train]").expect("a recipe");
+        let text = format!("{model}[train]\nepochs = 3\nbatch_size = 8\nwarmup_epochs = 0\n[paper]{train}");
+        let both = Preset::parse(&text, "both").expect("preset");
+        assert_eq!(both.clone().with_recipe(Recipe::Paper).train, plain.train);
+        assert_eq!(both.with_recipe(Recipe::Preset).train.epochs, 3);
+    }
+
+    #[test]
     fn every_preset_is_usable_and_has_the_published_size() {
         for (name, _) in PRESETS {
             let preset = Preset::named(name).expect(name);
