@@ -333,6 +333,9 @@ fn describe(config: &RunConfig, task: &Pretraining, path: &Path) -> anyhow::Resu
         train.images_a_step(),
         if train.accumulate > 1 { format!(" ({} batches)", train.accumulate) } else { String::new() }
     );
+    if train.joint.is_on() {
+        console::say!("loss     {}", report::objective(&train.joint));
+    }
     console::say!("run      {}", path.display());
     Ok(())
 }

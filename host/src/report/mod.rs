@@ -301,8 +301,9 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
     Ok(lines.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
-/// What is minimised.
-fn objective(joint: &JointConfig) -> String {
+/// What is minimised, in words.
+#[must_use]
+pub fn objective(joint: &JointConfig) -> String {
     let reconstruction = match joint.reconstruction_weight {
         0.0 => None,
         1.0 => Some("reconstruction".to_owned()),
