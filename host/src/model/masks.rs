@@ -73,14 +73,6 @@ impl MaskBatch {
         Self { predicted: None, ..self }
     }
 
-    /// The masks of the first `count` images.
-    #[must_use]
-    pub fn first(&self, count: usize) -> Self {
-        let count = count.min(self.masks.len());
-        let predicted = self.predicted.as_ref().map(|predicted| predicted[..count].to_vec());
-        Self { masks: self.masks[..count].to_vec(), predicted }
-    }
-
     /// Images (`B`).
     #[must_use]
     pub fn batch(&self) -> usize {

@@ -3,18 +3,14 @@
 //! encoder, too, instead of joining in the decoder. The encoder that is kept has the same parameters.
 
 use super::joint::{JointConfig, projector::Projector};
-use crate::{
-    model::{
-        Mae, MaeConfig, MaskBatch, cross::DecoderBlocks, init::Init, layers::prepend_cls, mae::random_masking,
-        ops::Ops, weights,
-    },
-    tensors::Tensors,
+use crate::model::{
+    Mae, MaeConfig, MaskBatch, cross::DecoderBlocks, init::Init, layers::prepend_cls, mae::random_masking, ops::Ops,
 };
 use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor},
 };
-use common::patch::{PatchError, PatchGrid};
+use common::patch::PatchError;
 
 /// The autoencoder with what its objective adds.
 #[derive(Module, Debug)]
@@ -74,12 +70,6 @@ impl Learner {
         let length = 1 + masks.patches();
         let x = (x.reshape([batch, length, dim]) + encoder.positions()).reshape([batch * length, dim]);
         encoder.norm.forward(encoder.blocks.iter().fold(x, |x, block| block.forward(x, batch)))
-    }
-
-    /// The same learner with what is beside its autoencoder as in `tensors`, or as it was if that does not fit.
-    #[must_use]
-    pub(crate) fn with_extras(self, tensors: &Tensors, grid: &PatchGrid) -> Self {
-        weights::load_tensors(self.clone(), tensors, grid).unwrap_or(self)
     }
 
     /// The projections of `features`, `[views * B, D]`, the first views of all images first: `[views * B, K]`; `None`

@@ -1,7 +1,10 @@
 //! Mask tokens in the encoder, which a learner may have.
 
 use super::*;
-use crate::objective::{Objective, seam::SeamConfig};
+use crate::{
+    model::weights,
+    objective::{Objective, seam::SeamConfig},
+};
 use burn::tensor::TensorData;
 use common::mask::{MaskKind, generator, uniform};
 

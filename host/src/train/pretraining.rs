@@ -172,8 +172,11 @@ impl Pretraining {
     pub fn start_from(&mut self, tensors: &Tensors) -> anyhow::Result<()> {
         let (mut learner, grid) = (self.learner()?.clone(), &self.grid);
         if DecoderKind::of(tensors) == Some(self.preset.model.decoder) {
-            learner.mae = weights::load_tensors(learner.mae, tensors, grid)?;
-            learner = learner.with_extras(tensors, grid);
+            // What is beside the autoencoder stays as it is where it does not fit.
+            match weights::load_tensors(learner.clone(), tensors, grid) {
+                Ok(whole) => learner = whole,
+                Err(_) => learner.mae = weights::load_tensors(learner.mae, tensors, grid)?,
+            }
         } else {
             learner.mae.encoder = weights::load_tensors(learner.mae.encoder, tensors, grid)?;
         }
@@ -199,52 +202,19 @@ impl Pretraining {
         ((step * train.accumulate + part) * train.batch_size) as u64
     }
 
-    /// The masks of that batch: of the first views of all images, then of their second ones, and so on; views that keep
-    /// as many patches together.
+    /// The masks of that batch: of the first views of all images, and with a joint term of their second ones, their
+    /// third ones, and so on.
     #[must_use]
-    pub fn masks(&self, step: usize, part: usize) -> Vec<MaskBatch> {
-        let (train, sample) = (&self.preset.train, self.sample(step, part));
-        let patches = self.grid.patches();
-        let first = train.visible(patches, step);
-        let further = train.joint.view_keep.map_or(first, |share| mask::len_visible(patches, share));
+    pub fn masks(&self, step: usize, part: usize) -> (MaskBatch, Option<MaskBatch>) {
+        let (train, sample, patches) = (&self.preset.train, self.sample(step, part), self.grid.patches());
         let draw = |kept, seed| MaskBatch::draw(train.mask, &self.grid, kept, seed, sample, train.batch_size);
-        let mut groups = vec![draw(first, train.seed)];
-        for view in 1..train.joint.views() as u64 {
-            let masks = draw(further, Stream::ViewMask.seed(train.seed).wrapping_add(view));
-            match groups.pop() {
-                Some(group) if group.visible() == further => groups.push(group.and(masks)),
-                group => groups.extend(group.into_iter().chain([masks])),
-            }
-        }
-        groups
+        let kept = train.visible(patches, step);
+        let further = train.joint.view_keep.map_or(kept, |share| mask::len_visible(patches, share));
+        let view = |view| draw(further, Stream::ViewMask.seed(train.seed).wrapping_add(view));
+        (draw(kept, train.seed), (1..train.joint.views() as u64).map(view).reduce(MaskBatch::and))
     }
 
-    /// Encodes all views and pools them for the joint term: the latent of the first views, `[B * (1 + V), D]`, and with
-    /// a joint term the features, `[views * B, D]`. `patches`: `[views * B, L, P]`.
-    fn encode(
-        &self,
-        learner: &Learner,
-        patches: &Tensor<3>,
-        groups: &[MaskBatch],
-    ) -> anyhow::Result<(Tensor<2>, Option<Tensor<2>>)> {
-        let (joint, mut at, mut first, mut features) = (&self.preset.train.joint, 0, None, Vec::new());
-        for masks in groups {
-            let images = masks.batch();
-            let latent = learner.encode(patches.clone().narrow(0, at, images), masks);
-            at += images;
-            if joint.is_on() {
-                features.push(self.pooled(latent.clone(), masks));
-            }
-            first.get_or_insert_with(|| {
-                let rows = latent.dims()[0] / images * self.preset.train.batch_size;
-                latent.narrow(0, 0, rows)
-            });
-        }
-        let features = (!features.is_empty()).then(|| Tensor::cat(features, 0));
-        Ok((first.context("a batch has a view")?, features))
-    }
-
-    /// Features of encoded patches for the joint term, `[views * B, D]`. `latent`: `[views * B * (1 + V), D]`.
+    /// Features of encoded patches for the joint term, `[N, D]`. `latent`: `[N * (1 + V), D]`.
     fn pooled(&self, latent: Tensor<2>, masks: &MaskBatch) -> Tensor<2> {
         let ([_, dim], visible) = (latent.dims(), masks.visible());
         let tokens = latent.reshape([masks.batch(), 1 + visible, dim]);
@@ -306,34 +276,37 @@ impl Pretraining {
         next: &mut dyn FnMut() -> anyhow::Result<Batch>,
         lap: &mut dyn FnMut(Part) -> anyhow::Result<()>,
     ) -> anyhow::Result<Tensor<1>> {
-        let train = self.preset.train.clone();
+        let train = &self.preset.train;
         let accumulate = train.accumulate;
         let (mut gradients, mut mean) = (GradientsAccumulator::new(), None);
         for part in 0..accumulate {
-            let Batch { patches, target, .. } = next()?;
-            let (groups, batch, sample) = (self.masks(step, part), train.batch_size, self.sample(step, part));
-            let views: usize = groups.iter().map(MaskBatch::batch).sum();
-            if patches.len() != views * self.grid.image_len() {
-                bail!("a batch of {} values is not one of {views} views", patches.len());
+            let Batch { mut patches, target, .. } = next()?;
+            let ((masks, further), sample) = (self.masks(step, part), self.sample(step, part));
+            let (batch, views) = (masks.batch(), train.joint.views());
+            if patches.len() != views * batch * self.grid.image_len() {
+                bail!("a batch of {} values is not one of {views} views of {batch} images", patches.len());
             }
-            let sizes = [self.grid.patches(), self.grid.patch_dim()];
             let upload = |values: Vec<f32>| {
-                let images = values.len() / (sizes[0] * sizes[1]);
-                Tensor::<3>::from_data(TensorData::new(values, [images, sizes[0], sizes[1]]), &self.device)
+                let shape = [values.len() / self.grid.image_len(), self.grid.patches(), self.grid.patch_dim()];
+                Tensor::<3>::from_data(TensorData::new(values, shape), &self.device)
             };
+            let further = further.map(|masks| (upload(patches.split_off(batch * self.grid.image_len())), masks));
             let patches = upload(patches);
-            let target = target.map_or_else(|| patches.clone().narrow(0, 0, batch), upload);
+            let target = target.map_or_else(|| patches.clone(), upload);
             lap(Part::Masks)?;
             let learner = self.learner()?;
-            let (latent, features) = self.encode(learner, &patches, &groups)?;
+            let latent = learner.encode(patches, &masks);
+            let features = further.map(|(patches, further)| {
+                let others = learner.encode(patches, &further);
+                Tensor::cat(vec![self.pooled(latent.clone(), &masks), self.pooled(others, &further)], 0)
+            });
             lap(Part::Encoder)?;
             // The first view alone is reconstructed.
-            let first = groups.first().context("a batch has a view")?.first(batch);
-            let first = first.predicting(train.predict_ratio, Stream::Predicted.seed(train.seed), sample);
-            let pred = train.joint.reconstructs().then(|| learner.predict_removed(latent, &first));
+            let masks = masks.predicting(train.predict_ratio, Stream::Predicted.seed(train.seed), sample);
+            let pred = train.joint.reconstructs().then(|| learner.predict_removed(latent, &masks));
             lap(Part::Decoder)?;
-            let reconstruction = pred.map(|pred| self.objective.loss(pred, target, &first));
-            let projections = features.clone().and_then(|x| learner.project(x, train.joint.views()));
+            let reconstruction = pred.map(|pred| self.objective.loss(pred, target, &masks));
+            let projections = features.clone().and_then(|x| learner.project(x, views));
             let seed = Stream::Slices.seed(train.seed);
             let joint = projections.clone().and_then(|z| joint(&train.joint, z, seed, sample));
             let latest = features.zip(projections).map(|(features, projections)| {

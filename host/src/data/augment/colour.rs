@@ -61,12 +61,12 @@ struct Steps {
 
 /// Factors, the turn of hues as a share of the circle, and the order of the four.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Jitter {
-    brightness: f32,
-    contrast: f32,
-    saturation: f32,
-    hue: f32,
-    order: [u8; 4],
+pub(super) struct Jitter {
+    pub brightness: f64,
+    pub contrast: f64,
+    pub saturation: f64,
+    pub hue: f64,
+    pub order: [u8; 4],
 }
 
 impl Colour {
@@ -132,13 +132,7 @@ impl Colour {
     /// The steps of the next view. Every number is drawn, needed or not, so that no step depends on another's share.
     fn draw(&self, side: usize, rng: &mut ChaCha8Rng) -> Steps {
         let jittered = chance(JITTERED, rng);
-        let reach = STRENGTH * self.jitter;
-        let mut factor = || between((1.0 - reach).max(0.0), 1.0 + reach, rng) as f32;
-        let [brightness, contrast, saturation] = [factor(), factor(), factor()];
-        let hue = between(-HUE * self.jitter, HUE * self.jitter, rng) as f32;
-        let mut order = [0, 1, 2, 3];
-        (1..4).rev().for_each(|last| order.swap(last, below(last + 1, rng)));
-        let jitter = Jitter { brightness, contrast, saturation, hue, order };
+        let jitter = Jitter::draw(self.jitter, rng);
         let grey = chance(self.grey, rng);
         let blurred = chance(self.blur, rng);
         // Between a blur of as many pixels, which leaves nothing of a small image, and one of the same share of the
@@ -154,13 +148,24 @@ impl Colour {
 }
 
 impl Jitter {
+    /// The changes of a view, `strength` times as strong as is usual.
+    pub fn draw(strength: f64, rng: &mut ChaCha8Rng) -> Self {
+        let reach = STRENGTH * strength;
+        let mut factor = || between((1.0 - reach).max(0.0), 1.0 + reach, rng);
+        let [brightness, contrast, saturation] = [factor(), factor(), factor()];
+        let hue = between(-HUE * strength, HUE * strength, rng);
+        let mut order = [0, 1, 2, 3];
+        (1..4).rev().for_each(|last| order.swap(last, below(last + 1, rng)));
+        Self { brightness, contrast, saturation, hue, order }
+    }
+
     fn apply(self, canvas: &mut Canvas) {
         for change in self.order {
             match change {
-                0 => canvas.brightness(self.brightness),
-                1 => canvas.contrast(self.contrast),
-                2 => canvas.saturation(self.saturation),
-                _ => canvas.hue(self.hue),
+                0 => canvas.brightness(self.brightness as f32),
+                1 => canvas.contrast(self.contrast as f32),
+                2 => canvas.saturation(self.saturation as f32),
+                _ => canvas.hue(self.hue as f32),
             }
         }
     }
@@ -234,7 +239,7 @@ mod tests {
 
     #[test]
     fn strengths_keep_within_their_bounds_and_scale_with_the_side() {
-        let mut widest: f32 = 0.0;
+        let mut widest: f64 = 0.0;
         for stream in 0..500 {
             let strong = Colour { jitter: 2.5, blur: 1.0, ..OFF };
             for (side, most) in [(224, 2.0), (32, 0.756), (896, 4.0)] {

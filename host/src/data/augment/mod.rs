@@ -9,8 +9,9 @@ pub use colour::{Colour, ColourError};
 
 use super::{
     rand_augment::Operation,
-    random::{below, between, chance},
+    random::{between, chance},
 };
+use colour::Jitter;
 use common::mask::uniform;
 use imaging::{Crop, ImageError, Pixels, resize};
 use rand_chacha::ChaCha8Rng;
@@ -113,11 +114,7 @@ fn jittered(mut image: Pixels, rng: &mut ChaCha8Rng) -> Pixels {
     if !chance(JITTERED, rng) {
         return image;
     }
-    let mut factor = || between(1.0 - STRENGTH, 1.0 + STRENGTH, rng);
-    let [brightness, contrast, saturation] = [factor(), factor(), factor()];
-    let hue = between(-HUE, HUE, rng);
-    let mut order = [0, 1, 2, 3];
-    (1..4).rev().for_each(|last| order.swap(last, below(last + 1, rng)));
+    let Jitter { brightness, contrast, saturation, hue, order } = Jitter::draw(1.0, rng);
     for change in order {
         image = match change {
             0 => Operation::Brightness(brightness).apply(image, [0; 4]),
