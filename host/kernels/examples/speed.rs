@@ -1,8 +1,9 @@
 //! How fast each kernel is on this machine, on the chunk sizes of pico-32 and tiny-32, best of twenty:
-//! `cargo run --release -p kernels --example speed` (`RAYON_NUM_THREADS=1` for whole blocks on one thread).
+//! `cargo run --release -p kernels --example speed` (`RAYON_NUM_THREADS=1` for whole blocks on one thread); in f32,
+//! then with products in bf16 if this machine has instructions for them.
 
 use kernels::{
-    Arch,
+    Engine,
     attention::{self, InputGrads, Inputs, Shape},
     block::{Block, Input, Parameters, Plan},
     gelu, norm,
@@ -13,9 +14,12 @@ use std::{hint::black_box, time::Instant};
 
 fn main() {
     println!("{:34} {:>9} {:>10}", "", "ms", "GFLOP/s");
-    products();
-    parts();
-    blocks();
+    for engine in std::iter::once(Engine::f32()).chain(Engine::bf16()) {
+        println!("{}", engine.products().map_or("f32", |bf16| bf16.name()));
+        products(engine);
+        parts(engine);
+        blocks(engine);
+    }
 }
 
 /// Prints the best time of a function that does `flops` operations in matrix products.
@@ -35,32 +39,31 @@ fn values(count: usize) -> Vec<f32> {
     (0..count).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect()
 }
 
-fn products() {
-    let arch = Arch::new();
+fn products(engine: Engine) {
     for (rows, depth, columns) in [(130, 192, 768), (130, 768, 192), (130, 192, 192), (119, 128, 512), (130, 96, 384)]
     {
         let size = format!("{rows}x{depth}x{columns}");
         let (a, b, grad) = (values(rows * depth), values(depth * columns), values(rows * columns));
         let (mut c, mut weight) = (vec![0.0; rows * columns], vec![0.0; depth * columns]);
-        let panels = Panels::pack(arch, &b, columns, depth, columns);
+        let panels = Panels::pack(engine, &b, columns, depth, columns);
         let flops = 2 * rows * depth * columns;
         time(&format!("x w         {size}"), flops, || {
             let (a, b) = (Left::Rows(&a, depth), Right::Panels(&panels));
-            product(arch, rows, columns, depth, a, b, Init::Zero, &mut c, columns);
+            product(engine, rows, columns, depth, a, b, Init::Zero, &mut c, columns);
         });
         time(&format!("dw += x' dy {size}"), flops, || {
             let (a, b) = (Left::Columns(&a, depth), Right::Rows(&grad, columns));
-            product(arch, depth, columns, rows, a, b, Init::Sum, &mut weight, columns);
+            product(engine, depth, columns, rows, a, b, Init::Sum, &mut weight, columns);
         });
         time(&format!("pack w'     {depth}x{columns}"), 0, || {
-            black_box(Panels::pack_transposed(arch, &b, columns, columns, depth));
+            black_box(Panels::pack_transposed(engine, &b, columns, columns, depth));
         });
     }
 }
 
 /// What a chunk needs beside its large products.
-fn parts() {
-    let arch = Arch::new();
+fn parts(engine: Engine) {
+    let arch = engine.arch();
     for (images, tokens, dim, heads) in [(7, 17, 192, 3), (1, 65, 192, 3), (7, 17, 128, 4), (1, 65, 96, 3)] {
         let (rows, size) = (images * tokens, format!("{images}x{tokens}x{dim}"));
         let (x, mut grad, mut out) = (values(rows * dim * 4), values(rows * dim * 4), vec![0.0; rows * dim * 4]);
@@ -83,14 +86,14 @@ fn parts() {
         let image = tokens * dim;
         time(&format!("attention forward  {size}"), flops, || {
             for (qkv, out) in x.chunks_exact(3 * image).zip(out.chunks_exact_mut(image)).take(images) {
-                attention::forward(arch, shape, Inputs::Together(qkv), out, &mut scratch[..shape.forward_scratch()]);
+                attention::forward(engine, shape, Inputs::Together(qkv), out, &mut scratch[..shape.forward_scratch()]);
             }
         });
         time(&format!("attention backward {size}"), flops * 5 / 2, || {
             let images = x.chunks_exact(3 * image).zip(grad.chunks_exact(image)).take(images);
             for ((qkv, grad), out) in images.zip(out.chunks_exact_mut(3 * image)) {
                 attention::backward(
-                    arch,
+                    engine,
                     shape,
                     Inputs::Together(qkv),
                     grad,
@@ -104,7 +107,7 @@ fn parts() {
 
 /// Blocks on 128 images: encoders, and the paper's decoders of pico-32 and tiny-96 beside those that predict half of
 /// the removed patches, that attend to visible tokens alone, and that do both.
-fn blocks() {
+fn blocks(engine: Engine) {
     for (tokens, context, dim, heads) in [
         (17, 0, 192, 3),
         (17, 0, 128, 4),
@@ -117,12 +120,12 @@ fn blocks() {
         (108, 37, 192, 3),
         (54, 37, 192, 3),
     ] {
-        block(Block { batch: 128, tokens, context, dim, heads, hidden: 4 * dim, eps: 1e-6 });
+        block(engine, Block { batch: 128, tokens, context, dim, heads, hidden: 4 * dim, eps: 1e-6 });
     }
 }
 
-fn block(block: Block) {
-    let plan = Plan::detect();
+fn block(engine: Engine, block: Block) {
+    let plan = Plan::with(engine);
     let Block { batch, tokens, context, dim, .. } = block;
     let parameter = |len: usize| values(len).iter().map(|v| v * 0.05).collect::<Vec<f32>>();
     let parameters = block.parameter_lens().into_array().map(parameter);

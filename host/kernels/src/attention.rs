@@ -4,10 +4,11 @@
 //! is kept, and two small products bring them back.
 
 use crate::{
+    engine::Engine,
     math::exp,
     product::{Init, Left, Panels, Right, product},
 };
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 /// The sizes of one image's attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,30 +185,30 @@ impl WithSimd for SoftmaxBackward<'_> {
 }
 
 /// The probabilities of one head, `[N, K]`.
-fn probabilities(arch: Arch, shape: Shape, inputs: Inputs<'_>, head: usize, out: &mut [f32]) {
+fn probabilities(engine: Engine, shape: Shape, inputs: Inputs<'_>, head: usize, out: &mut [f32]) {
     let Shape { queries, keys, dim, .. } = shape;
     let (width, first) = (shape.head_dim(), head * shape.head_dim());
     let (key, stride) = inputs.part(Part::Keys, dim, first);
-    let panels = Panels::pack_transposed(arch, key, stride, width, keys);
+    let panels = Panels::pack_transposed(engine, key, stride, width, keys);
     let (query, stride) = inputs.part(Part::Queries, dim, first);
     let (query, panels) = (Left::Rows(query, stride), Right::Panels(&panels));
-    product(arch, queries, keys, width, query, panels, Init::Zero, out, keys);
-    arch.dispatch(Softmax { scores: out, keys, scale: shape.scale() });
+    product(engine, queries, keys, width, query, panels, Init::Zero, out, keys);
+    engine.arch().dispatch(Softmax { scores: out, keys, scale: shape.scale() });
 }
 
 /// `out: [N, D]`; `scratch` as long as [`Shape::forward_scratch`].
 ///
 /// # Panics
 /// If a slice has another length.
-pub fn forward(arch: Arch, shape: Shape, inputs: Inputs<'_>, out: &mut [f32], scratch: &mut [f32]) {
+pub fn forward(engine: Engine, shape: Shape, inputs: Inputs<'_>, out: &mut [f32], scratch: &mut [f32]) {
     let Shape { queries, keys, dim, heads } = shape;
     assert!(inputs.fits(shape) && out.len() == queries * dim && scratch.len() == shape.forward_scratch());
     let width = shape.head_dim();
     for head in 0..heads {
-        probabilities(arch, shape, inputs, head, scratch);
+        probabilities(engine, shape, inputs, head, scratch);
         let (values, stride) = inputs.part(Part::Values, dim, head * width);
         let (p, values, out) = (Left::Rows(scratch, keys), Right::Rows(values, stride), &mut out[head * width..]);
-        product(arch, queries, width, keys, p, values, Init::Zero, out, dim);
+        product(engine, queries, width, keys, p, values, Init::Zero, out, dim);
     }
 }
 
@@ -217,7 +218,7 @@ pub fn forward(arch: Arch, shape: Shape, inputs: Inputs<'_>, out: &mut [f32], sc
 /// # Panics
 /// If a slice has another length.
 pub fn backward(
-    arch: Arch,
+    engine: Engine,
     shape: Shape,
     inputs: Inputs<'_>,
     grad: &[f32],
@@ -232,16 +233,16 @@ pub fn backward(
     for head in 0..heads {
         let first = head * width;
         let grad = &grad[first..];
-        probabilities(arch, shape, inputs, head, p);
+        probabilities(engine, shape, inputs, head, p);
         let (values, stride) = inputs.part(Part::Values, dim, first);
-        let values = Panels::pack_transposed(arch, values, stride, width, keys);
+        let values = Panels::pack_transposed(engine, values, stride, width, keys);
         let values = Right::Panels(&values);
-        product(arch, queries, keys, width, Left::Rows(grad, dim), values, Init::Zero, score_grad, keys);
-        arch.dispatch(SoftmaxBackward { probabilities: p, grad: score_grad, keys, scale: shape.scale() });
+        product(engine, queries, keys, width, Left::Rows(grad, dim), values, Init::Zero, score_grad, keys);
+        engine.arch().dispatch(SoftmaxBackward { probabilities: p, grad: score_grad, keys, scale: shape.scale() });
         let (p, score_grad) = (&*p, &*score_grad);
         let mut part = |left: Left<'_>, (right, stride), part, rows, depth| {
             let (out, out_stride) = grads.part(part, dim, first);
-            product(arch, rows, width, depth, left, Right::Rows(right, stride), Init::Zero, out, out_stride);
+            product(engine, rows, width, depth, left, Right::Rows(right, stride), Init::Zero, out, out_stride);
         };
         part(Left::Columns(p, keys), (grad, dim), Part::Values, keys, queries);
         part(Left::Rows(score_grad, keys), inputs.part(Part::Keys, dim, first), Part::Queries, queries, keys);

@@ -15,13 +15,13 @@ pub use crate::{
 
 use crate::{
     attention::{self, InputGrads, Inputs, Shape},
+    engine::Engine,
     gelu, norm,
     pool::Buffer,
     product::{Init, Left, Panels, Right, product},
     saved::{SavedImages, SavedPart, Sizes, cut},
     vector,
 };
-use pulp::Arch;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -180,7 +180,7 @@ impl Block {
     pub fn forward(&self, plan: Plan, input: Input<'_>, save: bool) -> (Vec<f32>, Option<Saved>) {
         self.check(input);
         let (size, sizes, shards) = (self.tokens * self.dim, self.sizes(), self.shards(plan));
-        let weights = Forward::pack(plan.arch, self, input.parameters);
+        let weights = Forward::pack(plan.engine, self, input.parameters);
         let mut out = vec![0.0; input.x.len()];
         let mut saved = save.then(|| Saved::take(sizes, self.batch));
         let mut whole = saved.as_mut().map(Saved::whole);
@@ -197,22 +197,22 @@ impl Block {
                     (None, own) => own.get_or_insert_with(|| Saved::take(sizes, count)).whole().take(sizes, count),
                 };
                 let out = cut(&mut out, count * size);
-                self.forward_chunk(plan.arch, self.images(input, images), &weights, state, out);
+                self.forward_chunk(plan.engine, self.images(input, images), &weights, state, out);
             }
         });
         (out, saved)
     }
 
     /// One chunk. `out`: `[R, D]`.
-    fn forward_chunk(&self, arch: Arch, input: Input<'_>, weights: &Forward, saved: SavedPart<'_>, out: &mut [f32]) {
+    fn forward_chunk(&self, engine: Engine, input: Input<'_>, weights: &Forward, saved: SavedPart<'_>, out: &mut [f32]) {
         let Input { x, context, parameters: p, branches } = input;
-        let (d, f, rows) = (self.dim, self.hidden, x.len() / self.dim);
+        let (d, f, rows, arch) = (self.dim, self.hidden, x.len() / self.dim, engine.arch());
         let SavedPart { own, context: others, attended, middle, hidden, norm1, norm2 } = saved;
         let mut normed = Buffer::take(rows * d);
         norm::forward(arch, x, p.norm1_weight, p.norm1_bias, self.eps, &mut normed, norm1);
         let times = |a: &[f32], depth, panels, columns, init: Init<'_>, c: &mut [f32]| {
             let (rows, a, b) = (a.len() / depth, Left::Rows(a, depth), Right::Panels(panels));
-            product(arch, rows, columns, depth, a, b, init, c, columns);
+            product(engine, rows, columns, depth, a, b, init, c, columns);
         };
         // The end of a branch: `c = x + factor (a W + bias)`.
         let residual = |a: &[f32], depth, panels, bias, x: &[f32], factors: Option<&[f32]>, c: &mut [f32]| {
@@ -233,7 +233,7 @@ impl Block {
         }
         let mut scratch = Buffer::take(self.shape().forward_scratch());
         for (image, out) in attended.chunks_exact_mut(self.tokens * d).enumerate() {
-            attention::forward(arch, self.shape(), self.attended(own, others, image), out, &mut scratch);
+            attention::forward(engine, self.shape(), self.attended(own, others, image), out, &mut scratch);
         }
         residual(attended, d, &weights.proj, p.proj_bias, x, branches.map(|b| b.attention), middle);
         norm::forward(arch, middle, p.norm2_weight, p.norm2_bias, self.eps, &mut normed, norm2);
@@ -262,7 +262,7 @@ impl Block {
             grad.len() == input.x.len() && saved.norm1.len() == self.rows(),
             "gradient and saved state are of this batch"
         );
-        let weights = Backward::pack(plan.arch, self, input.parameters);
+        let weights = Backward::pack(plan.engine, self, input.parameters);
         let (mut x_grad, mut context_grad) = (vec![0.0; input.x.len()], vec![0.0; input.context.len()]);
         let (size, context_size) = (self.tokens * self.dim, self.context * self.dim);
         let shards = self.shards(plan);
@@ -281,7 +281,7 @@ impl Block {
                     };
                     let grad = &grad[images.start * size..images.end * size];
                     let saved = saved.images(self.sizes(), images.clone());
-                    self.backward_chunk(plan.arch, grad, self.images(input, images), &weights, saved, to);
+                    self.backward_chunk(plan.engine, grad, self.images(input, images), &weights, saved, to);
                 }
                 sums
             })
@@ -290,7 +290,7 @@ impl Block {
         let mut total = sums.next().unwrap_or_default().into_array();
         for other in sums {
             for (total, other) in total.iter_mut().zip(other.into_array()) {
-                vector::add(plan.arch, total, &other);
+                vector::add(plan.engine.arch(), total, &other);
             }
         }
         Gradients { parameters: Parameters::from_array(total), x: x_grad, context: context_grad }
@@ -299,7 +299,7 @@ impl Block {
     /// One chunk. `grad`: `[R, D]`.
     fn backward_chunk(
         &self,
-        arch: Arch,
+        engine: Engine,
         grad: &[f32],
         input: Input<'_>,
         weights: &Backward,
@@ -308,16 +308,16 @@ impl Block {
     ) {
         let Input { x, context, parameters: p, branches } = input;
         let ChunkGradients { sums, x: middle_grad, context: context_grad } = to;
-        let (d, f, rows) = (self.dim, self.hidden, x.len() / self.dim);
+        let (d, f, rows, arch) = (self.dim, self.hidden, x.len() / self.dim, engine.arch());
         // dX = dY W^T.
         let back = |grad: &[f32], depth, panels, columns, c: &mut [f32]| {
             let (rows, a, b) = (grad.len() / depth, Left::Rows(grad, depth), Right::Panels(panels));
-            product(arch, rows, columns, depth, a, b, Init::Zero, c, columns);
+            product(engine, rows, columns, depth, a, b, Init::Zero, c, columns);
         };
         // dW += X^T dY, where rows of W are `stride` long.
         let weight = |x: &[f32], inputs, grad: &[f32], outputs, sum: &mut [f32], stride| {
             let (rows, a, b) = (x.len() / inputs, Left::Columns(x, inputs), Right::Rows(grad, outputs));
-            product(arch, inputs, outputs, rows, a, b, Init::Sum, sum, stride);
+            product(engine, inputs, outputs, rows, a, b, Init::Sum, sum, stride);
         };
         let mut normed = Buffer::take(rows * d);
         let mut statistics = vec![[0.0; 2]; rows];
@@ -376,7 +376,7 @@ impl Block {
                 others => InputGrads::Apart(own, others),
             };
             let inputs = self.attended(saved.own, saved.context, image);
-            attention::backward(arch, self.shape(), inputs, grad, grads, &mut scratch);
+            attention::backward(engine, self.shape(), inputs, grad, grads, &mut scratch);
         }
         norm::forward(arch, x, p.norm1_weight, p.norm1_bias, self.eps, &mut normed, &mut statistics);
         weight(&normed, d, &own_grad, width, &mut sums.qkv_weight, 3 * d);
@@ -402,27 +402,27 @@ impl Block {
 }
 
 impl Forward {
-    fn pack(arch: Arch, block: &Block, p: &Parameters<&[f32]>) -> Self {
+    fn pack(engine: Engine, block: &Block, p: &Parameters<&[f32]>) -> Self {
         let (d, f, own) = (block.dim, block.hidden, block.sizes().own());
         Self {
-            own: Panels::pack(arch, p.qkv_weight, 3 * d, d, own),
-            context: Panels::pack(arch, &p.qkv_weight[own..], 3 * d, d, 3 * d - own),
-            proj: Panels::pack(arch, p.proj_weight, d, d, d),
-            fc1: Panels::pack(arch, p.fc1_weight, f, d, f),
-            fc2: Panels::pack(arch, p.fc2_weight, d, f, d),
+            own: Panels::pack(engine, p.qkv_weight, 3 * d, d, own),
+            context: Panels::pack(engine, &p.qkv_weight[own..], 3 * d, d, 3 * d - own),
+            proj: Panels::pack(engine, p.proj_weight, d, d, d),
+            fc1: Panels::pack(engine, p.fc1_weight, f, d, f),
+            fc2: Panels::pack(engine, p.fc2_weight, d, f, d),
         }
     }
 }
 
 impl Backward {
-    fn pack(arch: Arch, block: &Block, p: &Parameters<&[f32]>) -> Self {
+    fn pack(engine: Engine, block: &Block, p: &Parameters<&[f32]>) -> Self {
         let (d, f, own) = (block.dim, block.hidden, block.sizes().own());
         Self {
-            own: Panels::pack_transposed(arch, p.qkv_weight, 3 * d, own, d),
-            context: Panels::pack_transposed(arch, &p.qkv_weight[own..], 3 * d, 3 * d - own, d),
-            proj: Panels::pack_transposed(arch, p.proj_weight, d, d, d),
-            fc1: Panels::pack_transposed(arch, p.fc1_weight, f, f, d),
-            fc2: Panels::pack_transposed(arch, p.fc2_weight, d, d, f),
+            own: Panels::pack_transposed(engine, p.qkv_weight, 3 * d, own, d),
+            context: Panels::pack_transposed(engine, &p.qkv_weight[own..], 3 * d, 3 * d - own, d),
+            proj: Panels::pack_transposed(engine, p.proj_weight, d, d, d),
+            fc1: Panels::pack_transposed(engine, p.fc1_weight, f, f, d),
+            fc2: Panels::pack_transposed(engine, p.fc2_weight, d, d, f),
         }
     }
 }

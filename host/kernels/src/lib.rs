@@ -2,8 +2,8 @@
 //!
 //! Design decision: a block works through a batch in chunks of a few images, each chunk through all of the block's
 //! operations, so that what one operation writes is still in the second-level cache when the next one reads it. The
-//! vector instructions are chosen at run time by [`pulp`] (AVX-512, AVX2, NEON or none); `unsafe` lives in
-//! [`product`] alone.
+//! vector instructions are chosen at run time by [`pulp`] (AVX-512, AVX2, NEON or none), and those for products in
+//! bf16 by [`Engine`]; `unsafe` lives in [`product`] and `bf16` alone.
 //!
 //! `B` images, `N` tokens each, `D` the width, `F` the MLP's hidden width, `H` heads.
 //!
@@ -29,7 +29,9 @@
 
 pub mod adamw;
 pub mod attention;
+mod bf16;
 pub mod block;
+mod engine;
 pub mod gelu;
 pub mod math;
 pub mod norm;
@@ -41,4 +43,6 @@ pub mod product;
 mod saved;
 pub mod vector;
 
+pub use bf16::Bf16;
+pub use engine::Engine;
 pub use pulp::Arch;

@@ -184,7 +184,7 @@ pub fn forward_shards(plan: Plan, x: &[f32], weight: &[f32], bias: &[f32], eps: 
     let (mut out, mut statistics) = (vec![0.0; x.len()], vec![[0.0; 2]; rows]);
     let parts = x.par_chunks(shard * width).zip(out.par_chunks_mut(shard * width));
     parts.zip(statistics.par_chunks_mut(shard)).for_each(|((x, out), statistics)| {
-        forward(plan.arch, x, weight, bias, eps, out, statistics);
+        forward(plan.engine.arch(), x, weight, bias, eps, out, statistics);
     });
     (out, statistics)
 }
@@ -207,14 +207,14 @@ pub fn backward_shards(
     let inputs = grad.par_chunks(shard * width).zip(x.par_chunks(shard * width)).zip(statistics.par_chunks(shard));
     let parts = inputs.zip(x_grad.par_chunks_mut(shard * width)).map(|(((grad, x), statistics), x_grad)| {
         let (mut weight_grad, mut bias_grad) = (vec![0.0; width], vec![0.0; width]);
-        backward(plan.arch, grad, x, weight, statistics, x_grad, &mut weight_grad, &mut bias_grad);
+        backward(plan.engine.arch(), grad, x, weight, statistics, x_grad, &mut weight_grad, &mut bias_grad);
         (weight_grad, bias_grad)
     });
     let parts: Vec<_> = parts.collect();
     let (mut weight_grad, mut bias_grad) = (vec![0.0; width], vec![0.0; width]);
     for (weight, bias) in parts {
-        vector::add(plan.arch, &mut weight_grad, &weight);
-        vector::add(plan.arch, &mut bias_grad, &bias);
+        vector::add(plan.engine.arch(), &mut weight_grad, &weight);
+        vector::add(plan.engine.arch(), &mut bias_grad, &bias);
     }
     [x_grad, weight_grad, bias_grad]
 }

@@ -1,12 +1,17 @@
 //! The right side of a product, packed.
 
-use crate::pool::Buffer;
-use pulp::{Arch, Simd, WithSimd};
+use crate::{
+    bf16::{Bf16, pairs, pairs_of_row, pairs_of_rows},
+    engine::Engine,
+    pool::Buffer,
+};
+use pulp::{Simd, WithSimd, bytemuck};
 
 /// Vectors side by side in a tile.
 pub(crate) const VECTORS: usize = 3;
 
-/// `B[K, N]` in panels: the columns of one panel of a row `k` lie side by side, then those of row `k + 1`.
+/// `B[K, N]` in panels: the columns of one panel of a row `k` lie side by side, then those of row `k + 1`; for products
+/// in bf16 the pairs of two rows, then those of the next two.
 #[derive(Debug)]
 pub struct Panels {
     pub(crate) data: Buffer,
@@ -14,6 +19,8 @@ pub struct Panels {
     pub(crate) columns: usize,
     /// Columns of a panel.
     pub(crate) width: usize,
+    /// By which instructions it is rounded, if it is.
+    pub(crate) bf16: Option<Bf16>,
 }
 
 /// Columns of a panel: what a tile is wide on this machine.
@@ -27,9 +34,16 @@ impl WithSimd for Width {
 }
 
 impl Panels {
-    fn new(arch: Arch, depth: usize, columns: usize) -> Self {
-        let width = arch.dispatch(Width);
-        Self { data: Buffer::take(columns.div_ceil(width) * width * depth), depth, columns, width }
+    fn new(engine: Engine, depth: usize, columns: usize) -> Self {
+        let (width, bf16) = (engine.arch().dispatch(Width), engine.products());
+        let lines = if bf16.is_some() { pairs(depth) } else { depth };
+        Self { data: Buffer::take(columns.div_ceil(width) * width * lines), depth, columns, width, bf16 }
+    }
+
+    /// The lines of a panel in bf16, each of as many pairs as the panel is wide.
+    pub(crate) fn pairs_of_panel(&self, panel: usize) -> &[u32] {
+        let size = pairs(self.depth) * self.width;
+        bytemuck::cast_slice(&self.data[panel * size..][..size])
     }
 
     /// Packs `B[k][n] = data[k * stride + n]`.
@@ -37,9 +51,23 @@ impl Panels {
     /// # Panics
     /// If `data` is too short.
     #[must_use]
-    pub fn pack(arch: Arch, data: &[f32], stride: usize, depth: usize, columns: usize) -> Self {
-        let mut panels = Self::new(arch, depth, columns);
+    pub fn pack(engine: impl Into<Engine>, data: &[f32], stride: usize, depth: usize, columns: usize) -> Self {
+        let mut panels = Self::new(engine.into(), depth, columns);
         let width = panels.width;
+        if let Some(bf16) = panels.bf16 {
+            let size = (pairs(depth) * width).max(1);
+            for (panel, first) in panels.data.chunks_exact_mut(size).zip((0..columns).step_by(width)) {
+                let filled = width.min(columns - first);
+                let lines = bytemuck::cast_slice_mut::<f32, u32>(panel).chunks_exact_mut(width);
+                for (pair, line) in lines.enumerate() {
+                    let row = |k: usize| &data[k * stride + first..][..filled];
+                    let high = (2 * pair + 1 < depth).then(|| row(2 * pair + 1));
+                    pairs_of_rows(bf16, row(2 * pair), high, &mut line[..filled]);
+                    line[filled..].fill(0);
+                }
+            }
+            return panels;
+        }
         for (panel, first) in panels.data.chunks_exact_mut((depth * width).max(1)).zip((0..columns).step_by(width)) {
             let filled = width.min(columns - first);
             for (k, row) in panel.chunks_exact_mut(width).enumerate() {
@@ -55,35 +83,56 @@ impl Panels {
     /// # Panics
     /// If `data` is too short.
     #[must_use]
-    pub fn pack_transposed(arch: Arch, data: &[f32], stride: usize, depth: usize, columns: usize) -> Self {
-        let mut panels = Self::new(arch, depth, columns);
+    pub fn pack_transposed(
+        engine: impl Into<Engine>,
+        data: &[f32],
+        stride: usize,
+        depth: usize,
+        columns: usize,
+    ) -> Self {
+        let mut panels = Self::new(engine.into(), depth, columns);
         let width = panels.width;
-        for (panel, first) in panels.data.chunks_exact_mut((depth * width).max(1)).zip((0..columns).step_by(width)) {
-            let filled = width.min(columns - first);
-            if filled < width {
-                panel.fill(0.0);
+        let row = |n: usize| &data[n * stride..][..depth];
+        if let Some(bf16) = panels.bf16 {
+            // Pairs are neighbours in a row, so these are transposed as numbers are.
+            let lines = pairs(depth);
+            let mut rounded = Buffer::take(columns * lines);
+            for (n, to) in rounded.chunks_exact_mut(lines.max(1)).enumerate() {
+                pairs_of_row(bf16, row(n), bytemuck::cast_slice_mut(to));
             }
-            // Eight rows at a time, so that a line of the panel is written whole while it is near.
-            for base in (0..filled).step_by(8) {
-                let rows = base..filled.min(base + 8);
-                if rows.len() == 8 {
-                    let row = |i: usize| &data[(first + base + i) * stride..][..depth];
-                    let (a, b, c, d) = (row(0), row(1), row(2), row(3));
-                    let (e, f, g, h) = (row(4), row(5), row(6), row(7));
-                    for (k, line) in panel.chunks_exact_mut(width).enumerate() {
-                        let values = [a[k], b[k], c[k], d[k], e[k], f[k], g[k], h[k]];
-                        line[base..base + 8].copy_from_slice(&values);
-                    }
-                } else {
-                    for n in rows {
-                        let row = &data[(first + n) * stride..][..depth];
-                        for (line, value) in panel.chunks_exact_mut(width).zip(row) {
-                            line[n] = *value;
-                        }
+            transpose(&mut panels.data, width, lines, columns, |n| &rounded[n * lines..][..lines]);
+        } else {
+            transpose(&mut panels.data, width, depth, columns, row);
+        }
+        panels
+    }
+}
+
+/// Writes `columns` rows of `depth` numbers as the columns of panels of `width`.
+fn transpose<'a>(to: &mut [f32], width: usize, depth: usize, columns: usize, row: impl Fn(usize) -> &'a [f32]) {
+    for (panel, first) in to.chunks_exact_mut((depth * width).max(1)).zip((0..columns).step_by(width)) {
+        let filled = width.min(columns - first);
+        if filled < width {
+            panel.fill(0.0);
+        }
+        // Eight rows at a time, so that a line of the panel is written whole while it is near.
+        for base in (0..filled).step_by(8) {
+            let rows = base..filled.min(base + 8);
+            if rows.len() == 8 {
+                let row = |i: usize| row(first + base + i);
+                let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+                let (e, f, g, h) = (row(4), row(5), row(6), row(7));
+                for (k, line) in panel.chunks_exact_mut(width).enumerate() {
+                    let values = [a[k], b[k], c[k], d[k], e[k], f[k], g[k], h[k]];
+                    line[base..base + 8].copy_from_slice(&values);
+                }
+            } else {
+                for n in rows {
+                    for (line, value) in panel.chunks_exact_mut(width).zip(row(first + n)) {
+                        line[n] = *value;
                     }
                 }
             }
         }
-        panels
     }
 }

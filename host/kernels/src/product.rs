@@ -3,15 +3,19 @@
 //! `C[M, N] = init + A[M, K] B[K, N]`. A tile of up to 8 rows by 3 vectors of `C` (4 rows where there are 16 vector
 //! registers) stays in registers over all of `K`; the columns of `B` that a tile needs, a *panel*, are read by all
 //! row tiles in turn and stay in the first-level cache. `A` is read where it lies, by rows or by columns; `B` may be
-//! packed beforehand ([`Panels`]) or read where it lies.
+//! packed beforehand ([`Panels`]) or read where it lies. In bf16 ([`Engine`]) both are packed.
 
 pub use crate::panels::Panels;
 
-use crate::panels::{VECTORS, Width};
+use crate::{
+    bf16,
+    engine::Engine,
+    panels::{VECTORS, Width},
+};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Most rows of a tile, with 32 registers: 24 sums, 3 vectors of B, one of A.
-const ROWS: usize = 8;
+pub(crate) const ROWS: usize = 8;
 
 /// `A[M, K]` where it lies.
 #[derive(Debug, Clone, Copy)]
@@ -44,13 +48,13 @@ pub enum Init<'a> {
     BiasAnd(&'a [f32], &'a [f32]),
 }
 
-/// `C = init + A B`. `c[m * stride + n]` for `m < rows`, `n < columns`; `depth` is `K`.
+/// `C = init + A B`; factors are rounded if `engine` says so. `c[m * stride + n]` for `m < rows`, `n < columns`; `depth` is `K`.
 ///
 /// # Panics
-/// If a slice is too short for these sizes.
+/// If a slice is too short for these sizes, or `b` is packed for another engine.
 #[expect(clippy::too_many_arguments, reason = "the sizes of a product")]
 pub fn product(
-    arch: Arch,
+    engine: impl Into<Engine>,
     rows: usize,
     columns: usize,
     depth: usize,
@@ -79,28 +83,42 @@ pub fn product(
             assert!(bias.len() >= columns && other.len() >= spans(rows, stride, columns), "init is too short");
         }
     }
-    let width = arch.dispatch(Width);
-    let packed;
-    let (b, b_step, panel_step, columns_whole) = match b {
+    let (engine, size) = (engine.into(), Size { rows, columns, depth });
+    match b {
         Right::Panels(panels) => {
-            assert!(panels.depth == depth && panels.columns == columns && panels.width == width, "other panels");
-            (&panels.data[..], width, depth * width, columns)
+            let same = panels.depth == depth && panels.columns == columns && panels.bf16 == engine.products();
+            assert!(same && panels.width == engine.arch().dispatch(Width), "other panels");
         }
-        Right::Rows(data, stride) => {
-            assert!(data.len() >= spans(depth, stride, columns), "B is too short");
-            // Whole vectors are read where they lie; a part of one would be read past its end.
-            (data, stride, width, columns / (width / VECTORS) * (width / VECTORS))
+        Right::Rows(data, stride) => assert!(data.len() >= spans(depth, stride, columns), "B is too short"),
+    }
+    match (engine.products(), b) {
+        (None, _) => product_f32(engine.arch(), size, a, b, init, c, stride),
+        (Some(bf16), Right::Panels(panels)) => {
+            bf16::product(bf16, engine.arch(), size, a, panels, Out { c: c.as_mut_ptr(), stride, init });
         }
+        (Some(bf16), Right::Rows(data, b_stride)) => {
+            let panels = Panels::pack(engine, data, b_stride, depth, columns);
+            bf16::product(bf16, engine.arch(), size, a, &panels, Out { c: c.as_mut_ptr(), stride, init });
+        }
+    }
+}
+
+/// [`product`] of sizes that it has checked.
+fn product_f32(arch: Arch, size: Size, a: Left<'_>, b: Right<'_>, init: Init<'_>, c: &mut [f32], stride: usize) {
+    let (Size { rows, columns, depth }, width) = (size, arch.dispatch(Width));
+    let (b, b_step, panel_step, columns_whole) = match b {
+        Right::Panels(panels) => (&panels.data[..], width, depth * width, columns),
+        // Whole vectors are read where they lie; a part of one would be read past its end.
+        Right::Rows(data, stride) => (data, stride, width, columns / (width / VECTORS) * (width / VECTORS)),
     };
-    let size = Size { rows, columns: columns_whole, depth };
-    let out = Out { c: c.as_mut_ptr(), stride, init };
-    let panels = PanelsAt { data: b, row_step: b_step, panel_step };
     if columns_whole > 0 {
-        arch.dispatch(Product { size, a, b: panels, out });
+        let size = Size { columns: columns_whole, ..size };
+        let panels = PanelsAt { data: b, row_step: b_step, panel_step };
+        arch.dispatch(Product { size, a, b: panels, out: Out { c: c.as_mut_ptr(), stride, init } });
     }
     if columns_whole < columns {
         let rest = columns - columns_whole;
-        packed = Panels::pack(arch, &b[columns_whole..], b_step, depth, rest);
+        let packed = Panels::pack(arch, &b[columns_whole..], b_step, depth, rest);
         let init = match init {
             Init::Zero => Init::Zero,
             Init::Sum => Init::Sum,
@@ -113,11 +131,12 @@ pub fn product(
     }
 }
 
+/// Of a product.
 #[derive(Clone, Copy)]
-struct Size {
-    rows: usize,
-    columns: usize,
-    depth: usize,
+pub(crate) struct Size {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) depth: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -127,11 +146,12 @@ struct PanelsAt<'a> {
     panel_step: usize,
 }
 
+/// Where a product goes, and what it is added to; [`product`] has checked that all of it lies inside.
 #[derive(Clone, Copy)]
-struct Out<'a> {
-    c: *mut f32,
-    stride: usize,
-    init: Init<'a>,
+pub(crate) struct Out<'a> {
+    pub(crate) c: *mut f32,
+    pub(crate) stride: usize,
+    pub(crate) init: Init<'a>,
 }
 
 /// A product whose sizes were checked by [`product`].
@@ -184,10 +204,10 @@ impl WithSimd for Product<'_> {
 
 /// A tile's first row and column, and how many columns it has.
 #[derive(Clone, Copy)]
-struct Place {
-    row: usize,
-    column: usize,
-    columns: usize,
+pub(crate) struct Place {
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+    pub(crate) columns: usize,
 }
 
 #[inline(always)]
@@ -258,7 +278,7 @@ unsafe fn sums<S: Simd, const M: usize, const V: usize>(
 /// # Safety
 /// Rows and columns of `place` lie inside C and inside what `init` names; `place.columns` needs all `V` vectors.
 #[inline(always)]
-unsafe fn store<S: Simd, const M: usize, const V: usize>(
+pub(crate) unsafe fn store<S: Simd, const M: usize, const V: usize>(
     simd: S,
     sums: [[S::f32s; V]; M],
     out: Out<'_>,
@@ -303,7 +323,6 @@ unsafe fn store<S: Simd, const M: usize, const V: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::every_arch;
     use proptest::prelude::*;
 
     fn values(count: usize, seed: usize) -> Vec<f32> {
@@ -326,11 +345,11 @@ mod tests {
             let bias = values(columns, seed + 2);
             let other = values(rows * c_stride, seed + 3);
             let before = values(rows * c_stride, seed + 4);
-            for arch in every_arch() {
+            for engine in Engine::every() {
                 let panels = match packing {
                     0 => None,
-                    1 => Some(Panels::pack(arch, &b, b_stride, depth, columns)),
-                    _ => Some(Panels::pack_transposed(arch, &transposed, depth, depth, columns)),
+                    1 => Some(Panels::pack(engine, &b, b_stride, depth, columns)),
+                    _ => Some(Panels::pack_transposed(engine, &transposed, depth, depth, columns)),
                 };
                 let right = panels.as_ref().map_or(Right::Rows(&b, b_stride), Right::Panels);
                 let left = if by_columns { Left::Columns(&a, a_stride) } else { Left::Rows(&a, a_stride) };
@@ -341,7 +360,7 @@ mod tests {
                     _ => Init::BiasAnd(&bias, &other),
                 };
                 let mut c = before.clone();
-                product(arch, rows, columns, depth, left, right, start, &mut c, c_stride);
+                product(engine, rows, columns, depth, left, right, start, &mut c, c_stride);
                 for (i, found) in c.iter().enumerate() {
                     let (row, column) = (i / c_stride, i % c_stride);
                     if column >= columns {
@@ -359,13 +378,35 @@ mod tests {
                         f64::from(left) * f64::from(b[k * b_stride + column])
                     };
                     let expected = base + (0..depth).map(term).sum::<f64>();
-                    // What rounding in any order can do to a sum of that many numbers.
-                    let size = base.abs() + 2.0 + (0..depth).map(|k| term(k).abs()).sum::<f64>();
-                    let bound = (depth + 3) as f64 * f64::from(f32::EPSILON) * size;
-                    prop_assert!((f64::from(*found) - expected).abs() < bound, "{arch:?}: {found} is not {expected}");
+                    // What rounding in any order can do to a sum of that many numbers, and to their factors.
+                    let terms = (0..depth).map(|k| term(k).abs()).sum::<f64>();
+                    let factors = if engine.products().is_some() { 2.0_f64.powi(-7) * terms * 1.01 } else { 0.0 };
+                    let size = base.abs() + 2.0 + terms;
+                    let bound = (depth + 3) as f64 * f64::from(f32::EPSILON) * size + factors;
+                    let error = (f64::from(*found) - expected).abs();
+                    prop_assert!(error < bound, "{engine:?}: {found} is not {expected}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn factors_that_bf16_holds_give_the_same_in_all_engines() {
+        // Small whole numbers: products and sums are exact in f32, so every order gives them.
+        let (rows, depth, columns) = (19, 37, 101);
+        let whole = |count: usize| -> Vec<f32> { (0..count).map(|i| (i * 31 % 17) as f32 - 8.0).collect() };
+        let (a, b) = (whole(rows * depth), whole(depth * columns));
+        let products: Vec<Vec<f32>> = Engine::every()
+            .into_iter()
+            .map(|engine| {
+                let mut c = vec![0.0; rows * columns];
+                let (a, b) = (Left::Rows(&a, depth), Right::Rows(&b, columns));
+                product(engine, rows, columns, depth, a, b, Init::Zero, &mut c, columns);
+                c
+            })
+            .collect();
+        assert!(products.iter().all(|found| *found == products[0]));
+        assert!(products[0].iter().any(|v| *v > 100.0));
     }
 
     #[test]

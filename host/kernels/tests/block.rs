@@ -1,7 +1,8 @@
 //! The block against the same mathematics in f64, written plainly, on random sizes.
 
 use kernels::{
-    block::{Block, Branches, Input, Parameters, Plan},
+    Engine,
+    block::{Block, Branches, Gradients, Input, Parameters, Plan},
     vector::every_arch,
 };
 use proptest::prelude::*;
@@ -166,7 +167,7 @@ proptest! {
         let case = Case::draw(&size, seed, drop);
         let expected = block(&size, &case);
         for arch in every_arch() {
-            let (found, saved) = case.read(|input| size.forward(Plan { arch, shards }, input, save));
+            let (found, saved) = case.read(|input| size.forward(Plan { engine: arch.into(), shards }, input, save));
             prop_assert_eq!(saved.is_some(), save);
             for (found, expected) in found.iter().zip(expected.iter().flatten()) {
                 let bound = 1e-5 * expected.abs().max(1.0);
@@ -204,7 +205,7 @@ proptest! {
         };
         let largest = |found: &[f32]| found.iter().fold(1.0, |m: f64, v| m.max(f64::from(v.abs())));
         for arch in every_arch() {
-            let plan = Plan { arch, shards };
+            let plan = Plan { engine: arch.into(), shards };
             let gradients = case.read(|input| {
                 let (_, saved) = size.forward(plan, input, true);
                 size.backward(plan, &weights, input, &saved.expect("saved"))
@@ -264,4 +265,45 @@ fn with_a_context_a_token_is_computed_by_itself() {
     let some = Case { x: rows(&case.x), ..case };
     let (found, _) = some.read(|input| Block { tokens: 2, ..size }.forward(plan, input, false));
     assert_eq!(found, rows(&all));
+}
+
+/// Outputs and gradients of an encoder's and a decoder's block.
+fn run_in(engine: Engine, size: &Block, case: &Case, grad: &[f32]) -> Vec<Vec<f32>> {
+    let plan = Plan { engine, shards: 2 };
+    case.read(|input| {
+        let (out, saved) = size.forward(plan, input, true);
+        let Gradients { parameters, x, context } = size.backward(plan, grad, input, &saved.expect("saved"));
+        parameters.into_array().into_iter().chain([out, x, context]).collect()
+    })
+}
+
+/// Length of a difference beside that of what it is compared with.
+fn distance(found: &[f32], expected: &[f32]) -> f64 {
+    let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let differences = &mut found.iter().zip(expected).map(|(a, b)| f64::from(*a) - f64::from(*b));
+    length(differences) / length(&mut expected.iter().map(|v| f64::from(*v))).max(1e-9)
+}
+
+/// A number rounded to bf16 is off by a 256th at most, and a sum of such products by less, as their errors are
+/// independent; a gradient goes through four products, and a norm's statistics.
+#[test]
+fn in_bf16_outputs_and_gradients_are_near_those_in_f32() {
+    for (tokens, context) in [(17, 0), (65, 0), (24, 17)] {
+        let size = Block { batch: 5, tokens, context, dim: 64, heads: 4, hidden: 256, eps: 1e-6 };
+        let case = Case::draw(&size, 21, false);
+        let case = Case { parameters: case.parameters.iter().map(|p| p.iter().map(|v| v * 0.3).collect()).collect(), ..case };
+        let grad = values(case.x.len(), 4, 1.0);
+        let exact = run_in(Engine::f32(), &size, &case, &grad);
+        let portable = run_in(Engine::portable_bf16(Engine::f32().arch()), &size, &case, &grad);
+        let native = Engine::bf16().map(|engine| run_in(engine, &size, &case, &grad));
+        for (which, (exact, portable)) in exact.iter().zip(&portable).enumerate() {
+            let off = distance(portable, exact);
+            eprintln!("{which} {off}");
+            assert!(off < 0.008, "{tokens}, {context}: {which} is off by {off}");
+            // A sum in another order may round to the next bf16.
+            let off = native.as_ref().map_or(0.0, |native| distance(&native[which], portable));
+            eprintln!("   {which} {off}");
+            assert!(off < 0.002, "{tokens}, {context}: {which} is off the emulation by {off}");
+        }
+    }
 }

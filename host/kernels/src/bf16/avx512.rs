@@ -1,0 +1,179 @@
+//! AVX-512 BF16: `vdpbf16ps` adds the products of 16 pairs to 16 sums, twice the work of an instruction in f32.
+
+use super::{LeftPairs, pairs};
+use crate::{
+    panels::{Panels, VECTORS},
+    product::{Init, Out, Place, ROWS, Size},
+};
+use std::arch::x86_64::*;
+
+/// Numbers of a vector.
+const LANES: usize = 16;
+
+/// Columns of a panel.
+const WIDTH: usize = VECTORS * LANES;
+
+pub(super) fn product(size: Size, a: LeftPairs<'_>, b: &Panels, out: Out<'_>) {
+    assert!(b.width == WIDTH && available());
+    // SAFETY: the instructions are there.
+    unsafe { product_inside(size, a, b, out) }
+}
+
+/// Whether this processor has the instructions that this file uses.
+fn available() -> bool {
+    std::arch::is_x86_feature_detected!("avx512bf16")
+        && std::arch::is_x86_feature_detected!("avx512bw")
+        && std::arch::is_x86_feature_detected!("avx512f")
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn product_inside(size: Size, a: LeftPairs<'_>, b: &Panels, out: Out<'_>) {
+    let Size { rows, columns, depth } = size;
+    let pairs = pairs(depth);
+    let tiles = rows.div_ceil(ROWS);
+    // The last row, column and pair of A, by either layout.
+    assert!(pairs == 0 || a.data.len() > (rows - 1) * a.row_step + (pairs - 1) * a.pair_step);
+    for (panel, column) in (0..columns).step_by(WIDTH).enumerate() {
+        let lines = b.pairs_of_panel(panel);
+        assert!(lines.len() >= pairs * WIDTH);
+        let columns = WIDTH.min(columns - column);
+        for tile in 0..tiles {
+            let row = tile * rows / tiles;
+            let height = (tile + 1) * rows / tiles - row;
+            let place = Place { row, column, columns };
+            let a = LeftPairs { data: a.data.get(row * a.row_step..).unwrap_or_default(), ..a };
+            macro_rules! run {
+                ($($m:literal)*) => {
+                    match (height, columns.div_ceil(LANES)) {
+                        // SAFETY: the tile's rows and pairs of A and this panel's vectors lie inside their slices
+                        // by the two assertions above; `product` has checked where the tile lies in C.
+                        $(
+                            ($m, 3) => unsafe { tile_of::<$m, 3>(pairs, a, lines, out, place) },
+                            ($m, 2) => unsafe { tile_of::<$m, 2>(pairs, a, lines, out, place) },
+                            ($m, _) => unsafe { tile_of::<$m, 1>(pairs, a, lines, out, place) },
+                        )*
+                        _ => unreachable!("tiles have 1 to 8 rows"),
+                    }
+                };
+            }
+            run!(1 2 3 4 5 6 7 8);
+        }
+    }
+}
+
+/// `M` rows by `V` vectors.
+///
+/// # Safety
+/// `a.data[m * a.row_step + j * a.pair_step]` is there for `m < M` and `j < pairs`, `lines` holds `pairs` lines of a
+/// panel, and the rows and columns of `place`, which need all `V` vectors, lie inside C and what `out` names.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+unsafe fn tile_of<const M: usize, const V: usize>(
+    pairs: usize,
+    a: LeftPairs<'_>,
+    lines: &[u32],
+    out: Out<'_>,
+    place: Place,
+) {
+    let mut sums = [[_mm512_setzero_ps(); V]; M];
+    let (mut left, mut right) = (a.data.as_ptr(), lines.as_ptr());
+    for _ in 0..pairs {
+        let mut line = [_mm512_setzero_si512(); V];
+        for (v, value) in line.iter_mut().enumerate() {
+            // SAFETY: the caller's promise for the panel.
+            *value = unsafe { _mm512_loadu_si512(right.add(v * LANES).cast()) };
+        }
+        for (m, row) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's promise for A.
+            let pair = bf16(_mm512_set1_epi32(unsafe { left.add(m * a.row_step).read() }.cast_signed()));
+            for (sum, line) in row.iter_mut().zip(line) {
+                *sum = _mm512_dpbf16_ps(*sum, pair, bf16(line));
+            }
+        }
+        // Past the last pair the pointers are not read; `wrapping_add` may leave the slice.
+        left = left.wrapping_add(a.pair_step);
+        right = right.wrapping_add(WIDTH);
+    }
+    for (m, row) in sums.into_iter().enumerate() {
+        let at = (place.row + m) * out.stride + place.column;
+        for (v, mut value) in row.into_iter().enumerate() {
+            let mask = mask(place.columns - v * LANES);
+            let (at, column) = (at + v * LANES, place.column + v * LANES);
+            // SAFETY: what the mask keeps is inside by the caller's promise.
+            let load = |from: *const f32| unsafe { _mm512_maskz_loadu_ps(mask, from) };
+            match out.init {
+                Init::Zero => {}
+                Init::Sum => value = _mm512_add_ps(value, load(out.c.wrapping_add(at))),
+                Init::Bias(bias) => value = _mm512_add_ps(value, load(bias.as_ptr().wrapping_add(column))),
+                Init::BiasAnd(bias, other) => {
+                    value = _mm512_add_ps(value, load(bias.as_ptr().wrapping_add(column)));
+                    value = _mm512_add_ps(value, load(other.as_ptr().wrapping_add(at)));
+                }
+            }
+            // SAFETY: as above.
+            unsafe { _mm512_mask_storeu_ps(out.c.wrapping_add(at), mask, value) };
+        }
+    }
+}
+
+/// The first `count` lanes, or all.
+fn mask(count: usize) -> __mmask16 {
+    if count >= LANES { !0 } else { (1 << count) - 1 }
+}
+
+/// The same bits, as pairs of bf16.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn bf16(pairs: __m512i) -> __m512bh {
+    // SAFETY: both are 64 bytes of any value.
+    unsafe { std::mem::transmute(pairs) }
+}
+
+/// As [`super::pairs_of_row`].
+pub(super) fn pairs_of_row(row: &[f32], to: &mut [u32]) {
+    assert!(to.len() == pairs(row.len()) && available());
+    // SAFETY: the instructions are there.
+    unsafe { pairs_of_row_inside(row, to) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn pairs_of_row_inside(row: &[f32], to: &mut [u32]) {
+    let starts = (0..row.len()).step_by(2 * LANES);
+    for (start, to) in starts.zip(to.chunks_mut(LANES)) {
+        let from = &row[start..];
+        // SAFETY: the masks keep to what is left of the row and of `to`.
+        unsafe {
+            let low = _mm512_maskz_loadu_ps(mask(from.len()), from.as_ptr());
+            let rest = from.len().saturating_sub(LANES);
+            let high = _mm512_maskz_loadu_ps(mask(rest), from.as_ptr().wrapping_add(LANES));
+            let pairs = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+            _mm512_mask_storeu_epi32(to.as_mut_ptr().cast(), mask(to.len()), pairs);
+        }
+    }
+}
+
+/// As [`super::pairs_of_rows`].
+pub(super) fn pairs_of_rows(low: &[f32], high: &[f32], to: &mut [u32]) {
+    assert!(low.len() == to.len() && high.len() == to.len() && available());
+    // SAFETY: the instructions are there.
+    unsafe { pairs_of_rows_inside(low, high, to) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn pairs_of_rows_inside(low: &[f32], high: &[f32], to: &mut [u32]) {
+    // Word `2 n` of the result is word `n` of the first half, word `2 n + 1` that of the second.
+    let words: [u16; 32] = std::array::from_fn(|i| (i / 2 + i % 2 * LANES) as u16);
+    // SAFETY: an array of 64 bytes.
+    let words = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
+    for ((low, high), to) in low.chunks(LANES).zip(high.chunks(LANES)).zip(to.chunks_mut(LANES)) {
+        let mask = mask(to.len());
+        // SAFETY: the mask keeps to the chunks, which are equally long.
+        unsafe {
+            let low = _mm512_maskz_loadu_ps(mask, low.as_ptr());
+            let high = _mm512_maskz_loadu_ps(mask, high.as_ptr());
+            let halves = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+            let pairs = _mm512_permutexvar_epi16(words, halves);
+            _mm512_mask_storeu_epi32(to.as_mut_ptr().cast(), mask, pairs);
+        }
+    }
+}

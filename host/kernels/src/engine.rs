@@ -1,0 +1,59 @@
+//! With which instructions, and in which arithmetic, products are computed.
+
+use crate::bf16::Bf16;
+use pulp::Arch;
+
+/// Vector instructions, and those for products of bf16 numbers if that is how products are computed.
+#[derive(Debug, Clone, Copy)]
+pub struct Engine {
+    arch: Arch,
+    bf16: Option<Bf16>,
+}
+
+impl Engine {
+    /// Products in f32 with the best instructions of this machine.
+    #[must_use]
+    pub fn f32() -> Self {
+        Arch::new().into()
+    }
+
+    /// Products of factors rounded to bf16, summed in f32. `None` if this machine has no instructions for them.
+    #[must_use]
+    pub fn bf16() -> Option<Self> {
+        let bf16 = Bf16::detect()?;
+        Some(Self { arch: bf16.arch()?, bf16: Some(bf16) })
+    }
+
+    /// As [`Self::bf16`] with the instructions of `arch` for f32, which is slower than f32; for tests.
+    #[must_use]
+    pub fn portable_bf16(arch: Arch) -> Self {
+        Self { arch, bf16: Some(Bf16::Portable) }
+    }
+
+    /// Instructions for all but products.
+    #[must_use]
+    pub fn arch(self) -> Arch {
+        self.arch
+    }
+
+    /// Instructions for products in bf16.
+    #[must_use]
+    pub fn products(self) -> Option<Bf16> {
+        self.bf16
+    }
+
+    /// Every engine of this machine in f32, then every one in bf16; for tests.
+    #[must_use]
+    pub fn every() -> Vec<Self> {
+        let archs = crate::vector::every_arch();
+        let f32 = archs.iter().map(|arch| Self::from(*arch));
+        let portable = archs.iter().map(|arch| Self::portable_bf16(*arch));
+        f32.chain(portable).chain(Self::bf16()).collect()
+    }
+}
+
+impl From<Arch> for Engine {
+    fn from(arch: Arch) -> Self {
+        Self { arch, bf16: None }
+    }
+}
