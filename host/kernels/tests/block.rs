@@ -236,14 +236,15 @@ proptest! {
 
 #[test]
 fn the_number_of_threads_changes_nothing_for_the_same_shards() {
-    for context in [0, 11] {
+    let engines = || std::iter::once(Engine::f32()).chain(Engine::bf16());
+    for (context, engine) in [0, 11].into_iter().flat_map(|context| engines().map(move |engine| (context, engine))) {
         let size = Block { batch: 9, tokens: 17, context, dim: 24, heads: 3, hidden: 40, eps: 1e-6 };
         let case = Case::draw(&size, 5, false);
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
             pool.install(|| {
                 case.read(|input| {
-                    let plan = Plan { shards: 4, ..Plan::detect() };
+                    let plan = Plan { shards: 4, engine };
                     let (out, saved) = size.forward(plan, input, true);
                     let gradients = size.backward(plan, &out, input, &saved.expect("saved"));
                     (out, gradients.x, gradients.context, gradients.parameters)
@@ -291,18 +292,17 @@ fn in_bf16_outputs_and_gradients_are_near_those_in_f32() {
     for (tokens, context) in [(17, 0), (65, 0), (24, 17)] {
         let size = Block { batch: 5, tokens, context, dim: 64, heads: 4, hidden: 256, eps: 1e-6 };
         let case = Case::draw(&size, 21, false);
-        let case = Case { parameters: case.parameters.iter().map(|p| p.iter().map(|v| v * 0.3).collect()).collect(), ..case };
+        let smaller = |p: Vec<f32>| p.iter().map(|v| v * 0.3).collect();
+        let case = Case { parameters: case.parameters.into_iter().map(smaller).collect(), ..case };
         let grad = values(case.x.len(), 4, 1.0);
         let exact = run_in(Engine::f32(), &size, &case, &grad);
         let portable = run_in(Engine::portable_bf16(Engine::f32().arch()), &size, &case, &grad);
         let native = Engine::bf16().map(|engine| run_in(engine, &size, &case, &grad));
         for (which, (exact, portable)) in exact.iter().zip(&portable).enumerate() {
             let off = distance(portable, exact);
-            eprintln!("{which} {off}");
             assert!(off < 0.008, "{tokens}, {context}: {which} is off by {off}");
             // A sum in another order may round to the next bf16.
             let off = native.as_ref().map_or(0.0, |native| distance(&native[which], portable));
-            eprintln!("   {which} {off}");
             assert!(off < 0.002, "{tokens}, {context}: {which} is off the emulation by {off}");
         }
     }

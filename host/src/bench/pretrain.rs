@@ -60,7 +60,7 @@ pub struct Setup {
     pub pixels: PixelStats,
     /// burn's own operations instead of the fused ones.
     pub plain_ops: bool,
-    /// Arithmetic; in bf16 no fused operation of the model is used.
+    /// Arithmetic; on a CUDA device no fused operation of the model is used in bf16.
     pub precision: Precision,
 }
 
@@ -228,6 +228,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
         read_loss(step).map(drop)
     })?;
     drop(feed);
+    let ops = setup.precision.ops(setup.device != Device::flex());
     stage("augmentation");
     let augment = parts::augment(&dataset, grid, setup.pixels, config, &target)?;
 
@@ -237,7 +238,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     Ok(Report {
         program: "host",
         version: env!("CARGO_PKG_VERSION"),
-        mode: if setup.plain_ops || setup.precision == Precision::Bf16 { "plain" } else { "fused" },
+        mode: if setup.plain_ops || !ops.fused() { "plain" } else { "fused" },
         device: setup.device_description.clone(),
         preset: setup.name.clone(),
         batch_size,

@@ -42,10 +42,8 @@ impl Stepper {
     /// # Errors
     /// If the model is impossible.
     pub fn new(preset: &Preset, device: &Device, plain_ops: bool, precision: Precision) -> anyhow::Result<Self> {
-        let ops = match precision.ops() {
-            Ops::Fused if plain_ops => Ops::Plain,
-            ops => ops,
-        };
+        let ops = precision.ops(*device != Device::flex());
+        let ops = if plain_ops { ops.plain() } else { ops };
         // The parameters are f32 in every precision, and so the fused AdamW applies.
         let optimizer_ops = if plain_ops { Ops::Plain } else { Ops::Fused };
         let task = Pretraining::new(preset, device, (ops, optimizer_ops))?;

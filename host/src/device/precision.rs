@@ -4,6 +4,7 @@ use super::Chosen;
 use crate::model::ops::Ops;
 use burn::tensor::FloatDType;
 use clap::ValueEnum;
+use kernels::Engine;
 use serde::{Deserialize, Serialize};
 
 /// The arithmetic that is asked for.
@@ -14,7 +15,7 @@ pub enum PrecisionChoice {
     Auto,
     /// 32-bit floating point throughout.
     Fp32,
-    /// Matrix products in bf16; parameters, optimizer, norms, softmax, GELU and loss in 32 bits. Slow on the CPU.
+    /// Matrix products in bf16; parameters, optimizer, norms, softmax, GELU and loss in 32 bits.
     Bf16,
 }
 
@@ -51,8 +52,11 @@ impl PrecisionChoice {
             Self::Auto if chosen.cuda && supported => Ok(Precision::Bf16),
             Self::Auto | Self::Fp32 => Ok(Precision::Fp32),
             Self::Bf16 if supported => {
-                if !chosen.cuda {
-                    console::note!("note: bf16 on the CPU is emulated and slower than fp32; it is for checking only");
+                if !chosen.cuda && Engine::bf16().is_none() {
+                    console::note!(
+                        "note: this processor has no bf16 instructions: they are emulated and slower than fp32; for \
+                         checking only"
+                    );
                 }
                 Ok(Precision::Bf16)
             }
@@ -92,12 +96,13 @@ impl Precision {
         }
     }
 
-    /// The operations of a model under training.
+    /// The operations of a model under training, on a CUDA device or the CPU: fused ones where they are fast.
     #[must_use]
-    pub fn ops(self) -> Ops {
+    pub fn ops(self, cuda: bool) -> Ops {
         match self {
             Self::Fp32 => Ops::Fused,
-            Self::Bf16 => Ops::Bf16,
+            Self::Bf16 if cuda || Engine::bf16().is_none() => Ops::Bf16,
+            Self::Bf16 => Ops::FusedBf16,
         }
     }
 }

@@ -137,7 +137,7 @@ pub struct CrossBlock {
 impl CrossBlock {
     /// `x`: `[B * K, E]`; `context`: `[B * C, E]`. Returns `[B * K, E]`.
     pub fn forward(&self, x: Tensor<2>, context: &Tensor<2>, batch: usize) -> Tensor<2> {
-        let fused = if self.ops == Ops::Fused { ops::cross_block(&x, context, self, batch) } else { None };
+        let fused = if self.ops.fused() { ops::cross_block(&x, context, self, batch) } else { None };
         fused.unwrap_or_else(|| self.forward_plain(x, context.clone(), batch))
     }
 

@@ -26,7 +26,7 @@ impl Linear {
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         match self.ops {
-            Ops::Fused | Ops::Plain => module::linear(x, weight, Some(bias)),
+            Ops::Fused | Ops::FusedBf16 | Ops::Plain => module::linear(x, weight, Some(bias)),
             // The bias joins in f32, so that its gradient is summed there, too.
             Ops::Bf16 => ops::product(x, weight, self.ops) + bias.unsqueeze(),
         }
@@ -58,10 +58,8 @@ impl LayerNorm {
     /// `x`: `[N, D]`. Returns `[N, D]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
-        let fused = match self.ops {
-            Ops::Fused => ops::layer_norm(&x, weight.clone(), bias.clone(), NORM_EPS),
-            Ops::Plain | Ops::Bf16 => None,
-        };
+        let fused =
+            if self.ops.fused() { ops::layer_norm(&x, weight.clone(), bias.clone(), NORM_EPS) } else { None };
         fused.unwrap_or_else(|| module::layer_norm(x, weight, Some(bias), NORM_EPS))
     }
 }
@@ -164,7 +162,7 @@ impl Block {
 
     /// As [`Self::forward`], each branch of each image times its factor.
     pub fn forward_dropped(&self, x: Tensor<2>, batch: usize, factors: Option<&BranchFactors>) -> Tensor<2> {
-        let fused = if self.ops == Ops::Fused { ops::block(&x, self, batch, factors) } else { None };
+        let fused = if self.ops.fused() { ops::block(&x, self, batch, factors) } else { None };
         fused.unwrap_or_else(|| self.forward_plain(x, batch, factors))
     }
 

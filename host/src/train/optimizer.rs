@@ -146,7 +146,7 @@ impl Optimizer {
         let (count, device) = (shape.iter().product::<usize>(), tensor.device());
         let zeros = || Tensor::zeros([count], &device);
         let (mut tensor, mut moments) = (tensor, moments);
-        if self.ops == Ops::Fused {
+        if self.ops.fused() {
             let Moments { steps, exp_avg, exp_avg_sq } =
                 moments.unwrap_or_else(|| Moments { steps: 0, exp_avg: zeros(), exp_avg_sq: zeros() });
             let weight_decay = if decayed { weight_decay } else { 0.0 };

@@ -89,7 +89,7 @@ impl Setup {
     /// How exact the products of training are, which decides the bounds.
     #[must_use]
     pub fn arithmetic(&self) -> Arithmetic {
-        if self.ops == Ops::Bf16 { Arithmetic::Bf16 } else { self.arithmetic_of_f32() }
+        if matches!(self.ops, Ops::Bf16 | Ops::FusedBf16) { Arithmetic::Bf16 } else { self.arithmetic_of_f32() }
     }
 
     /// How exact products are outside of training, where all is f32.

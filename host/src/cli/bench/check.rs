@@ -43,10 +43,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         PrecisionChoice::Auto => Precision::Fp32,
         choice => choice.on(&chosen)?,
     };
-    let ops = match precision.ops() {
-        Ops::Fused if args.plain_ops => Ops::Plain,
-        ops => ops,
-    };
+    let ops = precision.ops(chosen.cuda);
+    let ops = if args.plain_ops { ops.plain() } else { ops };
     let setup = Setup { folder: args.parity.clone(), device: chosen.device, cuda: chosen.cuda, ops };
     let spinner = spinner();
     let checks = check::run(&setup, &|what| spinner.set_message(what.to_owned()));
@@ -102,7 +100,7 @@ fn row(check: &Check) -> serde_json::Value {
 /// How operations are called in reports.
 fn mode(ops: Ops) -> &'static str {
     match ops {
-        Ops::Fused => "fused",
+        Ops::Fused | Ops::FusedBf16 => "fused",
         Ops::Plain | Ops::Bf16 => "plain",
     }
 }

@@ -17,7 +17,10 @@ use burn::{
     },
     tensor::Tensor,
 };
-use kernels::block::{Block as Size, Branches, Input, PARAMETERS, Parameters, Plan, Saved};
+use kernels::{
+    Engine,
+    block::{Block as Size, Branches, Input, PARAMETERS, Parameters, Plan, Saved},
+};
 use std::sync::Arc;
 
 /// Inputs of a block: tokens, their context if they have one, parameters.
@@ -28,6 +31,7 @@ const WITH_CONTEXT: usize = 2 + PARAMETERS;
 #[derive(Debug, Clone)]
 struct State<const N: usize> {
     size: Size,
+    engine: Engine,
     tensors: [FlexTensor; N],
     factors: Option<BranchFactors>,
     saved: Arc<Saved>,
@@ -52,10 +56,11 @@ impl<const N: usize> Backward<Flex, N> for BlockBackward {
     type State = State<N>;
 
     fn backward(self, ops: Ops<State<N>, N>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let State { size, tensors, factors, saved } = ops.state;
+        let State { size, engine, tensors, factors, saved } = ops.state;
+        let plan = Plan::with(engine);
         let grad = super::contiguous(grads.consume::<Flex>(&ops.node));
         let grad = elements(&grad);
-        let found = read(&tensors, factors.as_ref(), |input| size.backward(Plan::detect(), grad, input, &saved));
+        let found = read(&tensors, factors.as_ref(), |input| size.backward(plan, grad, input, &saved));
         let context = (N == WITH_CONTEXT).then_some(found.context);
         let values = std::iter::once(found.x).chain(context).chain(found.parameters.into_array());
         for ((parent, values), input) in ops.parents.into_iter().zip(values).zip(&tensors) {
@@ -73,7 +78,7 @@ pub fn block(x: &Tensor<2>, block: &Block, batch: usize, factors: Option<&Branch
     let (qkv, heads) = ((attn.qkv.weight.val(), attn.qkv.bias.val()), attn.heads());
     let [a, b, c, d, e, f, g, h, i, j, k, l] = parameters((norm1, norm2), qkv, &attn.proj, mlp)?;
     let inputs: [Cpu; ALONE] = [Cpu::new(x.clone())?, a, b, c, d, e, f, g, h, i, j, k, l];
-    run(sizes(x, 0, mlp, batch, heads), inputs, factors)
+    run((sizes(x, 0, mlp, batch, heads), block.ops.engine()), inputs, factors)
 }
 
 /// `block` on `x: [B * K, D]`, tokens attending to those of `context: [B * C, D]` of their own image. `None` where
@@ -86,7 +91,7 @@ pub fn cross_block(x: &Tensor<2>, context: &Tensor<2>, block: &CrossBlock, batch
     let [a, b, c, d, e, f, g, h, i, j, k, l] = parameters((norm1, norm2), (weight, bias), &attn.proj, mlp)?;
     let (own, other) = (Cpu::new(x.clone())?, Cpu::new(context.clone())?);
     let inputs: [Cpu; WITH_CONTEXT] = [own, other, a, b, c, d, e, f, g, h, i, j, k, l];
-    run(sizes(x, context.dims()[0] / batch, mlp, batch, attn.heads()), inputs, None)
+    run((sizes(x, context.dims()[0] / batch, mlp, batch, attn.heads()), block.ops.engine()), inputs, None)
 }
 
 fn sizes(x: &Tensor<2>, context: usize, mlp: &Mlp, batch: usize, heads: usize) -> Size {
@@ -118,9 +123,13 @@ fn parameters(
 }
 
 /// The operation on `N` inputs: [`ALONE`] or [`WITH_CONTEXT`].
-fn run<const N: usize>(size: Size, inputs: [Cpu; N], factors: Option<&BranchFactors>) -> Option<Tensor<2>> {
+fn run<const N: usize>(
+    (size, engine): (Size, Engine),
+    inputs: [Cpu; N],
+    factors: Option<&BranchFactors>,
+) -> Option<Tensor<2>> {
     let tensors = inputs.each_ref().map(|input| input.tensor().clone());
-    let forward = |save| read(&tensors, factors, |input| size.forward(Plan::detect(), input, save));
+    let forward = |save| read(&tensors, factors, |input| size.forward(Plan::with(engine), input, save));
     let shape = [size.rows(), size.dim];
     let Some(guards) = super::guards(inputs)? else {
         let (out, _) = forward(false);
@@ -130,7 +139,7 @@ fn run<const N: usize>(size: Size, inputs: [Cpu; N], factors: Option<&BranchFact
         OpsKind::Tracked(prepared) => {
             let (out, saved) = forward(true);
             let saved = Arc::new(saved?);
-            let state = State { size, tensors: tensors.clone(), factors: factors.cloned(), saved };
+            let state = State { size, engine, tensors: tensors.clone(), factors: factors.cloned(), saved };
             prepared.finish(state, fresh(out, shape))
         }
         OpsKind::UnTracked(prepared) => {

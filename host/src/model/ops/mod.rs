@@ -22,6 +22,7 @@ use burn::{
     backend::{Autodiff, Flex, autodiff::ops::NodeGuard, flex::FlexTensor},
     tensor::{DType, Tensor, TensorData},
 };
+use kernels::{Arch, Engine};
 
 /// Which operations a model uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,10 +30,34 @@ pub enum Ops {
     /// The fused ones, where they apply.
     #[default]
     Fused,
+    /// The fused ones, with the products of blocks in bf16, on a processor that has instructions for it.
+    FusedBf16,
     /// burn's own, everywhere.
     Plain,
     /// burn's own, with every matrix product in bf16; all else, the parameters too, stays f32.
     Bf16,
+}
+
+impl Ops {
+    /// Whether they are the fused ones.
+    #[must_use]
+    pub fn fused(self) -> bool {
+        matches!(self, Self::Fused | Self::FusedBf16)
+    }
+
+    /// burn's own of the same precision.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        if matches!(self, Self::FusedBf16 | Self::Bf16) { Self::Bf16 } else { Self::Plain }
+    }
+
+    /// What computes the products of fused blocks.
+    fn engine(self) -> Engine {
+        match self {
+            Self::FusedBf16 => Engine::bf16().unwrap_or_else(|| Engine::portable_bf16(Arch::new())),
+            Self::Fused | Self::Plain | Self::Bf16 => Engine::f32(),
+        }
+    }
 }
 
 /// A tensor of the CPU backend, with its place in the graph if it is differentiated.

@@ -9,7 +9,7 @@ use burn::tensor::{FloatDType, Tensor};
 /// the backward pass the same happens to both gradients. The parameters themselves stay f32.
 pub fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>, ops: Ops) -> Tensor<D> {
     match ops {
-        Ops::Fused | Ops::Plain => a.matmul(b),
+        Ops::Fused | Ops::FusedBf16 | Ops::Plain => a.matmul(b),
         Ops::Bf16 => a.cast(FloatDType::BF16).matmul(b.cast(FloatDType::BF16)).cast(FloatDType::F32),
     }
 }
