@@ -121,30 +121,25 @@ impl WithSimd for Softmax<'_> {
         let scale = simd.splat_f32s(self.scale);
         for row in self.scores.chunks_exact_mut(self.keys) {
             let (head, tail) = S::as_mut_simd_f32s(row);
-            let mut most = simd.splat_f32s(f32::NEG_INFINITY);
+            // What is left of a row stays in a register: to read it back number by number would wait for the store.
+            let there = simd.mask_between_m32s(0, tail.len() as u32);
+            let last = simd.partial_load_f32s(tail);
+            let mut most = simd.select_f32s(there.mask(), last, simd.splat_f32s(f32::NEG_INFINITY));
             for x in head.iter() {
                 most = simd.max_f32s(most, *x);
             }
-            let most = tail.iter().fold(simd.reduce_max_f32s(most), |most, x| most.max(*x));
-            let shift = simd.splat_f32s(-most * self.scale);
-            let mut sums = simd.splat_f32s(0.0);
+            let shift = simd.splat_f32s(-simd.reduce_max_f32s(most) * self.scale);
+            let last = exp(simd, simd.mul_add_e_f32s(last, scale, shift));
+            let mut sums = simd.select_f32s(there.mask(), last, simd.splat_f32s(0.0));
             for x in head.iter_mut() {
                 *x = exp(simd, simd.mul_add_e_f32s(*x, scale, shift));
                 sums = simd.add_f32s(sums, *x);
             }
-            let mut sum = simd.reduce_sum_f32s(sums);
-            if !tail.is_empty() {
-                let x = simd.partial_load_f32s(tail);
-                simd.partial_store_f32s(tail, exp(simd, simd.mul_add_e_f32s(x, scale, shift)));
-                sum += tail.iter().sum::<f32>();
-            }
-            let (factor, factors) = (sum.recip(), simd.splat_f32s(sum.recip()));
+            let factors = simd.splat_f32s(simd.reduce_sum_f32s(sums).recip());
             for x in head {
                 *x = simd.mul_f32s(*x, factors);
             }
-            for x in tail {
-                *x *= factor;
-            }
+            simd.partial_store_f32s(tail, simd.mul_f32s(last, factors));
         }
     }
 }
@@ -167,19 +162,18 @@ impl WithSimd for SoftmaxBackward<'_> {
         for (probabilities, grad) in rows {
             let (ps, p_tail) = S::as_simd_f32s(probabilities);
             let (grads, grad_tail) = S::as_mut_simd_f32s(grad);
-            let mut sums = simd.splat_f32s(0.0);
+            // Past the end both are zero.
+            let (p_last, last) = (simd.partial_load_f32s(p_tail), simd.partial_load_f32s(grad_tail));
+            let mut sums = simd.mul_f32s(p_last, last);
             for (p, grad) in ps.iter().zip(grads.iter()) {
                 sums = simd.mul_add_e_f32s(*p, *grad, sums);
             }
-            let tail: f32 = p_tail.iter().zip(grad_tail.iter()).map(|(p, grad)| p * grad).sum();
-            let sum = simd.reduce_sum_f32s(sums) + tail;
-            let sums = simd.splat_f32s(sum);
+            let sums = simd.splat_f32s(simd.reduce_sum_f32s(sums));
+            let grad_of = |p, grad| simd.mul_f32s(simd.mul_f32s(p, scale), simd.sub_f32s(grad, sums));
             for (p, grad) in ps.iter().zip(grads) {
-                *grad = simd.mul_f32s(simd.mul_f32s(*p, scale), simd.sub_f32s(*grad, sums));
+                *grad = grad_of(*p, *grad);
             }
-            for (p, grad) in p_tail.iter().zip(grad_tail) {
-                *grad = p * self.scale * (*grad - sum);
-            }
+            simd.partial_store_f32s(grad_tail, grad_of(p_last, last));
         }
     }
 }

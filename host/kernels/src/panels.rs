@@ -1,7 +1,7 @@
 //! The right side of a product, packed.
 
 use crate::{
-    bf16::{Bf16, pairs, pairs_of_row, pairs_of_rows},
+    bf16::{Bf16, pairs, pairs_of_matrix, pairs_of_rows},
     engine::Engine,
     pool::Buffer,
 };
@@ -23,7 +23,7 @@ pub struct Panels {
     pub(crate) bf16: Option<Bf16>,
 }
 
-/// Columns of a panel: what a tile is wide on this machine.
+/// The most columns of a panel: what a tile is wide on this machine.
 pub(crate) struct Width;
 impl WithSimd for Width {
     type Output = usize;
@@ -35,7 +35,10 @@ impl WithSimd for Width {
 
 impl Panels {
     fn new(engine: Engine, depth: usize, columns: usize) -> Self {
-        let (width, bf16) = (engine.arch().dispatch(Width), engine.products());
+        let (most, bf16) = (engine.arch().dispatch(Width), engine.products());
+        // One panel that is narrower than a tile has the vectors that it needs.
+        let lanes = most / VECTORS;
+        let width = most.min(columns.div_ceil(lanes).max(1) * lanes);
         let lines = if bf16.is_some() { pairs(depth) } else { depth };
         Self { data: Buffer::take(columns.div_ceil(width) * width * lines), depth, columns, width, bf16 }
     }
@@ -97,9 +100,7 @@ impl Panels {
             // Pairs are neighbours in a row, so these are transposed as numbers are.
             let lines = pairs(depth);
             let mut rounded = Buffer::take(columns * lines);
-            for (n, to) in rounded.chunks_exact_mut(lines.max(1)).enumerate() {
-                pairs_of_row(bf16, row(n), bytemuck::cast_slice_mut(to));
-            }
+            pairs_of_matrix(bf16, data, stride, depth, bytemuck::cast_slice_mut(&mut rounded));
             transpose(&mut panels.data, width, lines, columns, |n| &rounded[n * lines..][..lines]);
         } else {
             transpose(&mut panels.data, width, depth, columns, row);

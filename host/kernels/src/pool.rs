@@ -2,12 +2,28 @@
 //! and initialised costs nothing.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     ops::{Deref, DerefMut},
     sync::{Mutex, PoisonError},
 };
 
+/// Those that any thread may take.
 static FREE: Mutex<Option<HashMap<usize, Vec<Vec<f32>>>>> = Mutex::new(None);
+
+/// The longest buffer that a thread keeps for itself, and how many: attention takes a few for each head, of numbers
+/// that cost no more than the lock would.
+const NEAR_LEN: usize = 1 << 14;
+const NEAR_COUNT: usize = 24;
+
+thread_local! {
+    static NEAR: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The buffers of this thread; `None` when it ends.
+fn near<T>(function: impl FnOnce(&mut Vec<Vec<f32>>) -> T) -> Option<T> {
+    NEAR.try_with(|near| near.try_borrow_mut().ok().map(|mut near| function(&mut near))).ok().flatten()
+}
 
 /// A buffer of the pool, given back when dropped. Its contents are whatever was there before.
 #[derive(Debug)]
@@ -17,6 +33,12 @@ impl Buffer {
     /// A buffer of `len` numbers of unknown value.
     #[must_use]
     pub fn take(len: usize) -> Self {
+        if len <= NEAR_LEN {
+            let used = near(|near| near.iter().rposition(|data| data.len() == len).map(|at| near.swap_remove(at)));
+            if let Some(data) = used.flatten() {
+                return Self(data);
+            }
+        }
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         let used = free.get_or_insert_default().get_mut(&len).and_then(Vec::pop);
         drop(free);
@@ -26,7 +48,13 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let data = std::mem::take(&mut self.0);
+        let mut data = std::mem::take(&mut self.0);
+        if data.len() <= NEAR_LEN {
+            let kept = near(|near| if near.len() < NEAR_COUNT { near.push(std::mem::take(&mut data)) });
+            if kept.is_some() && data.is_empty() {
+                return;
+            }
+        }
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         free.get_or_insert_default().entry(data.len()).or_default().push(data);
     }

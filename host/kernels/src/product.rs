@@ -87,7 +87,7 @@ pub fn product(
     match b {
         Right::Panels(panels) => {
             let same = panels.depth == depth && panels.columns == columns && panels.bf16 == engine.products();
-            assert!(same && panels.width == engine.arch().dispatch(Width), "other panels");
+            assert!(same && panels.width.is_multiple_of(engine.arch().dispatch(Width) / VECTORS), "other panels");
         }
         Right::Rows(data, stride) => assert!(data.len() >= spans(depth, stride, columns), "B is too short"),
     }
@@ -107,7 +107,7 @@ pub fn product(
 fn product_f32(arch: Arch, size: Size, a: Left<'_>, b: Right<'_>, init: Init<'_>, c: &mut [f32], stride: usize) {
     let (Size { rows, columns, depth }, width) = (size, arch.dispatch(Width));
     let (b, b_step, panel_step, columns_whole) = match b {
-        Right::Panels(panels) => (&panels.data[..], width, depth * width, columns),
+        Right::Panels(panels) => (&panels.data[..], panels.width, depth * panels.width, columns),
         // Whole vectors are read where they lie; a part of one would be read past its end.
         Right::Rows(data, stride) => (data, stride, width, columns / (width / VECTORS) * (width / VECTORS)),
     };
@@ -126,7 +126,7 @@ fn product_f32(arch: Arch, size: Size, a: Left<'_>, b: Right<'_>, init: Init<'_>
             Init::BiasAnd(bias, other) => Init::BiasAnd(&bias[columns_whole..], &other[columns_whole..]),
         };
         let out = Out { c: c[columns_whole..].as_mut_ptr(), stride, init };
-        let panels = PanelsAt { data: &packed.data, row_step: width, panel_step: depth * width };
+        let panels = PanelsAt { data: &packed.data, row_step: packed.width, panel_step: depth * packed.width };
         arch.dispatch(Product { size: Size { rows, columns: rest, depth }, a, b: panels, out });
     }
 }

@@ -14,7 +14,7 @@ const LANES: usize = 16;
 const WIDTH: usize = VECTORS * LANES;
 
 pub(super) fn product(size: Size, a: LeftPairs<'_>, b: &Panels, out: Out<'_>) {
-    assert!(b.width == WIDTH && available());
+    assert!(b.width.is_multiple_of(LANES) && b.width <= WIDTH && available());
     // SAFETY: the instructions are there.
     unsafe { product_inside(size, a, b, out) }
 }
@@ -35,8 +35,9 @@ fn product_inside(size: Size, a: LeftPairs<'_>, b: &Panels, out: Out<'_>) {
     assert!(pairs == 0 || a.data.len() > (rows - 1) * a.row_step + (pairs - 1) * a.pair_step);
     for (panel, column) in (0..columns).step_by(WIDTH).enumerate() {
         let lines = b.pairs_of_panel(panel);
-        assert!(lines.len() >= pairs * WIDTH);
         let columns = WIDTH.min(columns - column);
+        assert!(lines.len() >= pairs * b.width && columns <= b.width);
+        let lines = (lines, b.width);
         for tile in 0..tiles {
             let row = tile * rows / tiles;
             let height = (tile + 1) * rows / tiles - row;
@@ -64,14 +65,14 @@ fn product_inside(size: Size, a: LeftPairs<'_>, b: &Panels, out: Out<'_>) {
 /// `M` rows by `V` vectors.
 ///
 /// # Safety
-/// `a.data[m * a.row_step + j * a.pair_step]` is there for `m < M` and `j < pairs`, `lines` holds `pairs` lines of a
-/// panel, and the rows and columns of `place`, which need all `V` vectors, lie inside C and what `out` names.
+/// `a.data[m * a.row_step + j * a.pair_step]` is there for `m < M` and `j < pairs`, `lines` holds `pairs` lines of
+/// this width, and the rows and columns of `place`, which need all `V` vectors, lie inside C and what `out` names.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
 unsafe fn tile_of<const M: usize, const V: usize>(
     pairs: usize,
     a: LeftPairs<'_>,
-    lines: &[u32],
+    (lines, width): (&[u32], usize),
     out: Out<'_>,
     place: Place,
 ) {
@@ -92,7 +93,7 @@ unsafe fn tile_of<const M: usize, const V: usize>(
         }
         // Past the last pair the pointers are not read; `wrapping_add` may leave the slice.
         left = left.wrapping_add(a.pair_step);
-        right = right.wrapping_add(WIDTH);
+        right = right.wrapping_add(width);
     }
     for (m, row) in sums.into_iter().enumerate() {
         let at = (place.row + m) * out.stride + place.column;
@@ -129,15 +130,27 @@ fn bf16(pairs: __m512i) -> __m512bh {
     unsafe { std::mem::transmute(pairs) }
 }
 
-/// As [`super::pairs_of_row`].
-pub(super) fn pairs_of_row(row: &[f32], to: &mut [u32]) {
-    assert!(to.len() == pairs(row.len()) && available());
+/// As [`super::pairs_of_matrix`]: rows of the result, and where theirs begin.
+pub(super) fn pairs_of_matrix<'a>(
+    data: &[f32],
+    rows: impl Iterator<Item = (&'a mut [u32], usize)>,
+    width: usize,
+) {
+    assert!(available());
     // SAFETY: the instructions are there.
-    unsafe { pairs_of_row_inside(row, to) }
+    unsafe { pairs_of_matrix_inside(data, rows, width) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn pairs_of_row_inside(row: &[f32], to: &mut [u32]) {
+fn pairs_of_matrix_inside<'a>(data: &[f32], rows: impl Iterator<Item = (&'a mut [u32], usize)>, width: usize) {
+    for (to, start) in rows {
+        pairs_of_row(&data[start..][..width], to);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+fn pairs_of_row(row: &[f32], to: &mut [u32]) {
     let starts = (0..row.len()).step_by(2 * LANES);
     for (start, to) in starts.zip(to.chunks_mut(LANES)) {
         let from = &row[start..];

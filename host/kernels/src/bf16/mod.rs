@@ -9,7 +9,7 @@ mod avx512;
 mod portable;
 mod round;
 
-pub(crate) use round::{pairs_of_row, pairs_of_rows};
+pub(crate) use round::{pairs_of_matrix, pairs_of_rows};
 
 use crate::{
     panels::Panels,
@@ -78,9 +78,7 @@ pub(crate) fn product(bf16: Bf16, arch: Arch, size: Size, a: Left<'_>, b: &Panel
     let pairs_of: &mut [u32] = bytemuck::cast_slice_mut(&mut packed);
     let (row_step, pair_step) = match a {
         Left::Rows(data, stride) => {
-            for (row, to) in pairs_of.chunks_exact_mut(pairs(size.depth).max(1)).enumerate() {
-                pairs_of_row(bf16, &data[row * stride..][..size.depth], to);
-            }
+            pairs_of_matrix(bf16, data, stride, size.depth, pairs_of);
             (pairs(size.depth), 1)
         }
         Left::Columns(data, stride) => {

@@ -28,6 +28,7 @@ impl WithSimd for Product<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { size: Size { rows, columns, depth }, a, b, out } = self;
+        let zero = simd.splat_f32s(0.0);
         let mut sums = [0.0; MOST_WIDE];
         let sums = &mut sums[..b.width];
         for (panel, column) in (0..columns).step_by(b.width).enumerate() {
@@ -42,7 +43,7 @@ impl WithSimd for Product<'_> {
                 }
                 let place = Place { row, column, columns: b.width.min(columns - column) };
                 let (vectors, []) = S::as_simd_f32s(sums) else { unreachable!("a panel is {VECTORS} vectors wide") };
-                let line: [S::f32s; VECTORS] = std::array::from_fn(|v| vectors[v]);
+                let line: [S::f32s; VECTORS] = std::array::from_fn(|v| vectors.get(v).copied().unwrap_or(zero));
                 let lanes = S::F32_LANES;
                 // SAFETY: `product` has checked that row and columns lie inside; as many vectors as they need.
                 unsafe {

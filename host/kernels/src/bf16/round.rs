@@ -8,24 +8,27 @@ pub(super) fn round(value: f32) -> u32 {
     if value.is_nan() { (bits >> 16) | 0x40 } else { (bits + 0x7fff + ((bits >> 16) & 1)) >> 16 }
 }
 
-/// Neighbours of a row: `to[j] = (row[2 j], row[2 j + 1])`.
+/// Neighbours of the rows of a matrix, `width` numbers each: `to[r, j] = (row[2 j], row[2 j + 1])`, as many rows as
+/// `to` holds.
 ///
 /// # Panics
-/// If `to` is not as long as that.
-pub(crate) fn pairs_of_row(bf16: Bf16, row: &[f32], to: &mut [u32]) {
-    assert_eq!(to.len(), super::pairs(row.len()));
+/// If `data` is too short.
+pub(crate) fn pairs_of_matrix(bf16: Bf16, data: &[f32], stride: usize, width: usize, to: &mut [u32]) {
+    let rows = to.chunks_exact_mut(super::pairs(width).max(1)).enumerate().map(|(row, to)| (to, row * stride));
     match bf16 {
-        Bf16::Portable => {
-            let (whole, rest) = row.as_chunks::<2>();
-            for (to, [low, high]) in to.iter_mut().zip(whole) {
-                *to = round(*low) | round(*high) << 16;
-            }
-            if let ([last], Some(to)) = (rest, to.last_mut()) {
-                *to = round(*last);
-            }
-        }
+        Bf16::Portable => rows.for_each(|(to, start)| pairs_of_row(&data[start..][..width], to)),
         #[cfg(target_arch = "x86_64")]
-        Bf16::Avx512 => super::avx512::pairs_of_row(row, to),
+        Bf16::Avx512 => super::avx512::pairs_of_matrix(data, rows, width),
+    }
+}
+
+fn pairs_of_row(row: &[f32], to: &mut [u32]) {
+    let (whole, rest) = row.as_chunks::<2>();
+    for (to, [low, high]) in to.iter_mut().zip(whole) {
+        *to = round(*low) | round(*high) << 16;
+    }
+    if let ([last], Some(to)) = (rest, to.last_mut()) {
+        *to = round(*last);
     }
 }
 
@@ -81,7 +84,7 @@ mod tests {
             let high: Vec<f32> = low.iter().rev().map(|v| v * 0.37).collect();
             for kind in kinds() {
                 let mut to = vec![7; super::super::pairs(low.len())];
-                pairs_of_row(kind, &low, &mut to);
+                pairs_of_matrix(kind, &low, low.len(), low.len(), &mut to);
                 for (j, to) in to.iter().enumerate() {
                     let last = low.get(2 * j + 1).map_or(0, |v| round(*v));
                     prop_assert_eq!(*to, round(low[2 * j]) | last << 16, "{:?}", kind);
