@@ -198,7 +198,7 @@ fn sweep(args: &Args, chosen: &Chosen) -> anyhow::Result<Sweep> {
         finetune_batch: args.finetune_batch_size,
         finetune_plain: args.finetune_regularisation == Switch::Off,
         limit: args.limit,
-        precision: args.precision.on(chosen)?,
+        precision: args.precision.on(chosen, None)?,
         checkpoint_seconds: args.checkpoint_seconds,
         seeds: (args.seed..last).collect(),
         join: args.join.clone(),

@@ -145,7 +145,7 @@ pub struct Args {
     /// Where to compute.
     #[arg(long, value_enum, default_value = "auto")]
     device: DeviceChoice,
-    /// Arithmetic: auto is bf16 on CUDA devices that have it, else fp32; a run that goes on keeps its own.
+    /// Arithmetic: auto is bf16 where the device has it and it is faster, else fp32; a run that goes on keeps its own.
     #[arg(long, value_enum, default_value = "auto")]
     precision: PrecisionChoice,
     /// Every random choice comes from this.
@@ -188,7 +188,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let data = args.data.clone().map_or(DataSource::Synthetic, DataSource::Folder);
             let config = RunConfig::new(preset, data, chosen.description.clone());
             let pixels = init.map_or(config.pixels, |init| init.pixels);
-            (path, RunConfig { pixels, precision: args.precision.on(&chosen)?, ..config }, false)
+            let precision = args.precision.on(&chosen, Some(&config.model))?;
+            (path, RunConfig { pixels, precision, ..config }, false)
         }
     };
     config.checkpoints = args.saving.apply(config.checkpoints)?;

@@ -1,6 +1,7 @@
 //! Choosing the device at run time: CUDA where it is built in and present, else the CPU.
 
 pub mod cuda;
+mod gain;
 pub mod precision;
 
 use burn::tensor::Device;

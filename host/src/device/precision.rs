@@ -1,16 +1,19 @@
 //! The arithmetic of training: f32, or f32 with matrix products in bf16.
 
-use super::Chosen;
-use crate::model::ops::Ops;
+use super::{Chosen, gain};
+use crate::model::{MaeConfig, ops::Ops};
 use burn::tensor::FloatDType;
 use clap::ValueEnum;
-use kernels::Engine;
+use kernels::{Bf16, Engine};
 use serde::{Deserialize, Serialize};
+
+/// `auto` takes bf16 on a CPU if it is so many times as fast as fp32.
+const LEAST_GAIN: f64 = 1.2;
 
 /// The arithmetic that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum PrecisionChoice {
-    /// bf16 on a CUDA device that has it, else fp32.
+    /// bf16 on a CUDA device that has it, and on a CPU where it is measured to be faster; else fp32.
     #[default]
     Auto,
     /// 32-bit floating point throughout.
@@ -42,14 +45,20 @@ pub enum PrecisionError {
 }
 
 impl PrecisionChoice {
-    /// What it means on a device.
+    /// What it means on a device, for the training of `model`: without one, `auto` is fp32 on every CPU.
     ///
     /// # Errors
     /// If the device cannot compute in bf16.
-    pub fn on(self, chosen: &Chosen) -> Result<Precision, PrecisionError> {
+    pub fn on(self, chosen: &Chosen, model: Option<&MaeConfig>) -> Result<Precision, PrecisionError> {
         let supported = chosen.device.supports_dtype(FloatDType::BF16);
+        let gain = || model.and_then(gain::of_bf16).filter(|gain| *gain > LEAST_GAIN);
         match self {
             Self::Auto if chosen.cuda && supported => Ok(Precision::Bf16),
+            Self::Auto if !chosen.cuda && let Some((gain, engine)) = gain().zip(Bf16::detect()) => {
+                let name = engine.name();
+                console::say!("products in bf16 ({name}), {gain:.1} times as fast as fp32 here; --precision fp32 is exact");
+                Ok(Precision::Bf16)
+            }
             Self::Auto | Self::Fp32 => Ok(Precision::Fp32),
             Self::Bf16 if supported => {
                 if !chosen.cuda && Engine::bf16().is_none() {
@@ -73,7 +82,7 @@ impl PrecisionChoice {
         if self != Self::Auto && self != recorded_choice {
             return Err(PrecisionError::Began(recorded));
         }
-        recorded_choice.on(chosen)
+        recorded_choice.on(chosen, None)
     }
 }
 
@@ -115,10 +124,10 @@ mod tests {
     #[test]
     fn auto_is_fp32_on_the_cpu_and_a_run_keeps_what_it_began_in() {
         let cpu = choose(DeviceChoice::Cpu).expect("the CPU");
-        assert_eq!(PrecisionChoice::Auto.on(&cpu).expect("fp32"), Precision::Fp32);
+        assert_eq!(PrecisionChoice::Auto.on(&cpu, None).expect("fp32"), Precision::Fp32);
         for recorded in [Precision::Fp32, Precision::Bf16] {
             let choice = PrecisionChoice::from(recorded);
-            assert_eq!(choice.on(&cpu).expect("supported"), recorded);
+            assert_eq!(choice.on(&cpu, None).expect("supported"), recorded);
             assert_eq!(PrecisionChoice::Auto.resumed(recorded, &cpu).expect("the same"), recorded);
             assert_eq!(choice.resumed(recorded, &cpu).expect("the same"), recorded);
         }

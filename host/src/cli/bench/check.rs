@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let chosen = device::choose(args.device)?;
     let precision = match args.precision {
         PrecisionChoice::Auto => Precision::Fp32,
-        choice => choice.on(&chosen)?,
+        choice => choice.on(&chosen, None)?,
     };
     let ops = precision.ops(chosen.cuda);
     let ops = if args.plain_ops { ops.plain() } else { ops };

@@ -119,7 +119,7 @@ fn setup(args: &Args) -> anyhow::Result<Setup> {
     let precision = match (args.precision, &args.exchange) {
         (PrecisionChoice::Bf16, Some(_)) => return Err(misuse("--exchange is fp32, which is all its reader knows")),
         (PrecisionChoice::Auto, Some(_)) => Precision::Fp32,
-        (choice, _) => choice.on(&chosen)?,
+        (choice, _) => choice.on(&chosen, None)?,
     };
     Ok(Setup {
         name,
