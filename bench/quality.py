@@ -1,9 +1,10 @@
 """The rival of `host pretrain` and `host evaluate` in quality: the same recipe in PyTorch on the same files.
 
 The model is ViTMAEForPreTraining of `transformers`; everything else is written here from the paper (arXiv 2111.06377,
-appendix A) with torchvision's and timm's transforms.
+appendix A) with torchvision's and timm's transforms. A preset's joint-embedding term, colours and Muon are there, too;
+its cheaper decoder is not: the reference predicts all removed patches with the paper's decoder.
 
-    python bench/quality.py pretrain --preset pico-32 --epochs 10 --data train --out ref
+    python bench/quality.py pretrain --preset pico-32 --epochs 10 --data train --out ref [--recipe paper]
     python bench/quality.py evaluate --model ref --train train --test test
     python bench/quality.py finetune --model ref --train train --test test --epochs 3
 
@@ -185,8 +186,14 @@ def positions(side: int, dim: int) -> Tensor:
     return torch.cat([torch.zeros(1, dim), table.float()]).unsqueeze(0)
 
 
-def groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+def in_block(name: str) -> bool:
+    """Of a block, encoder's or decoder's: what Muon takes the matrices of."""
+    return ".encoder.layer." in name or ".decoder_layers." in name
+
+
+def groups(model: nn.Module, weight_decay: float, without: list[nn.Parameter] = ()) -> list[dict]:
+    others = {id(parameter) for parameter in without}
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad and id(p) not in others]
     plain = [p for n, p in named if p.ndim <= 1 or n.endswith(".bias")]
     decayed = [p for n, p in named if p.ndim > 1 and not n.endswith(".bias")]
     return [{"params": plain, "weight_decay": 0.0}, {"params": decayed, "weight_decay": weight_decay}]
@@ -228,7 +235,10 @@ def projector(dim: int, terms: dict) -> nn.Sequential:
 def joint_loss(model: ViTMAEForPreTraining, project: nn.Module, views: list[Tensor], terms: dict) -> Tensor:
     """The reconstruction of the first view, and the joint term of the projections of all views' visible patches."""
     projections, loss = [], 0.0
+    first = model.config.mask_ratio
     for number, pixels in enumerate(views):
+        share = terms.get("view_keep") if number else None
+        model.vit.embeddings.config.mask_ratio = first if share is None else 1 - share
         found = model.vit(pixel_values=pixels)
         if number == 0 and terms["reconstruction_weight"]:
             predicted = model.decoder(found.last_hidden_state, found.ids_restore).logits
@@ -240,6 +250,7 @@ def joint_loss(model: ViTMAEForPreTraining, project: nn.Module, views: list[Tens
             loss = terms["reconstruction_weight"] * (error * found.mask).sum() / found.mask.sum()
         tokens = found.last_hidden_state
         projections.append(project(tokens[:, 1:].mean(1) if terms["pool"] == "mean" else tokens[:, 0]))
+    model.vit.embeddings.config.mask_ratio = first
     z = torch.stack(projections)
     term = infonce(z, terms["temperature"]) if terms["kind"] == "infonce" else sigreg(z, terms)
     return loss + terms["weight"] * term
@@ -291,7 +302,11 @@ def pretrain() -> None:
     lr = t.get("blr", 1.5e-4) * batch / 256
     project = projector(c["dim"], terms) if joined else None
     trained = nn.ModuleList([model, project] if joined else [model])
-    optimizer = torch.optim.AdamW(groups(trained, t.get("weight_decay", 0.05)), lr=lr, betas=(0.9, 0.95), fused=True)
+    decay, muon = t.get("weight_decay", 0.05), t.get("optimizer") == "muon"
+    matrices = [p for name, p in trained.named_parameters() if muon and p.ndim == 2 and in_block(name)]
+    optimizers = [torch.optim.AdamW(groups(trained, decay, matrices), lr=lr, betas=(0.9, 0.95), fused=True)]
+    if muon:
+        optimizers.append(torch.optim.Muon(matrices, lr=lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
     view = training_view(c["image_height"], t)
     steps, begin, history = len(images) // batch, time.perf_counter(), []
     for epoch in range(epochs):
@@ -302,12 +317,13 @@ def pretrain() -> None:
                 normalize(torch.stack([to_tensor(view(images.images[j])) for j in ids]))
                 for _ in range(terms["views"] if joined else 1)
             ]
-            for group in optimizer.param_groups:
+            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
                 group["lr"] = cosine(epoch + i / steps, lr, warmup, epochs)
             loss = joint_loss(model, project, views, terms) if joined else model(pixel_values=views[0]).loss
             loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             total += loss.item()
         seconds = time.perf_counter() - begin
         history.append(total / steps)

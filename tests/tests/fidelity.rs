@@ -17,7 +17,12 @@ fn bench_check_proves_both_precisions_in_both_spellings() {
         (&["bench", "check"][..], &[][..], "fp32", "fused"),
         (&["bench", "--check"], &["--plain-ops"], "fp32", "plain"),
         (&["bench", "check"], &["--precision", "bf16", "--plain-ops"], "bf16", "plain"),
-        (&["bench", "check"], &["--precision", "bf16"], "bf16", if Engine::bf16().is_some() { "fused" } else { "plain" }),
+        (
+            &["bench", "check"],
+            &["--precision", "bf16"],
+            "bf16",
+            if Engine::bf16().is_some() { "fused" } else { "plain" },
+        ),
     ] {
         let args = [spelling, &["--device", "cpu", "--parity", PARITY, "--json"], more].concat();
         let report: Value = serde_json::from_str(&succeed("host", &args)).expect("JSON");

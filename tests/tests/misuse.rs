@@ -83,6 +83,7 @@ fn pretrain_refuses_what_cannot_be_trained() {
     pretrain(&["--crop-area", "0.1", "--augment", "fixed-crop"], 2, &["--crop-area", "--augment fixed-crop"]);
     pretrain(&["--jitter", "1", "--augment", "colour-jitter"], 2, &["colour-jitter is a jitter already", "--jitter"]);
     pretrain(&["--preset", "nano"], 2, &["no preset `nano`", "pico-32"]);
+    pretrain(&["--preset", "own.toml"], 2, &["no preset `own.toml`", "--config own.toml"]);
     pretrain(&["--epochs", "0"], 2, &["--epochs"]);
     pretrain(&["--accumulate", "0"], 2, &["--accumulate", "at least 1"]);
     pretrain(&["--accumulate", "18446744073709551615"], 2, &["--accumulate", "too large"]);

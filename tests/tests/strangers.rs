@@ -267,7 +267,10 @@ fn what_nothing_states_is_warned_about_with_the_option_that_sets_it() {
     assert!(text.contains("image         16x64 (--trained-size)"), "{text}");
     // As wide as ViT-Tiny, TinyMIM and MAE-Lite: no width tells the heads.
     let wide = host::formats::official::parameters(
-        &host::model::MaeConfig { depth: 1, ..host::preset::Preset::named("tiny-224").expect("preset").model },
+        &host::model::MaeConfig {
+            depth: 1,
+            ..host::preset::Preset::named("tiny-224").expect("preset").with_recipe(host::preset::Recipe::Paper).model
+        },
         false,
     );
     let wide: Tensors = wide.into_iter().map(|(name, shape)| (name, tensor(&shape, 0.25))).collect();

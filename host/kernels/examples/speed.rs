@@ -86,7 +86,13 @@ fn parts(engine: Engine) {
         let image = tokens * dim;
         time(&format!("attention forward  {size}"), flops, || {
             for (qkv, out) in x.chunks_exact(3 * image).zip(out.chunks_exact_mut(image)).take(images) {
-                attention::forward(engine, shape, Inputs::Together(qkv), out, &mut scratch[..shape.forward_scratch()]);
+                attention::forward(
+                    engine,
+                    shape,
+                    Inputs::Together(qkv),
+                    out,
+                    &mut scratch[..shape.forward_scratch()],
+                );
             }
         });
         time(&format!("attention backward {size}"), flops * 5 / 2, || {

@@ -204,7 +204,14 @@ impl Block {
     }
 
     /// One chunk. `out`: `[R, D]`.
-    fn forward_chunk(&self, engine: Engine, input: Input<'_>, weights: &Forward, saved: SavedPart<'_>, out: &mut [f32]) {
+    fn forward_chunk(
+        &self,
+        engine: Engine,
+        input: Input<'_>,
+        weights: &Forward,
+        saved: SavedPart<'_>,
+        out: &mut [f32],
+    ) {
         let Input { x, context, parameters: p, branches } = input;
         let (d, f, rows, arch) = (self.dim, self.hidden, x.len() / self.dim, engine.arch());
         let SavedPart { own, context: others, attended, middle, hidden, norm1, norm2 } = saved;

@@ -50,7 +50,11 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let mut data = std::mem::take(&mut self.0);
         if data.len() <= NEAR_LEN {
-            let kept = near(|near| if near.len() < NEAR_COUNT { near.push(std::mem::take(&mut data)) });
+            let kept = near(|near| {
+                if near.len() < NEAR_COUNT {
+                    near.push(std::mem::take(&mut data))
+                }
+            });
             if kept.is_some() && data.is_empty() {
                 return;
             }

@@ -283,10 +283,10 @@ pub fn run_name(base: &Preset, preset: &Preset, seed: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preset::validate::RecipeError;
+    use crate::preset::{Recipe, validate::RecipeError};
 
     fn base() -> Preset {
-        Preset::named("pico-32").expect("preset")
+        Preset::named("pico-32").expect("preset").with_recipe(Recipe::Paper)
     }
 
     fn values(experiment: Experiment) -> Vec<String> {

@@ -292,12 +292,15 @@ impl Common {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{DeviceChoice, choose};
+    use crate::{
+        device::{DeviceChoice, choose},
+        preset::Recipe,
+    };
     use std::{fs, path::Path};
 
     fn common(runs: &Path, seeds: Vec<u64>) -> Common {
         Common {
-            base: Preset::named("pico-32").expect("preset"),
+            base: Preset::named("pico-32").expect("preset").with_recipe(Recipe::Paper),
             runs: runs.into(),
             data: DataSource::Synthetic,
             precision: Precision::Fp32,

@@ -10,7 +10,12 @@ use std::{fs, path::Path};
 /// As misuse, if there is none.
 pub(super) fn open(config: Option<&Path>, name: &str, recipe: Recipe) -> anyhow::Result<(String, Preset)> {
     let Some(file) = config else {
-        return Ok((name.to_owned(), Preset::named(name).map_err(|e| misuse(e.to_string()))?.with_recipe(recipe)));
+        let preset = Preset::named(name).map_err(|error| {
+            let hint =
+                if name.ends_with(".toml") { format!(": a file is given as --config {name}") } else { String::new() };
+            misuse(format!("{error}{hint}"))
+        })?;
+        return Ok((name.to_owned(), preset.with_recipe(recipe)));
     };
     let shown = file.display();
     let text = fs::read_to_string(file).map_err(|e| misuse(format!("cannot read {shown}: {e}")))?;

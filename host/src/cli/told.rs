@@ -81,8 +81,8 @@ fn recipe(error: &RecipeError) -> String {
                 .into()
         }
         RecipeError::EncoderMaskTokens => {
-            "--encoder-mask-tokens true goes with --decoder self and --predict-ratio 1 alone: mask tokens that pass \
-             through the encoder all reach the decoder"
+            "--encoder-mask-tokens true goes with --decoder self and --predict-ratio 1 alone, as in --recipe paper: \
+             mask tokens that pass through the encoder all reach the decoder"
                 .into()
         }
         RecipeError::Colour(ColourError { field, value, bounds }) => {
@@ -91,7 +91,9 @@ fn recipe(error: &RecipeError) -> String {
         RecipeError::NoCrop(augment) => {
             format!("--crop-area is of random crops: it has no meaning with --augment {}", augment.name())
         }
-        RecipeError::TwoJitters => "--augment colour-jitter is a jitter already: leave it out, or --jitter".into(),
+        RecipeError::TwoJitters => {
+            "--augment colour-jitter is a jitter already: leave it out, or use --jitter 0".into()
+        }
         RecipeError::WarmUp => "--warmup-epochs must be 0 or more".into(),
         RecipeError::Joint(error) => match error {
             JointError::Weight => "--joint-weight must be above 0".into(),
@@ -101,9 +103,11 @@ fn recipe(error: &RecipeError) -> String {
             JointError::Views => "--views must be from 2 to 16".into(),
             JointError::ViewKeep => "--view-keep must be above 0 and at most 1".into(),
             JointError::Batch => error.to_string().replace("batch_size", "--batch-size"),
-            JointError::MaskTokens => "--encoder-mask-tokens goes without --joint: it compares features of visible \
+            JointError::MaskTokens => {
+                "--encoder-mask-tokens goes with --joint none alone: --joint compares features of visible \
                                        patches alone"
-                .into(),
+                    .into()
+            }
             JointError::Projector | JointError::Temperature | JointError::Sigreg => error.to_string(),
         },
         RecipeError::FewImages { images, batch, parts: 1 } => {

@@ -54,9 +54,14 @@ impl PrecisionChoice {
         let gain = || model.and_then(gain::of_bf16).filter(|gain| *gain > LEAST_GAIN);
         match self {
             Self::Auto if chosen.cuda && supported => Ok(Precision::Bf16),
-            Self::Auto if !chosen.cuda && let Some((gain, engine)) = gain().zip(Bf16::detect()) => {
+            Self::Auto
+                if !chosen.cuda
+                    && let Some((gain, engine)) = gain().zip(Bf16::detect()) =>
+            {
                 let name = engine.name();
-                console::say!("products in bf16 ({name}), {gain:.1} times as fast as fp32 here; --precision fp32 is exact");
+                console::say!(
+                    "products in bf16 ({name}), {gain:.1} times as fast as fp32 here; --precision fp32 is exact"
+                );
                 Ok(Precision::Bf16)
             }
             Self::Auto | Self::Fp32 => Ok(Precision::Fp32),

@@ -58,8 +58,7 @@ impl LayerNorm {
     /// `x`: `[N, D]`. Returns `[N, D]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
-        let fused =
-            if self.ops.fused() { ops::layer_norm(&x, weight.clone(), bias.clone(), NORM_EPS) } else { None };
+        let fused = if self.ops.fused() { ops::layer_norm(&x, weight.clone(), bias.clone(), NORM_EPS) } else { None };
         fused.unwrap_or_else(|| module::layer_norm(x, weight, Some(bias), NORM_EPS))
     }
 }

@@ -166,12 +166,12 @@ mod tests {
     use crate::{
         model::{Mae, MaeConfig},
         objective::{Learner, Objective, loss_as_trained},
-        preset::Preset,
+        preset::{Preset, Recipe},
     };
     use common::mask::{Mask, MaskKind};
 
     fn seam(weight: f64, gradient: f64) -> (Seam, MaeConfig) {
-        let mut preset = Preset::named("pico-32").unwrap();
+        let mut preset = Preset::named("pico-32").unwrap().with_recipe(Recipe::Paper);
         let grid = preset.model.grid().unwrap();
         preset.model.depth = 1;
         (Seam::new(SeamConfig { weight, gradient }, grid).unwrap(), preset.model)

@@ -8,7 +8,7 @@ use crate::{
         augment::{Augment, Colour},
         loader::LoaderConfig,
     },
-    model::MaeConfig,
+    model::{MaeConfig, cross::DecoderKind},
     objective::{joint::JointConfig, seam::SeamConfig, target::Target},
 };
 use common::mask::{MaskKind, len_keep};
@@ -214,11 +214,14 @@ pub enum PresetError {
 }
 
 impl Preset {
-    /// The same model with this recipe.
+    /// The same encoder with this recipe; the paper's has the paper's decoder.
     #[must_use]
     pub fn with_recipe(self, recipe: Recipe) -> Self {
         match (recipe, self.paper) {
-            (Recipe::Paper, Some(paper)) => Self { train: paper, paper: None, ..self },
+            (Recipe::Paper, Some(paper)) => {
+                let model = MaeConfig { decoder: DecoderKind::default(), ..self.model };
+                Self { model, train: paper, paper: None, ..self }
+            }
             _ => Self { paper: None, ..self },
         }
     }
@@ -269,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_visible_share_is_one_or_drawn_for_each_step() {
-        let paper = Preset::named("pico-32").expect("preset").train;
+        let paper = Preset::named("pico-32").expect("preset").with_recipe(Recipe::Paper).train;
         assert_eq!((paper.visible(64, 5), paper.visible_in_words(64)), (16, "16".into()));
         let train = TrainConfig { keep_range: "0.15..1".parse().ok(), ..paper };
         assert_eq!(train.visible_in_words(64), "9 to 63");
@@ -284,14 +287,20 @@ mod tests {
 
     #[test]
     fn the_papers_recipe_is_another_only_where_a_preset_says_so() {
-        let text = PRESETS[0].1;
-        let plain = Preset::parse(text, "plain").expect("preset");
-        assert_eq!(plain.clone().with_recipe(Recipe::Paper), plain.clone().with_recipe(Recipe::Preset));
-        let (model, train) = text.split_once("[train]").expect("a recipe");
-        let text = format!("{model}[train]\nepochs = 3\nbatch_size = 8\nwarmup_epochs = 0\n[paper]{train}");
-        let both = Preset::parse(&text, "both").expect("preset");
-        assert_eq!(both.clone().with_recipe(Recipe::Paper).train, plain.train);
-        assert_eq!(both.with_recipe(Recipe::Preset).train.epochs, 3);
+        for (name, _) in PRESETS {
+            let preset = Preset::named(name).expect("preset");
+            let [own, paper] = [Recipe::Preset, Recipe::Paper].map(|recipe| preset.clone().with_recipe(recipe));
+            // The paper's own models, and the one that is as large, are trained as in the paper.
+            let small = name.starts_with("pico") || name.starts_with("tiny");
+            assert_eq!((own != paper, preset.paper.is_some()), (small, small), "{name}");
+            let TrainConfig { joint, colour, optimizer, mask_ratio, predict_ratio, .. } = paper.train;
+            assert!(joint.is_off() && colour.is_off() && optimizer.is_default(), "{name}");
+            assert_eq!(
+                (mask_ratio, predict_ratio, paper.model.decoder),
+                (0.75, 1.0, DecoderKind::default()),
+                "{name}"
+            );
+        }
     }
 
     #[test]

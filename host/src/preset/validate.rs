@@ -157,7 +157,10 @@ impl TrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{objective::seam::SeamConfig, preset::Preset};
+    use crate::{
+        objective::seam::SeamConfig,
+        preset::{Preset, Recipe},
+    };
 
     #[test]
     fn ratios_that_keep_or_remove_nothing_are_refused() {
@@ -169,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_a_cheaper_decoder_cannot_do_is_refused() {
-        let paper = Preset::named("pico-32").expect("preset").train;
+        let paper = Preset::named("pico-32").expect("preset").with_recipe(Recipe::Paper).train;
         let seam = SeamConfig { weight: 0.0, gradient: 1.0 };
         let (own, cross) = (DecoderKind::SelfAttention, DecoderKind::Cross);
         for predict_ratio in [0.0, -0.5, 1.01, f64::NAN, f64::INFINITY] {

@@ -131,11 +131,7 @@ fn bf16(pairs: __m512i) -> __m512bh {
 }
 
 /// As [`super::pairs_of_matrix`]: rows of the result, and where theirs begin.
-pub(super) fn pairs_of_matrix<'a>(
-    data: &[f32],
-    rows: impl Iterator<Item = (&'a mut [u32], usize)>,
-    width: usize,
-) {
+pub(super) fn pairs_of_matrix<'a>(data: &[f32], rows: impl Iterator<Item = (&'a mut [u32], usize)>, width: usize) {
     assert!(available());
     // SAFETY: the instructions are there.
     unsafe { pairs_of_matrix_inside(data, rows, width) }

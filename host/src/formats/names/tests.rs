@@ -4,14 +4,14 @@ use super::*;
 use crate::{
     formats::official::parameters,
     model::MaeConfig,
-    preset::Preset,
+    preset::{Preset, Recipe},
     tensors::{NamedTensor, is_encoder},
 };
 use proptest::prelude::*;
 
 /// Two small blocks; encoder and decoder are of different widths.
 fn config() -> MaeConfig {
-    let model = Preset::named("pico-32").expect("a preset").model;
+    let model = Preset::named("pico-32").expect("a preset").with_recipe(Recipe::Paper).model;
     MaeConfig {
         image_height: 8,
         image_width: 8,
