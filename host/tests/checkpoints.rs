@@ -113,7 +113,8 @@ fn shapes(config: &MaeConfig, decoder: bool) -> Tensors {
 #[test]
 fn the_papers_models_are_known_by_their_shapes() {
     for name in ["base-224", "large-224", "huge-224", "tiny-224", "pico-32"] {
-        let config = host::preset::Preset::named(name).expect(name).model;
+        let preset = host::preset::Preset::named(name).expect(name);
+        let config = preset.with_recipe(host::preset::Recipe::Paper).model;
         for decoder in [true, false] {
             let heads = |width: usize, heads: usize, of: usize| (width / of != heads).then_some(heads);
             // Heads of other widths than the paper's must be told, except those of ViT-H.

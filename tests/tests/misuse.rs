@@ -93,7 +93,8 @@ fn pretrain_refuses_what_cannot_be_trained() {
         2,
         &["5 images", "2 batches of 3", "--batch-size 2"],
     );
-    pretrain(&["--data", &few, "--batch-size", "1", "--accumulate", "6"], 2, &["5 images", "--accumulate 6"]);
+    let one = ["--recipe", "paper", "--data", &few, "--batch-size", "1", "--accumulate", "6"];
+    pretrain(&one, 2, &["5 images", "--accumulate 6"]);
     pretrain(&["--checkpoint-seconds", "0"], 2, &["--checkpoint-seconds", "at least 1"]);
     pretrain(&["--checkpoint-steps", "0"], 2, &["--checkpoint-steps", "at least 1"]);
     pretrain(&["--keep-checkpoints", "0"], 2, &["--keep-checkpoints", "at least 1"]);

@@ -80,7 +80,7 @@ pub fn open(port: &str, setup: Setup) -> anyhow::Result<Box<dyn Read + Send>> {
         }
         Err(error) => return Err(error).with_context(|| format!("cannot open {port}")),
     }
-    Ok(Box::new(Plugged(serial(port, setup)?)))
+    Ok(Box::new(Plugged::open(port, setup)?))
 }
 
 /// What comes from a board, and what goes to it.
@@ -101,9 +101,9 @@ pub fn open_both_ways(port: &str, setup: Setup) -> anyhow::Result<BothWays> {
             Err(misuse(format!("the port {port} does not exist; {}", present())))
         }
         _ => {
-            let reader = serial(port, setup)?;
-            let writer = reader.try_clone().with_context(|| format!("cannot write to {port}"))?;
-            Ok((Box::new(Plugged(reader)), Box::new(Patient(writer))))
+            let reader = Plugged::open(port, setup)?;
+            let writer = reader.port.try_clone().with_context(|| format!("cannot write to {port}"))?;
+            Ok((Box::new(reader), Box::new(Patient(writer))))
         }
     }
 }
@@ -140,13 +140,72 @@ fn serial(port: &str, setup: Setup) -> anyhow::Result<Box<dyn serialport::Serial
 }
 
 /// A serial port; nothing to read, without having waited, means that it is gone.
-struct Plugged(Box<dyn serialport::SerialPort>);
+struct Plugged {
+    /// Also keeps others out while it is open.
+    port: Box<dyn serialport::SerialPort>,
+    #[cfg(target_os = "linux")]
+    tty: nonblocking::Tty,
+}
+
+impl Plugged {
+    fn open(port: &str, setup: Setup) -> anyhow::Result<Self> {
+        // Before the port, which nobody may open a second time.
+        #[cfg(target_os = "linux")]
+        let tty = nonblocking::Tty::open(port);
+        let opened = serial(port, setup)?;
+        Ok(Self {
+            port: opened,
+            #[cfg(target_os = "linux")]
+            tty: tty.with_context(|| format!("cannot open {port}"))?,
+        })
+    }
+}
 
 impl Read for Plugged {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self.0.read(bytes)? {
+        #[cfg(target_os = "linux")]
+        let count = self.tty.read(bytes)?;
+        #[cfg(not(target_os = "linux"))]
+        let count = self.port.read(bytes)?;
+        match count {
             0 => Err(io::Error::new(io::ErrorKind::BrokenPipe, "its other end hung up")),
             count => Ok(count),
+        }
+    }
+}
+
+/// serialport waits until there is something to read, and then reads in a way that waits, too: for ever, where what
+/// was there is gone by then, as when somebody else discards a terminal's input.
+#[cfg(target_os = "linux")]
+mod nonblocking {
+    use super::PATIENCE;
+    use rustix::{
+        event::{PollFd, PollFlags, Timespec, poll},
+        fs::OFlags,
+    };
+    use std::{fs::File, io, io::Read as _, os::unix::fs::OpenOptionsExt as _};
+
+    /// A terminal that is read without waiting longer than a clock says.
+    pub(super) struct Tty(File);
+
+    impl Tty {
+        pub(super) fn open(port: &str) -> io::Result<Self> {
+            let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+            File::options().read(true).custom_flags(flags.bits().cast_signed()).open(port).map(Self)
+        }
+
+        /// [`io::ErrorKind::TimedOut`] after a while without anything.
+        pub(super) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+            let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(PATIENCE.subsec_nanos()) };
+            poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&wait))?;
+            self.0.read(bytes).map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+                _ => error,
+            })
         }
     }
 }

@@ -46,18 +46,18 @@ fn product_inside(size: Size, a: LeftPairs<'_>, b: &Panels, out: Out<'_>) {
             macro_rules! run {
                 ($($m:literal)*) => {
                     match (height, columns.div_ceil(LANES)) {
-                        // SAFETY: the tile's rows and pairs of A and this panel's vectors lie inside their slices
-                        // by the two assertions above; `product` has checked where the tile lies in C.
                         $(
-                            ($m, 3) => unsafe { tile_of::<$m, 3>(pairs, a, lines, out, place) },
-                            ($m, 2) => unsafe { tile_of::<$m, 2>(pairs, a, lines, out, place) },
-                            ($m, _) => unsafe { tile_of::<$m, 1>(pairs, a, lines, out, place) },
+                            ($m, 3) => tile_of::<$m, 3>(pairs, a, lines, out, place),
+                            ($m, 2) => tile_of::<$m, 2>(pairs, a, lines, out, place),
+                            ($m, _) => tile_of::<$m, 1>(pairs, a, lines, out, place),
                         )*
                         _ => unreachable!("tiles have 1 to 8 rows"),
                     }
                 };
             }
-            run!(1 2 3 4 5 6 7 8);
+            // SAFETY: the tile's rows and pairs of A and this panel's vectors lie inside their slices by the two
+            // assertions above; `product` has checked where the tile lies in C.
+            unsafe { run!(1 2 3 4 5 6 7 8) }
         }
     }
 }
