@@ -1,6 +1,5 @@
 //! With which instructions, and in which arithmetic, products are computed.
 
-use crate::bf16::Bf16;
 use pulp::Arch;
 
 /// Vector instructions, and those for products of bf16 numbers if that is how products are computed.
@@ -55,5 +54,46 @@ impl Engine {
 impl From<Arch> for Engine {
     fn from(arch: Arch) -> Self {
         Self { arch, bf16: None }
+    }
+}
+
+/// Instructions for products in bf16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bf16 {
+    /// Two f32 products for one of pairs.
+    Portable,
+    /// `vdpbf16ps`.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Bf16 {
+    /// What this machine has.
+    #[must_use]
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx512bf16") && pulp::x86::V4::try_new().is_some() {
+            return Some(Self::Avx512);
+        }
+        None
+    }
+
+    /// The vector instructions that go with these.
+    pub(crate) fn arch(self) -> Option<Arch> {
+        match self {
+            Self::Portable => Some(Arch::new()),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => pulp::x86::V4::try_new().map(Arch::V4),
+        }
+    }
+
+    /// As it is told.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "emulated",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "AVX-512 BF16",
+        }
     }
 }

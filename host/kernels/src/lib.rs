@@ -3,7 +3,7 @@
 //! Design decision: a block works through a batch in chunks of a few images, each chunk through all of the block's
 //! operations, so that what one operation writes is still in the second-level cache when the next one reads it. The
 //! vector instructions are chosen at run time by [`pulp`] (AVX-512, AVX2, NEON or none), and those for products in
-//! bf16 by [`Engine`]; `unsafe` lives in [`product`] and `bf16` alone.
+//! bf16 by [`Engine`]; `unsafe` lives in [`product`], `tile`, `bf16` and `pairs` alone.
 //!
 //! `B` images, `N` tokens each, `D` the width, `F` the MLP's hidden width, `H` heads.
 //!
@@ -35,14 +35,15 @@ mod engine;
 pub mod gelu;
 pub mod math;
 pub mod norm;
+mod pairs;
 mod panels;
 mod parameters;
 mod plan;
 pub mod pool;
 pub mod product;
 mod saved;
+mod tile;
 pub mod vector;
 
-pub use bf16::Bf16;
-pub use engine::Engine;
+pub use engine::{Bf16, Engine};
 pub use pulp::Arch;

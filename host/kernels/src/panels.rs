@@ -1,8 +1,8 @@
 //! The right side of a product, packed.
 
 use crate::{
-    bf16::{Bf16, pairs, pairs_of_matrix, pairs_of_rows},
-    engine::Engine,
+    engine::{Bf16, Engine},
+    pairs::{pairs, pairs_of_matrix, pairs_of_rows},
     pool::Buffer,
 };
 use pulp::{Simd, WithSimd, bytemuck};
@@ -10,8 +10,8 @@ use pulp::{Simd, WithSimd, bytemuck};
 /// Vectors side by side in a tile.
 pub(crate) const VECTORS: usize = 3;
 
-/// `B[K, N]` in panels: the columns of one panel of a row `k` lie side by side, then those of row `k + 1`; for products
-/// in bf16 the pairs of two rows, then those of the next two.
+/// `B[K, N]` in panels: the columns of one panel of a row `k` lie side by side, then those of row `k + 1`; for
+/// products in bf16 the pairs of two rows, then those of the next two.
 #[derive(Debug)]
 pub struct Panels {
     pub(crate) data: Buffer,

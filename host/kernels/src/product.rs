@@ -5,26 +5,18 @@
 //! row tiles in turn and stay in the first-level cache. `A` is read where it lies, by rows or by columns; `B` may be
 //! packed beforehand ([`Panels`]) or read where it lies. In bf16 ([`Engine`]) both are packed.
 
-pub use crate::panels::Panels;
+pub use crate::{
+    panels::Panels,
+    tile::{Init, Left},
+};
 
 use crate::{
     bf16,
     engine::Engine,
     panels::{VECTORS, Width},
+    tile::{Out, Place, ROWS, Size, store},
 };
 use pulp::{Arch, Simd, WithSimd};
-
-/// Most rows of a tile, with 32 registers: 24 sums, 3 vectors of B, one of A.
-pub(crate) const ROWS: usize = 8;
-
-/// `A[M, K]` where it lies.
-#[derive(Debug, Clone, Copy)]
-pub enum Left<'a> {
-    /// `A[m][k] = data[m * stride + k]`.
-    Rows(&'a [f32], usize),
-    /// `A[m][k] = data[k * stride + m]`: the transpose of a matrix stored by rows.
-    Columns(&'a [f32], usize),
-}
 
 /// `B[K, N]`.
 #[derive(Debug, Clone, Copy)]
@@ -35,20 +27,8 @@ pub enum Right<'a> {
     Panels(&'a Panels),
 }
 
-/// What the product is added to.
-#[derive(Debug, Clone, Copy)]
-pub enum Init<'a> {
-    /// Nothing.
-    Zero,
-    /// What `C` holds.
-    Sum,
-    /// A row vector, `[N]`.
-    Bias(&'a [f32]),
-    /// A row vector `[N]` and a matrix `[M, N]` with the stride of `C`.
-    BiasAnd(&'a [f32], &'a [f32]),
-}
-
-/// `C = init + A B`; factors are rounded if `engine` says so. `c[m * stride + n]` for `m < rows`, `n < columns`; `depth` is `K`.
+/// `C = init + A B`; factors are rounded if `engine` says so. `c[m * stride + n]` for `m < rows`, `n < columns`;
+/// `depth` is `K`.
 ///
 /// # Panics
 /// If a slice is too short for these sizes, or `b` is packed for another engine.
@@ -131,27 +111,11 @@ fn product_f32(arch: Arch, size: Size, a: Left<'_>, b: Right<'_>, init: Init<'_>
     }
 }
 
-/// Of a product.
-#[derive(Clone, Copy)]
-pub(crate) struct Size {
-    pub(crate) rows: usize,
-    pub(crate) columns: usize,
-    pub(crate) depth: usize,
-}
-
 #[derive(Clone, Copy)]
 struct PanelsAt<'a> {
     data: &'a [f32],
     row_step: usize,
     panel_step: usize,
-}
-
-/// Where a product goes, and what it is added to; [`product`] has checked that all of it lies inside.
-#[derive(Clone, Copy)]
-pub(crate) struct Out<'a> {
-    pub(crate) c: *mut f32,
-    pub(crate) stride: usize,
-    pub(crate) init: Init<'a>,
 }
 
 /// A product whose sizes were checked by [`product`].
@@ -200,14 +164,6 @@ impl WithSimd for Product<'_> {
             }
         }
     }
-}
-
-/// A tile's first row and column, and how many columns it has.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) row: usize,
-    pub(crate) column: usize,
-    pub(crate) columns: usize,
 }
 
 #[inline(always)]
@@ -271,53 +227,6 @@ unsafe fn sums<S: Simd, const M: usize, const V: usize>(
         b = b.wrapping_add(b_step);
     }
     sums
-}
-
-/// Writes a tile.
-///
-/// # Safety
-/// Rows and columns of `place` lie inside C and inside what `init` names; `place.columns` needs all `V` vectors.
-#[inline(always)]
-pub(crate) unsafe fn store<S: Simd, const M: usize, const V: usize>(
-    simd: S,
-    sums: [[S::f32s; V]; M],
-    out: Out<'_>,
-    place: Place,
-) {
-    let lanes = S::F32_LANES;
-    for (m, row) in sums.into_iter().enumerate() {
-        let at = (place.row + m) * out.stride + place.column;
-        for (v, mut value) in row.into_iter().enumerate() {
-            let count = (place.columns - v * lanes).min(lanes);
-            let mask = simd.mask_between_m32s(0, count as u32);
-            let whole = count == lanes;
-            let (at, column) = (at + v * lanes, place.column + v * lanes);
-            let load = |from: *const f32| {
-                // SAFETY: `count` elements from here are readable by the caller's promise; the mask keeps to them.
-                unsafe {
-                    if whole { from.cast::<S::f32s>().read_unaligned() } else { simd.mask_load_ptr_f32s(mask, from) }
-                }
-            };
-            match out.init {
-                Init::Zero => {}
-                Init::Sum => value = simd.add_f32s(value, load(out.c.wrapping_add(at))),
-                Init::Bias(bias) => value = simd.add_f32s(value, load(bias.as_ptr().wrapping_add(column))),
-                Init::BiasAnd(bias, other) => {
-                    value = simd.add_f32s(value, load(bias.as_ptr().wrapping_add(column)));
-                    value = simd.add_f32s(value, load(other.as_ptr().wrapping_add(at)));
-                }
-            }
-            // SAFETY: `count` elements of C from here are writable by the caller's promise; the mask keeps to them.
-            unsafe {
-                let to = out.c.add(at);
-                if whole {
-                    to.cast::<S::f32s>().write_unaligned(value);
-                } else {
-                    simd.mask_store_ptr_f32s(mask, to, value);
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,63 +1,21 @@
 //! Products of bf16 numbers with sums in f32.
 //!
-//! Instructions for them take *pairs*: two neighbours along `K` lie in 32 bits, and one instruction adds both of their
-//! products to a sum. So `A` and `B` are packed into pairs, which costs `M K + K N` where the product costs `M K N`.
-//! Where `K` is odd, the last pair ends with a zero.
+//! Instructions for them take *pairs*: two neighbours along `K` lie in 32 bits, and one instruction adds both of
+//! their products to a sum. So `A` and `B` are packed into pairs, which costs `M K + K N` where the product costs
+//! `M K N`. Where `K` is odd, the last pair ends with a zero.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
-mod round;
-
-pub(crate) use round::{pairs_of_matrix, pairs_of_rows};
 
 use crate::{
+    engine::Bf16,
+    pairs::{pairs, pairs_of_matrix, pairs_of_rows},
     panels::Panels,
     pool::Buffer,
-    product::{Left, Out, Size},
+    tile::{Left, Out, Size},
 };
 use pulp::{Arch, bytemuck};
-
-/// Instructions for products in bf16.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bf16 {
-    /// Two f32 products for one of pairs.
-    Portable,
-    /// `vdpbf16ps`.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl Bf16 {
-    /// What this machine has.
-    #[must_use]
-    pub fn detect() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx512bf16") && pulp::x86::V4::try_new().is_some() {
-            return Some(Self::Avx512);
-        }
-        None
-    }
-
-    /// The vector instructions that go with these.
-    pub(crate) fn arch(self) -> Option<Arch> {
-        match self {
-            Self::Portable => Some(Arch::new()),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => pulp::x86::V4::try_new().map(Arch::V4),
-        }
-    }
-
-    /// As it is told.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Portable => "emulated",
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => "AVX-512 BF16",
-        }
-    }
-}
 
 /// `A` in pairs: that of row `m` and columns `2 j` and `2 j + 1` is `data[m * row_step + j * pair_step]`.
 #[derive(Clone, Copy)]
@@ -67,12 +25,7 @@ struct LeftPairs<'a> {
     pair_step: usize,
 }
 
-/// Pairs of `depth` numbers.
-pub(crate) fn pairs(depth: usize) -> usize {
-    depth.div_ceil(2)
-}
-
-/// `C = init + A B`, whose sizes [`crate::product::product`] has checked.
+/// `C = init + A B`, whose sizes `product` has checked.
 pub(crate) fn product(bf16: Bf16, arch: Arch, size: Size, a: Left<'_>, b: &Panels, out: Out<'_>) {
     let mut packed = Buffer::take(size.rows * pairs(size.depth));
     let pairs_of: &mut [u32] = bytemuck::cast_slice_mut(&mut packed);

@@ -1,9 +1,10 @@
 //! The product by instructions for f32: the twin against which others are tested.
 
-use super::{LeftPairs, pairs};
+use super::LeftPairs;
 use crate::{
+    pairs::pairs,
     panels::{Panels, VECTORS},
-    product::{Out, Place, Size, store},
+    tile::{Out, Place, Size, store},
 };
 use pulp::{Arch, Simd, WithSimd};
 

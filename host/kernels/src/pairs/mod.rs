@@ -1,9 +1,17 @@
-//! Rounding to bf16, in pairs.
+//! Rounding to bf16, in pairs: two neighbours along the axis of a product's sum lie in 32 bits.
 
-use super::Bf16;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+
+use crate::engine::Bf16;
+
+/// Pairs of `depth` numbers.
+pub(crate) fn pairs(depth: usize) -> usize {
+    depth.div_ceil(2)
+}
 
 /// The nearest bf16, to even where two are as near, in the low 16 bits; a NaN stays one.
-pub(super) fn round(value: f32) -> u32 {
+fn round(value: f32) -> u32 {
     let bits = value.to_bits();
     if value.is_nan() { (bits >> 16) | 0x40 } else { (bits + 0x7fff + ((bits >> 16) & 1)) >> 16 }
 }
@@ -14,11 +22,11 @@ pub(super) fn round(value: f32) -> u32 {
 /// # Panics
 /// If `data` is too short.
 pub(crate) fn pairs_of_matrix(bf16: Bf16, data: &[f32], stride: usize, width: usize, to: &mut [u32]) {
-    let rows = to.chunks_exact_mut(super::pairs(width).max(1)).enumerate().map(|(row, to)| (to, row * stride));
+    let rows = to.chunks_exact_mut(pairs(width).max(1)).enumerate().map(|(row, to)| (to, row * stride));
     match bf16 {
         Bf16::Portable => rows.for_each(|(to, start)| pairs_of_row(&data[start..][..width], to)),
         #[cfg(target_arch = "x86_64")]
-        Bf16::Avx512 => super::avx512::pairs_of_matrix(data, rows, width),
+        Bf16::Avx512 => avx512::pairs_of_matrix(data, rows, width),
     }
 }
 
@@ -46,7 +54,7 @@ pub(crate) fn pairs_of_rows(bf16: Bf16, low: &[f32], high: Option<&[f32]>, to: &
         }
         (_, None) => to.iter_mut().zip(low).for_each(|(to, low)| *to = round(*low)),
         #[cfg(target_arch = "x86_64")]
-        (Bf16::Avx512, Some(high)) => super::avx512::pairs_of_rows(low, high, to),
+        (Bf16::Avx512, Some(high)) => avx512::pairs_of_rows(low, high, to),
     }
 }
 
@@ -83,7 +91,7 @@ mod tests {
             let low: Vec<f32> = values.iter().map(|v| if *v < -9e5 { 0.0 } else { v * scale }).collect();
             let high: Vec<f32> = low.iter().rev().map(|v| v * 0.37).collect();
             for kind in kinds() {
-                let mut to = vec![7; super::super::pairs(low.len())];
+                let mut to = vec![7; pairs(low.len())];
                 pairs_of_matrix(kind, &low, low.len(), low.len(), &mut to);
                 for (j, to) in to.iter().enumerate() {
                     let last = low.get(2 * j + 1).map_or(0, |v| round(*v));
