@@ -60,7 +60,7 @@ impl PrecisionChoice {
             {
                 let name = engine.name();
                 console::say!(
-                    "products in bf16 ({name}), {gain:.1} times as fast as fp32 here; --precision fp32 is exact"
+                    "products bf16 by {name}, {gain:.1} times as fast as fp32 here (--precision fp32 is exact)"
                 );
                 Ok(Precision::Bf16)
             }
