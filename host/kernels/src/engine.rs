@@ -65,6 +65,9 @@ pub enum Bf16 {
     /// `vdpbf16ps`.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// `bfdot`.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Bf16 {
@@ -75,6 +78,10 @@ impl Bf16 {
         if std::arch::is_x86_feature_detected!("avx512bf16") && pulp::x86::V4::try_new().is_some() {
             return Some(Self::Avx512);
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("bf16") {
+            return Some(Self::Neon);
+        }
         None
     }
 
@@ -84,6 +91,8 @@ impl Bf16 {
             Self::Portable => Some(Arch::new()),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => pulp::x86::V4::try_new().map(Arch::V4),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => pulp::aarch64::Neon::try_new().map(Arch::Neon),
         }
     }
 
@@ -94,6 +103,21 @@ impl Bf16 {
             Self::Portable => "emulated",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => "AVX-512 BF16",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "ARM BF16",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tests of other processors than this one's say what they expect, so that nothing is passed over in silence.
+    #[test]
+    fn bf16_is_found_where_it_is() {
+        let Ok(expected) = std::env::var("EXPECT_BF16") else { return };
+        assert_eq!(Bf16::detect().map_or("", Bf16::name), expected);
+        assert_eq!(Engine::bf16().is_some(), !expected.is_empty());
     }
 }

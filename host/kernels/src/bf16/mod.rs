@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 use crate::{
@@ -47,5 +49,7 @@ pub(crate) fn product(bf16: Bf16, arch: Arch, size: Size, a: Left<'_>, b: &Panel
         Bf16::Portable => portable::product(arch, size, a, b, out),
         #[cfg(target_arch = "x86_64")]
         Bf16::Avx512 => avx512::product(size, a, b, out),
+        #[cfg(target_arch = "aarch64")]
+        Bf16::Neon => neon::product(size, a, b, out),
     }
 }

@@ -24,9 +24,9 @@ fn round(value: f32) -> u32 {
 pub(crate) fn pairs_of_matrix(bf16: Bf16, data: &[f32], stride: usize, width: usize, to: &mut [u32]) {
     let rows = to.chunks_exact_mut(pairs(width).max(1)).enumerate().map(|(row, to)| (to, row * stride));
     match bf16 {
-        Bf16::Portable => rows.for_each(|(to, start)| pairs_of_row(&data[start..][..width], to)),
         #[cfg(target_arch = "x86_64")]
         Bf16::Avx512 => avx512::pairs_of_matrix(data, rows, width),
+        _ => rows.for_each(|(to, start)| pairs_of_row(&data[start..][..width], to)),
     }
 }
 
@@ -47,14 +47,14 @@ fn pairs_of_row(row: &[f32], to: &mut [u32]) {
 pub(crate) fn pairs_of_rows(bf16: Bf16, low: &[f32], high: Option<&[f32]>, to: &mut [u32]) {
     assert!(to.len() == low.len() && high.is_none_or(|high| high.len() == low.len()));
     match (bf16, high) {
-        (Bf16::Portable, Some(high)) => {
+        (_, None) => to.iter_mut().zip(low).for_each(|(to, low)| *to = round(*low)),
+        #[cfg(target_arch = "x86_64")]
+        (Bf16::Avx512, Some(high)) => avx512::pairs_of_rows(low, high, to),
+        (_, Some(high)) => {
             for ((to, low), high) in to.iter_mut().zip(low).zip(high) {
                 *to = round(*low) | round(*high) << 16;
             }
         }
-        (_, None) => to.iter_mut().zip(low).for_each(|(to, low)| *to = round(*low)),
-        #[cfg(target_arch = "x86_64")]
-        (Bf16::Avx512, Some(high)) => avx512::pairs_of_rows(low, high, to),
     }
 }
 
