@@ -2,12 +2,9 @@
 
 use super::LeftPairs;
 use crate::{
-    pairs::{
-        avx512::{LANES, available, mask},
-        pairs,
-    },
+    pairs::avx512::{LANES, available, mask},
     panels::{Panels, VECTORS},
-    tile::{Init, Out, Place, ROWS, Size},
+    tile::{Init, Out, Place, Size},
 };
 use std::arch::x86_64::*;
 
@@ -20,41 +17,7 @@ pub(super) fn product(size: Size, a: LeftPairs<'_>, b: &Panels, out: Out<'_>) {
     unsafe { product_inside(size, a, b, out) }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn product_inside(size: Size, a: LeftPairs<'_>, b: &Panels, out: Out<'_>) {
-    let Size { rows, columns, depth } = size;
-    let pairs = pairs(depth);
-    let tiles = rows.div_ceil(ROWS);
-    // The last row, column and pair of A, by either layout.
-    assert!(pairs == 0 || a.data.len() > (rows - 1) * a.row_step + (pairs - 1) * a.pair_step);
-    for (panel, column) in (0..columns).step_by(WIDTH).enumerate() {
-        let lines = b.pairs_of_panel(panel);
-        let columns = WIDTH.min(columns - column);
-        assert!(lines.len() >= pairs * b.width && columns <= b.width);
-        let lines = (lines, b.width);
-        for tile in 0..tiles {
-            let row = tile * rows / tiles;
-            let height = (tile + 1) * rows / tiles - row;
-            let place = Place { row, column, columns };
-            let a = LeftPairs { data: a.data.get(row * a.row_step..).unwrap_or_default(), ..a };
-            macro_rules! run {
-                ($($m:literal)*) => {
-                    match (height, columns.div_ceil(LANES)) {
-                        $(
-                            ($m, 3) => tile_of::<$m, 3>(pairs, a, lines, out, place),
-                            ($m, 2) => tile_of::<$m, 2>(pairs, a, lines, out, place),
-                            ($m, _) => tile_of::<$m, 1>(pairs, a, lines, out, place),
-                        )*
-                        _ => unreachable!("tiles have 1 to 8 rows"),
-                    }
-                };
-            }
-            // SAFETY: the tile's rows and pairs of A and this panel's vectors lie inside their slices by the two
-            // assertions above; `product` has checked where the tile lies in C.
-            unsafe { run!(1 2 3 4 5 6 7 8) }
-        }
-    }
-}
+super::product_inside!("avx512f,avx512bw,avx512bf16");
 
 /// `M` rows by `V` vectors.
 ///
