@@ -95,22 +95,22 @@ impl Panels {
     ) -> Self {
         let mut panels = Self::new(engine.into(), depth, columns);
         let width = panels.width;
-        let row = |n: usize| &data[n * stride..][..depth];
         if let Some(bf16) = panels.bf16 {
             // Pairs are neighbours in a row, so these are transposed as numbers are.
             let lines = pairs(depth);
             let mut rounded = Buffer::take(columns * lines);
             pairs_of_matrix(bf16, data, stride, depth, bytemuck::cast_slice_mut(&mut rounded));
-            transpose(&mut panels.data, width, lines, columns, |n| &rounded[n * lines..][..lines]);
+            transpose(&mut panels.data, width, lines, columns, &rounded, lines);
         } else {
-            transpose(&mut panels.data, width, depth, columns, row);
+            transpose(&mut panels.data, width, depth, columns, data, stride);
         }
         panels
     }
 }
 
-/// Writes `columns` rows of `depth` numbers as the columns of panels of `width`.
-fn transpose<'a>(to: &mut [f32], width: usize, depth: usize, columns: usize, row: impl Fn(usize) -> &'a [f32]) {
+/// Writes `columns` rows of `depth` numbers, which begin `stride` apart, as the columns of panels of `width`.
+fn transpose(to: &mut [f32], width: usize, depth: usize, columns: usize, data: &[f32], stride: usize) {
+    let row = |n: usize| &data[n * stride..][..depth];
     for (panel, first) in to.chunks_exact_mut((depth * width).max(1)).zip((0..columns).step_by(width)) {
         let filled = width.min(columns - first);
         if filled < width {

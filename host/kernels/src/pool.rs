@@ -50,14 +50,14 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let mut data = std::mem::take(&mut self.0);
         if data.len() <= NEAR_LEN {
-            let kept = near(|near| {
+            near(|near| {
                 if near.len() < NEAR_COUNT {
-                    near.push(std::mem::take(&mut data))
+                    near.push(std::mem::take(&mut data));
                 }
             });
-            if kept.is_some() && data.is_empty() {
-                return;
-            }
+        }
+        if data.is_empty() {
+            return;
         }
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         free.get_or_insert_default().entry(data.len()).or_default().push(data);

@@ -5,7 +5,7 @@ use super::{
     memory::{self, Since},
     parts::{self, Feed},
     peak,
-    step::{StepParts, Stepper, read_loss, sync},
+    step::{StepParts, Stepper, ops, read_loss, sync},
     timing::{Rounds, Speed, time_steps},
 };
 use crate::{
@@ -228,7 +228,6 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
         read_loss(step).map(drop)
     })?;
     drop(feed);
-    let ops = setup.precision.ops(setup.device != Device::flex());
     stage("augmentation");
     let augment = parts::augment(&dataset, grid, setup.pixels, config, &target)?;
 
@@ -238,7 +237,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     Ok(Report {
         program: "host",
         version: env!("CARGO_PKG_VERSION"),
-        mode: if setup.plain_ops || !ops.fused() { "plain" } else { "fused" },
+        mode: ops(&setup.device, setup.plain_ops, setup.precision).mode(),
         device: setup.device_description.clone(),
         preset: setup.name.clone(),
         batch_size,

@@ -28,6 +28,13 @@ pub struct StepParts {
     pub optimizer: f64,
 }
 
+/// The operations that a bench measures or checks.
+#[must_use]
+pub fn ops(device: &Device, plain_ops: bool, precision: Precision) -> Ops {
+    let ops = precision.ops(device);
+    if plain_ops { ops.plain() } else { ops }
+}
+
 /// A training that takes steps on batches it is given.
 pub struct Stepper {
     /// What is trained.
@@ -42,8 +49,7 @@ impl Stepper {
     /// # Errors
     /// If the model is impossible.
     pub fn new(preset: &Preset, device: &Device, plain_ops: bool, precision: Precision) -> anyhow::Result<Self> {
-        let ops = precision.ops(*device != Device::flex());
-        let ops = if plain_ops { ops.plain() } else { ops };
+        let ops = ops(device, plain_ops, precision);
         // The parameters are f32 in every precision, and so the fused AdamW applies.
         let optimizer_ops = if plain_ops { Ops::Plain } else { Ops::Fused };
         let task = Pretraining::new(preset, device, (ops, optimizer_ops))?;

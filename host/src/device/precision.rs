@@ -2,7 +2,7 @@
 
 use super::{Chosen, gain};
 use crate::model::{MaeConfig, ops::Ops};
-use burn::tensor::FloatDType;
+use burn::tensor::{Device, FloatDType};
 use clap::ValueEnum;
 use kernels::{Bf16, Engine};
 use serde::{Deserialize, Serialize};
@@ -110,13 +110,13 @@ impl Precision {
         }
     }
 
-    /// The operations of a model under training, on a CUDA device or the CPU: fused ones where they are fast.
+    /// The operations of a model under training on a device: fused ones where they are fast.
     #[must_use]
-    pub fn ops(self, cuda: bool) -> Ops {
+    pub fn ops(self, device: &Device) -> Ops {
         match self {
             Self::Fp32 => Ops::Fused,
-            Self::Bf16 if cuda || Engine::bf16().is_none() => Ops::Bf16,
-            Self::Bf16 => Ops::FusedBf16,
+            Self::Bf16 if *device == Device::flex() && Engine::bf16().is_some() => Ops::FusedBf16,
+            Self::Bf16 => Ops::Bf16,
         }
     }
 }

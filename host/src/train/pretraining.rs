@@ -137,8 +137,7 @@ impl Pretraining {
         if dataset.len() < train.images_a_step() {
             bail!("{} images are fewer than the {} of one optimizer step", dataset.len(), train.images_a_step());
         }
-        let mut task =
-            Self::new(&config.preset(), device, (config.precision.ops(threads.is_none()), Ops::default()))?;
+        let mut task = Self::new(&config.preset(), device, (config.precision.ops(device), Ops::default()))?;
         let mut state = TrainState::default();
         if resume && folder.has_checkpoint()? {
             let checkpoint = run.load()?;

@@ -3,21 +3,12 @@
 use super::LeftPairs;
 use crate::{
     pairs::avx512::{LANES, available, mask},
-    panels::{Panels, VECTORS},
+    panels::Panels,
     tile::{Init, Out, Place, Size},
 };
 use std::arch::x86_64::*;
 
-/// Columns of a panel.
-const WIDTH: usize = VECTORS * LANES;
-
-pub(super) fn product(size: Size, a: LeftPairs<'_>, b: &Panels, out: Out<'_>) {
-    assert!(b.width.is_multiple_of(LANES) && b.width <= WIDTH && available());
-    // SAFETY: the instructions are there.
-    unsafe { product_inside(size, a, b, out) }
-}
-
-super::product_inside!("avx512f,avx512bw,avx512bf16");
+super::tiled_product!("avx512f,avx512bw,avx512bf16");
 
 /// `M` rows by `V` vectors.
 ///

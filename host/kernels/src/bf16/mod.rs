@@ -27,9 +27,19 @@ struct LeftPairs<'a> {
     pair_step: usize,
 }
 
-/// Takes `C` tile by tile; what calls it has `LANES`, `WIDTH` and `tile_of` for its instructions, `$features`.
-macro_rules! product_inside {
+/// A product that takes `C` tile by tile; what calls it has `LANES`, `available` and `tile_of` for its instructions,
+/// `$features`.
+macro_rules! tiled_product {
     ($features:literal) => {
+        /// Most columns of a panel.
+        const WIDTH: usize = crate::panels::VECTORS * LANES;
+
+        pub(super) fn product(size: Size, a: LeftPairs<'_>, b: &Panels, out: Out<'_>) {
+            assert!(b.width.is_multiple_of(LANES) && b.width <= WIDTH && available());
+            // SAFETY: the instructions are there.
+            unsafe { product_inside(size, a, b, out) }
+        }
+
         #[target_feature(enable = $features)]
         fn product_inside(size: Size, a: LeftPairs<'_>, b: &Panels, out: Out<'_>) {
             let Size { rows, columns, depth } = size;
@@ -84,7 +94,7 @@ macro_rules! product_inside {
     };
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-use product_inside;
+use tiled_product;
 
 /// `C = init + A B`, whose sizes `product` has checked.
 pub(crate) fn product(bf16: Bf16, arch: Arch, size: Size, a: Left<'_>, b: &Panels, out: Out<'_>) {

@@ -2,7 +2,7 @@
 
 use super::LeftPairs;
 use crate::{
-    panels::{Panels, VECTORS},
+    panels::Panels,
     tile::{Init, Out, Place, Size},
 };
 use std::arch::{aarch64::*, asm};
@@ -10,16 +10,12 @@ use std::arch::{aarch64::*, asm};
 /// Numbers of a vector.
 const LANES: usize = 4;
 
-/// Columns of a panel.
-const WIDTH: usize = VECTORS * LANES;
-
-pub(super) fn product(size: Size, a: LeftPairs<'_>, b: &Panels, out: Out<'_>) {
-    assert!(b.width.is_multiple_of(LANES) && b.width <= WIDTH && std::arch::is_aarch64_feature_detected!("bf16"));
-    // SAFETY: the instructions are there.
-    unsafe { product_inside(size, a, b, out) }
+/// Whether this processor has the instructions that this file uses.
+fn available() -> bool {
+    std::arch::is_aarch64_feature_detected!("bf16")
 }
 
-super::product_inside!("neon,bf16");
+super::tiled_product!("neon,bf16");
 
 /// `M` rows by `V` vectors.
 ///
@@ -63,16 +59,14 @@ unsafe fn tile_of<const M: usize, const V: usize>(
             // SAFETY: an array of a vector's size.
             unsafe { vst1q_f32(values.as_mut_ptr(), value) };
             for (i, value) in values.into_iter().take(count).enumerate() {
-                // SAFETY: `count` numbers from here are inside C and what `out` names by the caller's promise.
+                // SAFETY: `count` numbers of C from here are inside by the caller's promise.
                 unsafe {
                     let to = out.c.add(at + i);
                     *to = match out.init {
                         Init::Zero => value,
                         Init::Sum => *to + value,
-                        Init::Bias(bias) => value + bias.get_unchecked(column + i),
-                        Init::BiasAnd(bias, other) => {
-                            value + bias.get_unchecked(column + i) + other.get_unchecked(at + i)
-                        }
+                        Init::Bias(bias) => value + bias[column + i],
+                        Init::BiasAnd(bias, other) => value + bias[column + i] + other[at + i],
                     };
                 }
             }

@@ -2,12 +2,14 @@
 
 use super::spinner;
 use crate::{
-    bench::check::{self, Check, Setup},
+    bench::{
+        check::{self, Check, Setup},
+        step::ops,
+    },
     device::{
         self, DeviceChoice,
         precision::{Precision, PrecisionChoice},
     },
-    model::ops::Ops,
 };
 use anyhow::bail;
 use serde_json::json;
@@ -43,15 +45,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         PrecisionChoice::Auto => Precision::Fp32,
         choice => choice.on(&chosen, None)?,
     };
-    let ops = precision.ops(chosen.cuda);
-    let ops = if args.plain_ops { ops.plain() } else { ops };
+    let ops = ops(&chosen.device, args.plain_ops, precision);
     let setup = Setup { folder: args.parity.clone(), device: chosen.device, cuda: chosen.cuda, ops };
     let spinner = spinner();
     let checks = check::run(&setup, &|what| spinner.set_message(what.to_owned()));
     spinner.finish_and_clear();
     let checks = checks?;
     let failed = checks.iter().filter(|check| !check.passed()).count();
-    let mode = if chosen.cuda { "plain" } else { mode(ops) };
+    let mode = if chosen.cuda { "plain" } else { ops.mode() };
     if args.json {
         let rows: Vec<_> = checks.iter().map(row).collect();
         let report = json!({
@@ -95,12 +96,4 @@ fn row(check: &Check) -> serde_json::Value {
         "passed": check.passed(),
         "at": check.at,
     })
-}
-
-/// How operations are called in reports.
-fn mode(ops: Ops) -> &'static str {
-    match ops {
-        Ops::Fused | Ops::FusedBf16 => "fused",
-        Ops::Plain | Ops::Bf16 => "plain",
-    }
 }

@@ -51,6 +51,12 @@ impl Ops {
         if matches!(self, Self::FusedBf16 | Self::Bf16) { Self::Bf16 } else { Self::Plain }
     }
 
+    /// How they are called in reports.
+    #[must_use]
+    pub fn mode(self) -> &'static str {
+        if self.fused() { "fused" } else { "plain" }
+    }
+
     /// What computes the products of fused blocks.
     fn engine(self) -> Engine {
         match self {
