@@ -20,7 +20,17 @@ def main(run: Path) -> int:
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
     events.Reload()
     wrong = []
-    for tag, column in SCALARS.items():
+    # The parts of a loss that has any.
+    parts = {name: name for name in ["reconstruction", "joint"] if rows and name in rows[0]}
+    if parts:
+        with open(run / "metrics.csv", newline="") as file:
+            epochs = list(csv.DictReader(file))
+        for tag in ["feature_std", "feature_rank"]:
+            found = [(event.step, event.value) for event in events.Scalars(tag)]
+            expected = [(int(row["step"]), float(row[tag])) for row in epochs]
+            if len(found) != len(expected) or any(a[0] != b[0] or abs(a[1] - b[1]) > 0.006 for a, b in zip(found, expected)):
+                wrong.append(f"{tag}: {found} instead of {expected}")
+    for tag, column in (SCALARS | parts).items():
         found = [(event.step, event.value) for event in events.Scalars(tag)]
         expected = [(int(row["step"]), float(row[column])) for row in rows]
         # The file has six decimals, events are f32; speeds have one decimal.

@@ -61,19 +61,58 @@ fn check_events(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Each figure of `metrics.csv` is the mean of the points of its epoch, weighted by their steps. `columns`: places in
+/// `steps.csv` and in `metrics.csv`.
+fn check_means(folder: &Path, columns: &[(usize, usize)]) -> anyhow::Result<()> {
+    let (points, epochs) = (numbers(&folder.join("steps.csv"))?, numbers(&folder.join("metrics.csv"))?);
+    for (fine, whole) in columns {
+        let (mut before, mut sum) = (0.0, 0.0);
+        for point in &points {
+            sum += point[*fine] * (point[0] - before);
+            before = point[0];
+        }
+        let mean = epochs.iter().map(|epoch| epoch[*whole]).sum::<f64>() / epochs.len() as f64;
+        ensure!((sum / before - mean).abs() < 2e-6, "column {fine}: {points:?} {epochs:?}");
+    }
+    Ok(())
+}
+
+/// A small model that trains for two epochs, as a file in `folder`.
+fn preset(folder: &Path) -> anyhow::Result<String> {
+    let path = folder.join("small.toml");
+    let text = "description = \"for a test\"\n[model]\nimage_height = 16\nimage_width = 16\npatch_size = 4\ndim = 16\n\
+                depth = 1\nheads = 2\ndecoder_dim = 16\ndecoder_depth = 1\ndecoder_heads = 2\n[train]\nepochs = 2\n\
+                batch_size = 8\nwarmup_epochs = 1\nsynthetic_images = 64\n";
+    fs::write(&path, text)?;
+    Ok(path.display().to_string())
+}
+
+#[test]
+fn the_parts_of_a_loss_are_reported_apart() -> anyhow::Result<()> {
+    let root = tempfile::tempdir()?;
+    let folder = root.path().join("run");
+    let (config, out) = (preset(root.path())?, folder.display().to_string());
+    let joint = ["--joint", "infonce", "--views", "2"];
+    let start = ["pretrain", "--config", &config, "--out", &out, "--device", "cpu"];
+    succeed("host", &[&start[..], &joint].concat());
+    check_means(&folder, &[(2, 2), (6, 5), (7, 6)])?;
+    check_events(&folder)?;
+    let page = fs::read_to_string(folder.join("report.html"))?;
+    check_page(&page)?;
+    // The loss and its two parts each have a fine line beside that of the epochs; twice, for wide and narrow screens.
+    ensure!(page.matches("<polyline class=\"fine\"").count() == 6, "{page}");
+    // A resumed run goes on with the same columns.
+    succeed("host", &["pretrain", "--resume", &out, "--epochs", "3", "--device", "cpu"]);
+    ensure!(numbers(&folder.join("steps.csv"))?.iter().all(|line| line.len() == 8));
+    check_events(&folder)
+}
+
 #[test]
 fn a_run_reports_itself_and_a_resumed_one_goes_on() -> anyhow::Result<()> {
     let root = tempfile::tempdir()?;
     let folder = root.path().join(NAME);
     let run_arg = folder.display().to_string();
-    let preset = root.path().join("small.toml");
-    fs::write(
-        &preset,
-        "description = \"for a test\"\n[model]\nimage_height = 16\nimage_width = 16\npatch_size = 4\ndim = 16\ndepth = 1\n\
-         heads = 2\ndecoder_dim = 16\ndecoder_depth = 1\ndecoder_heads = 2\n[train]\nepochs = 2\nbatch_size = 8\n\
-         warmup_epochs = 1\nsynthetic_images = 64\n",
-    )?;
-    let config = preset.display().to_string();
+    let config = preset(root.path())?;
     let text = succeed("host", &["pretrain", "--config", &config, "--out", &run_arg, "--device", "cpu"]);
     assert!(text.contains("report.html"), "{text}");
     let report = folder.join("report.html");
@@ -88,16 +127,7 @@ fn a_run_reports_itself_and_a_resumed_one_goes_on() -> anyhow::Result<()> {
     let points = numbers(&folder.join("steps.csv"))?;
     assert_eq!(points.last().context("a point")?[..2], [16.0, 2.0]);
 
-    // Each figure of metrics.csv is the mean of the points of its epoch, weighted by their steps.
-    let mut before = 0.0;
-    let mut sum = 0.0;
-    for point in &points {
-        sum += point[2] * (point[0] - before);
-        before = point[0];
-    }
-    let epochs = numbers(&folder.join("metrics.csv"))?;
-    let mean = epochs.iter().map(|epoch| epoch[2]).sum::<f64>() / 2.0;
-    assert!((sum / before - mean).abs() < 2e-6, "{points:?} {epochs:?}");
+    check_means(&folder, &[(2, 2)])?;
     check_events(&folder)?;
 
     // What lies beyond the checkpoint, as after a kill, is done again and must not stay.

@@ -154,7 +154,12 @@ pub fn reconstructions(
 ) -> anyhow::Result<Option<PathBuf>> {
     let shows = matches!(
         sweep.experiment,
-        Experiment::MaskRatio | Experiment::MaskKind | Experiment::MaskToken | Experiment::Target | Experiment::Seam
+        Experiment::MaskRatio
+            | Experiment::MaskKind
+            | Experiment::Decoder
+            | Experiment::MaskToken
+            | Experiment::Target
+            | Experiment::Seam
     );
     if !shows || trained.len() != sweep.settings.len() {
         return Ok(None);

@@ -3,6 +3,7 @@
 use super::error::SweepError;
 use crate::{
     data::augment::Augment,
+    model::DecoderKind,
     objective::seam::SeamConfig,
     preset::{Preset, TrainConfig},
 };
@@ -22,6 +23,8 @@ pub enum Experiment {
     DecoderDepth,
     /// Width of the decoder, scaled to the encoder's (table 1b).
     DecoderWidth,
+    /// What mask tokens attend to, and how many removed patches are predicted (CrossMAE, arXiv 2401.14391).
+    Decoder,
     /// Mask tokens from the decoder on, or already in the encoder (table 1c).
     MaskToken,
     /// What is predicted (table 1d).
@@ -68,7 +71,12 @@ impl Experiment {
             Self::DecoderWidth => Some("width of the decoder"),
             Self::Schedule => Some("epochs of pre-training"),
             Self::Partial => Some("last blocks that are fine-tuned"),
-            Self::MaskKind | Self::MaskToken | Self::Target | Self::Augmentation | Self::Seam => None,
+            Self::MaskKind
+            | Self::Decoder
+            | Self::MaskToken
+            | Self::Target
+            | Self::Augmentation
+            | Self::Seam => None,
         }
     }
 
@@ -90,6 +98,7 @@ impl Experiment {
                     |width: usize| ((width * model.dim) as f64 / (4 * PAPER.1) as f64).round().max(1.0) * 4.0;
                 [128, 256, 512, 768, 1024].map(|width| scaled(width).to_string()).to_vec()
             }
+            Self::Decoder => texts(&["self:1", "self:0.5", "self:0.25", "cross:1", "cross:0.5", "cross:0.25"]),
             Self::MaskToken => texts(&["decoder", "encoder"]),
             Self::Target => {
                 // 96 components of 768 values.
@@ -172,6 +181,16 @@ impl Experiment {
                 let heads = (1..=wanted as usize).rev().find(|heads| width.is_multiple_of(*heads));
                 (model.decoder_dim, model.decoder_heads) = (width, heads.unwrap_or(1));
                 width.to_string()
+            }
+            Self::Decoder => {
+                let kind = |name: &str| DecoderKind::from_str(name, false).ok();
+                let read = value.split_once(':').and_then(|(name, share)| Some((kind(name)?, share.parse().ok()?)));
+                (model.decoder, train.predict_ratio) = read.ok_or_else(|| wrong("KIND:SHARE such as cross:0.5"))?;
+                label = match train.predict_ratio {
+                    1.0 => format!("{}-attention", model.decoder.name()),
+                    share => format!("{}-attention, {} %", model.decoder.name(), shown(share * 100.0)),
+                };
+                format!("{}:{}", model.decoder.name(), train.predict_ratio)
             }
             Self::MaskToken => {
                 train.encoder_mask_tokens = match value {
@@ -351,6 +370,9 @@ mod tests {
             (Experiment::MaskKind, "round:0.5"),
             (Experiment::DecoderDepth, "0"),
             (Experiment::DecoderWidth, "30"),
+            (Experiment::Decoder, "cross"),
+            (Experiment::Decoder, "round:0.5"),
+            (Experiment::Decoder, "cross:0"),
             (Experiment::MaskToken, "both"),
             (Experiment::Target, "high-pass"),
             (Experiment::Augmentation, "blur"),

@@ -11,6 +11,7 @@ use std::{
 
 const FILE: &str = "steps.csv";
 const HEADER: &str = "step,epoch,loss,lr,images_per_second,seconds";
+const JOINT_HEADER: &str = "step,epoch,loss,lr,images_per_second,seconds,reconstruction,joint";
 
 /// A line of `steps.csv`; the fields are its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -27,12 +28,20 @@ pub struct Point {
     pub images_per_second: f64,
     /// Time trained, interruptions left out, seconds.
     pub seconds: f64,
+    /// What only a training with a joint term has: means of the parts of the loss since the line before.
+    #[serde(default)]
+    pub reconstruction: Option<f64>,
+    /// The joint term.
+    #[serde(default)]
+    pub joint: Option<f64>,
 }
 
 impl Point {
     fn line(&self) -> String {
-        let Self { step, epoch, loss, lr, images_per_second, seconds } = self;
-        format!("{step},{epoch:.4},{loss:.6},{lr:.6e},{images_per_second:.1},{seconds:.1}\n")
+        let Self { step, epoch, loss, lr, images_per_second, seconds, reconstruction, joint } = self;
+        let parts = [reconstruction, joint].into_iter().flatten().map(|part| format!(",{part:.6}"));
+        let parts: String = parts.collect();
+        format!("{step},{epoch:.4},{loss:.6},{lr:.6e},{images_per_second:.1},{seconds:.1}{parts}\n")
     }
 }
 
@@ -87,15 +96,16 @@ pub struct StepsFile {
 
 impl StepsFile {
     /// Opens the file of the run in the folder `run` and drops what it says about steps after `step`, which are done
-    /// again. Returns with it the seconds trained up to there.
+    /// again. `joint`: the loss has parts. Returns with it the seconds trained up to there.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn start(run: &Path, step: usize) -> anyhow::Result<(Self, f64)> {
+    pub fn start(run: &Path, step: usize, joint: bool) -> anyhow::Result<(Self, f64)> {
         let path = run.join(FILE);
         let points: Vec<Point> = read(run)?.into_iter().filter(|point| point.step <= step).collect();
         let lines: String = points.iter().map(Point::line).collect();
-        let written = files::write_file(&path, format!("{HEADER}\n{lines}").as_bytes());
+        let header = if joint { JOINT_HEADER } else { HEADER };
+        let written = files::write_file(&path, format!("{header}\n{lines}").as_bytes());
         written.with_context(|| format!("cannot write {}", path.display()))?;
         Ok((Self { path }, points.last().map_or(0.0, |point| point.seconds)))
     }
@@ -116,23 +126,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn point(step: usize) -> Point {
-        Point { step, epoch: step as f64 / 8.0, loss: 0.5, lr: 1e-3, images_per_second: 100.0, seconds: step as f64 }
+    fn point(step: usize, parts: Option<[f64; 2]>) -> Point {
+        Point {
+            step,
+            epoch: step as f64 / 8.0,
+            loss: 0.5,
+            lr: 1e-3,
+            images_per_second: 100.0,
+            seconds: step as f64,
+            reconstruction: parts.map(|parts| parts[0]),
+            joint: parts.map(|parts| parts[1]),
+        }
     }
 
     #[test]
     fn a_resumed_run_forgets_what_it_does_again_and_a_torn_line() -> anyhow::Result<()> {
-        let root = tempfile::tempdir()?;
-        let (file, seconds) = StepsFile::start(root.path(), 0)?;
-        assert_eq!(seconds, 0.0);
-        for step in [2, 4, 6] {
-            file.push(&point(step))?;
+        for (parts, header) in [(None, HEADER), (Some([0.25, 3.5]), JOINT_HEADER)] {
+            let root = tempfile::tempdir()?;
+            let (file, seconds) = StepsFile::start(root.path(), 0, parts.is_some())?;
+            assert_eq!(seconds, 0.0);
+            for step in [2, 4, 6] {
+                file.push(&point(step, parts))?;
+            }
+            fs::write(&file.path, fs::read_to_string(&file.path)? + "8,1.0")?;
+            let (_, seconds) = StepsFile::start(root.path(), 4, parts.is_some())?;
+            assert_eq!(seconds, 4.0);
+            assert_eq!(read(root.path())?, [point(2, parts), point(4, parts)]);
+            let text = fs::read_to_string(root.path().join(FILE))?;
+            let columns = text.lines().map(|line| line.split(',').count());
+            assert!(text.starts_with(header) && columns.eq([header.split(',').count(); 3]), "{text}");
         }
-        fs::write(&file.path, fs::read_to_string(&file.path)? + "8,1.0")?;
-        let (_, seconds) = StepsFile::start(root.path(), 4)?;
-        assert_eq!(seconds, 4.0);
-        assert_eq!(read(root.path())?, [point(2), point(4)]);
-        assert!(fs::read_to_string(root.path().join(FILE))?.starts_with(HEADER));
         Ok(())
     }
 

@@ -1,10 +1,16 @@
 //! The curves of a joint term: the two parts of the loss, and how far the features spread.
 
-use super::{chart::Chart, history::Epoch};
+use super::{
+    chart::Chart,
+    history::{Epoch, Point},
+};
 use maud::{Markup, html};
 
 /// The section; nothing for a training without a joint term. `end`: the last epoch of the horizontal axis.
-pub fn section(epochs: &[Epoch], end: f64) -> Markup {
+pub fn section(steps: &[Point], epochs: &[Epoch], end: f64) -> Markup {
+    let fine = |value: fn(&Point) -> Option<f64>| -> Vec<(f64, f64)> {
+        steps.iter().filter_map(|point| Some((point.epoch, value(point)?))).collect()
+    };
     let points = |place: f64, value: fn(&Epoch) -> Option<f64>| -> Vec<(f64, f64)> {
         epochs.iter().filter_map(|epoch| Some((epoch.epoch as f64 - place, value(epoch)?))).collect()
     };
@@ -12,9 +18,10 @@ pub fn section(epochs: &[Epoch], end: f64) -> Markup {
     let reconstruction = points(0.5, |e| e.reconstruction);
     let joint = points(0.5, |e| e.joint);
     let (std, rank) = (points(0.0, |e| e.feature_std), points(0.0, |e| e.feature_rank));
-    let chart = |title, label, main: &[(f64, f64)], from_zero| {
+    let (fine_reconstruction, fine_joint) = (fine(|p| p.reconstruction), fine(|p| p.joint));
+    let chart = |title, label, main: &[(f64, f64)], fine: &[(f64, f64)], from_zero| {
         html! {
-            figure { (Chart { title, label, epochs: end, from_zero, fine: &[], main, marked: true }.svg()) }
+            figure { (Chart { title, label, epochs: end, from_zero, fine, main, marked: true }.svg()) }
         }
     };
     html! {
@@ -24,9 +31,12 @@ pub fn section(epochs: &[Epoch], end: f64) -> Markup {
                 p.soft { "Before they are weighed." }
                 // Without a decoder the reconstruction is 0 throughout.
                 @if reconstruction.iter().any(|(_, value)| *value != 0.0) {
-                    (chart("Reconstruction over the epochs", "mean squared error on removed patches", &reconstruction, false))
+                    (chart(
+                        "Reconstruction over the epochs", "mean squared error on removed patches", &reconstruction,
+                        &fine_reconstruction, false
+                    ))
                 }
-                (chart("Joint term over the epochs", "joint term", &joint, false))
+                (chart("Joint term over the epochs", "joint term", &joint, &fine_joint, false))
             }
             section {
                 h2 { "Spread of the features" }
@@ -34,8 +44,8 @@ pub fn section(epochs: &[Epoch], end: f64) -> Markup {
                     "Of the last batch of each epoch. Features that become the same for all images lose both: the training "
                     "then ends and says so."
                 }
-                (chart("Deviation of the features over the epochs", "deviation, 1 in every direction", &std, true))
-                (chart("Rank of the features over the epochs", "directions in which features spread", &rank, true))
+                (chart("Deviation of the features over the epochs", "deviation, 1 in every direction", &std, &[], true))
+                (chart("Rank of the features over the epochs", "directions in which features spread", &rank, &[], true))
             }
         }
     }
@@ -63,7 +73,7 @@ mod tests {
     fn curves_are_drawn_where_there_is_a_joint_term() {
         let draw = |joint, reconstruction| {
             let epochs: Vec<Epoch> = (1..5).map(|i| epoch(i, joint, reconstruction)).collect();
-            section(&epochs, 4.0).into_string()
+            section(&[], &epochs, 4.0).into_string()
         };
         assert_eq!(draw(None, None), "");
         let (both, alone) = (draw(Some(3.0), Some(0.5)), draw(Some(3.0), Some(0.0)));

@@ -170,7 +170,7 @@ fn curves(config: &RunConfig, points: &[Point], epochs: &[Epoch]) -> Markup {
                 }
             }
         }
-        (joint::section(epochs, end))
+        (joint::section(points, epochs, end))
         section { h2 { "Learning rate" } figure { (rate.svg()) } }
     }
 }

@@ -6,10 +6,10 @@ use super::{
 };
 use crate::{
     data::dataset::Dataset,
-    objective::{Learner, target::FittedTarget},
+    objective::{Learner, joint::spread::Spread, target::FittedTarget},
     pictures::over_time::{self, FixedImages},
     report,
-    run::{RunConfig, RunFolder, TrainState},
+    run::{RunConfig, RunFolder, TrainState, state::PARTS},
     train::{
         engine::{Engine, Observer, Task as _, unobserved},
         pretraining::Pretraining,
@@ -31,6 +31,25 @@ const DRAWING_SHARE: f64 = 0.01;
 /// Shortest time between two reports of a training under way.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
 
+/// Sums of losses and of their parts, and the number of them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    loss: f64,
+    parts: [f64; PARTS],
+    count: usize,
+}
+
+impl Sums {
+    /// What `self` has and `other`, an earlier state of it, has not, added to `to`.
+    fn add_since(&self, other: &Self, to: &mut Self) {
+        to.loss += self.loss - other.loss;
+        to.count += self.count - other.count;
+        for (to, (now, before)) in to.parts.iter_mut().zip(self.parts.iter().zip(other.parts)) {
+            *to += now - before;
+        }
+    }
+}
+
 /// The record of one training. It never reads from the device on its own, except for pictures.
 #[derive(Debug)]
 pub struct Recorder {
@@ -43,10 +62,10 @@ pub struct Recorder {
     /// Steps from one point to the next.
     spacing: usize,
     next_point: usize,
-    /// Sum and number of the epoch's losses that are in `pending` or written.
-    seen: (f64, usize),
-    /// Sum and number of the losses since the last point.
-    pending: (f64, usize),
+    /// The epoch's losses that are in `pending` or written.
+    seen: Sums,
+    /// The losses since the last point.
+    pending: Sums,
     latest: Option<(TrainState, Moment)>,
     begun: Instant,
     seconds_before: f64,
@@ -78,7 +97,7 @@ impl Recorder {
         engine: &Engine<Pretraining>,
     ) -> anyhow::Result<Self> {
         let (epochs, steps_an_epoch, state) = (config.train.epochs, engine.task.steps_an_epoch(), *engine.state());
-        let (steps, seconds_before) = StepsFile::start(run.path(), state.step)?;
+        let (steps, seconds_before) = StepsFile::start(run.path(), state.step, config.train.joint.is_on())?;
         let mut events = EventFile::start(&run.path().join("tensorboard"), state.step)?;
         over_time::forget_after(&run.pictures(), state.epoch)?;
         let count = if config.train.joint.reconstructs() { PICTURES } else { 0 };
@@ -106,8 +125,8 @@ impl Recorder {
             events,
             spacing: (epochs * steps_an_epoch / POINTS).max(1),
             next_point: 0,
-            seen: (state.loss_sum, state.losses),
-            pending: (0.0, 0),
+            seen: Sums { loss: state.loss_sum, parts: state.part_sums, count: state.losses },
+            pending: Sums::default(),
             latest: None,
             begun: Instant::now(),
             seconds_before,
@@ -119,24 +138,30 @@ impl Recorder {
     }
 
     fn write_point(&mut self) -> anyhow::Result<()> {
-        let (Some((state, moment)), (sum, count)) = (self.latest, self.pending) else { return Ok(()) };
+        let (Some((state, moment)), Sums { loss, parts, count }) = (self.latest, self.pending) else { return Ok(()) };
         if count == 0 {
             return Ok(());
         }
         let epoch = state.epoch as f64 + state.iteration as f64 / self.steps_an_epoch.max(1) as f64;
+        let mean = |sum: f64| sum / count as f64;
+        let part = |i: usize| self.config.train.joint.is_on().then(|| mean(parts[i]));
         let point = Point {
             step: state.step,
             epoch,
-            loss: sum / count as f64,
+            loss: mean(loss),
             // As at the end of an epoch, that of the next step; the moment's, within one, is that of the last.
             lr: self.schedule.at(epoch),
             images_per_second: moment.images_per_second,
             seconds: self.seconds_before + self.begun.elapsed().as_secs_f64(),
+            reconstruction: part(0),
+            joint: part(1),
         };
         self.steps.push(&point)?;
-        let scalars = [("loss", point.loss), ("lr", point.lr), ("images_per_second", point.images_per_second)];
+        let mut scalars = vec![("loss", point.loss), ("lr", point.lr), ("images_per_second", point.images_per_second)];
+        let parts = [("reconstruction", point.reconstruction), ("joint", point.joint)];
+        scalars.extend(parts.into_iter().filter_map(|(name, value)| Some((name, value?))));
         self.events.scalars(point.step, &scalars)?;
-        self.pending = (0.0, 0);
+        self.pending = Sums::default();
         self.next_point = state.step + self.spacing;
         Ok(())
     }
@@ -161,10 +186,10 @@ impl Recorder {
 impl Observer<Pretraining> for Recorder {
     /// Takes in the figures; writes a point if one is due.
     fn point(&mut self, state: &TrainState, moment: &Moment) -> anyhow::Result<()> {
-        let (sum, count) = (moment.loss * moment.steps as f64, moment.steps);
-        self.pending.0 += sum - self.seen.0;
-        self.pending.1 += count - self.seen.1;
-        self.seen = (sum, count);
+        let sum = |mean: f64| mean * moment.steps as f64;
+        let now = Sums { loss: sum(moment.loss), parts: moment.parts.map(sum), count: moment.steps };
+        now.add_since(&self.seen, &mut self.pending);
+        self.seen = now;
         self.latest = Some((*state, *moment));
         if state.step >= self.next_point { self.write_point() } else { Ok(()) }
     }
@@ -172,7 +197,10 @@ impl Observer<Pretraining> for Recorder {
     /// Draws and reports if that is due, after the last epoch always.
     fn epoch(&mut self, state: &TrainState, moment: &Moment, task: &Pretraining) -> anyhow::Result<()> {
         self.point(state, moment)?;
-        self.seen = (0.0, 0);
+        self.seen = Sums::default();
+        if let Some([Spread { std, rank }, _]) = task.spread()? {
+            self.events.scalars(state.step, &[("feature_std", std), ("feature_rank", rank)])?;
+        }
         let last = state.epoch >= self.config.train.epochs;
         if last {
             self.write_point()?;
