@@ -9,7 +9,7 @@ use edge::{
 use host::{
     bench::check::Parity,
     export::{self, precision::EncoderPrecision},
-    model::BurnEncoder,
+    model::{BurnEncoder, ops::Ops},
     tensors::{Tensors, encoder_hash, safetensors},
 };
 use std::path::PathBuf;
@@ -89,6 +89,23 @@ fn every_number_of_patches_works_and_equals_burn() {
     assert!(matches!(tract.encode(&[], &[]), Err(TractError::Input(_))));
     assert!(matches!(tract.encode(&[0.0; 48], &[64]), Err(TractError::Input(_))));
     assert!(matches!(tract.encode(&[0.0; 47], &[1]), Err(TractError::Input(_))));
+}
+
+/// With instructions for it or with the portable products.
+#[test]
+fn products_in_bf16_hardly_turn_a_feature() {
+    let ((spec, tensors), forward) = (encoder(), parity("forward.safetensors"));
+    let exact = BurnEncoder::new(&spec, &tensors).expect("burn");
+    let rounded = BurnEncoder::new(&spec, &tensors).expect("burn").with_ops(Ops::FusedBf16);
+    for count in [16, 64] {
+        let ids: Vec<u32> = (0..count as u32).collect();
+        let visible = &forward["patches"].data[..count * 48];
+        let [exact, found] = [&exact, &rounded].map(|encoder| encoder.encode(visible, &ids, count).expect("features"));
+        for (exact, found) in [(&exact[0].cls, &found[0].cls), (&exact[0].mean, &found[0].mean)] {
+            let near = cosine(exact, found);
+            assert!(near > 0.9999 && exact != found, "{count} patches: {near}");
+        }
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `host explore`.
 
 use crate::{
-    cli::{described::described, told::told},
+    cli::{described::described, runtime::bf16, told::told},
     data::dataset::{Dataset, DatasetError},
+    device::precision::Precision,
     explore::{
         api::{self, Explorer},
         images::Images,
@@ -40,9 +41,21 @@ pub struct Args {
     /// Which feature neighbours are found by [default: the model's].
     #[arg(long, value_enum)]
     pool: Option<Pooling>,
+    /// The arithmetic of the model.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionArg,
     /// Search at most this many images for neighbours, spread over all.
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     limit: usize,
+}
+
+/// `--precision`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum PrecisionArg {
+    /// 32-bit floating point.
+    F32,
+    /// Products in bf16, sums in f32.
+    Bf16,
 }
 
 /// Serves the page until Ctrl-C.
@@ -54,11 +67,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.limit == 0 {
         return Err(misuse("--limit must be at least 1"));
     }
+    let precision = match args.precision {
+        PrecisionArg::F32 => Precision::Fp32,
+        PrecisionArg::Bf16 => bf16()?,
+    };
     let server = Server::bind(args.port).map_err(|error| port_refused(args.port, &error))?;
     let gallery = gallery(&args, &config)?;
     let names = (name(&args.run), gallery.as_ref().map(described));
     let images = Images::new(gallery, &config.model);
-    let explored = Explored::load(&run, config, args.pool)?;
+    let explored = Explored::load(&run, config, args.pool, precision)?;
     let explorer = Arc::new(Explorer::new(names, explored, images, args.limit));
     let stop = server.stopper();
     ctrlc::set_handler(move || stop.stop()).context("cannot watch for Ctrl-C")?;

@@ -1,5 +1,10 @@
 //! What computes features.
 
+use crate::device::{
+    DeviceChoice, choose,
+    precision::{Precision, PrecisionChoice},
+};
+
 /// `--runtime`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Runtime {
@@ -9,4 +14,12 @@ pub enum Runtime {
     Tract,
     /// The native int8 encoder, image by image.
     Native,
+}
+
+/// Products in bf16 on the CPU, with a note if they are emulated.
+///
+/// # Errors
+/// If the CPU backend has none.
+pub fn bf16() -> anyhow::Result<Precision> {
+    Ok(PrecisionChoice::Bf16.on(&choose(DeviceChoice::Cpu)?, None)?)
 }

@@ -2,9 +2,11 @@
 
 use super::features::{Choice, pooled, with_board, with_burn};
 use crate::{
+    device::precision::Precision as Arithmetic,
     model::{BurnEncoder, encode::Features},
     tensors::Tensors,
 };
+use burn::tensor::Device;
 use common::model::{EncoderSpec, Pooling};
 use edge::{
     model_folder::{ModelFolder, Precision},
@@ -23,6 +25,8 @@ pub enum Backend {
         spec: Box<EncoderSpec>,
         /// The encoder.
         encoder: Box<BurnEncoder>,
+        /// Its arithmetic.
+        arithmetic: Arithmetic,
     },
     /// An exported form in a board's runtime, image by image, one encoder a thread.
     Board {
@@ -34,13 +38,13 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// The float encoder in burn.
+    /// The float encoder in burn, on the CPU.
     ///
     /// # Errors
     /// If a parameter is missing or misshapen.
-    pub fn burn(spec: &EncoderSpec, tensors: &Tensors) -> anyhow::Result<Self> {
-        let encoder = Box::new(BurnEncoder::new(spec, tensors)?);
-        Ok(Self::Burn { spec: Box::new(*spec), encoder })
+    pub fn burn(spec: &EncoderSpec, tensors: &Tensors, arithmetic: Arithmetic) -> anyhow::Result<Self> {
+        let encoder = BurnEncoder::new(spec, tensors)?.with_ops(arithmetic.ops(&Device::flex()));
+        Ok(Self::Burn { spec: Box::new(*spec), encoder: Box::new(encoder), arithmetic })
     }
 
     /// An ONNX form in tract.
@@ -65,20 +69,21 @@ impl Backend {
         all
     }
 
-    /// The form as a model folder names it: `f32`, `int8`, `native`.
+    /// The form as a model folder names it: `f32`, `int8`, `native`; or `bf16`.
     #[must_use]
     pub fn precision(&self) -> String {
         match self {
-            Self::Burn { .. } => "f32".into(),
+            Self::Burn { arithmetic: Arithmetic::Fp32, .. } => "f32".into(),
+            Self::Burn { arithmetic: Arithmetic::Bf16, .. } => "bf16".into(),
             Self::Board { runtime, .. } => runtime.precision.map_or_else(|| "native".into(), |form| form.to_string()),
         }
     }
 
-    /// Runtime and form, for a person: `burn f32`, `tract int8`, `native`.
+    /// Runtime and form, for a person: `burn f32`, `burn bf16`, `tract int8`, `native`.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Burn { .. } => "burn f32".into(),
+            Self::Burn { .. } => format!("burn {}", self.precision()),
             Self::Board { runtime, .. } => {
                 runtime.precision.map_or_else(|| "native".into(), |form| format!("tract {form}"))
             }
@@ -96,7 +101,7 @@ impl Backend {
         tick: impl Fn(usize) + Sync,
     ) -> anyhow::Result<Vec<Features>> {
         match self {
-            Self::Burn { spec, encoder } => with_burn(encoder, spec, images, choice, tick),
+            Self::Burn { spec, encoder, .. } => with_burn(encoder, spec, images, choice, tick),
             Self::Board { folder, runtime } => {
                 let share = images.len().div_ceil(rayon::current_num_threads()).max(1);
                 let done = AtomicUsize::new(0);

@@ -1,7 +1,7 @@
 //! The encoders of one model that are evaluated side by side, and what they encode.
 
 use super::{backend::Backend, features::Choice};
-use crate::{progress::bar, run::load_encoder};
+use crate::{device::precision::Precision as Arithmetic, progress::bar, run::load_encoder};
 use common::model::{EncoderSpec, Pooling};
 use console::misuse;
 use edge::model_folder::Precision;
@@ -10,8 +10,8 @@ use std::{collections::BTreeSet, path::Path};
 /// Which backends encode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choosing {
-    /// The float encoder of a run or model folder, in burn.
-    Burn,
+    /// The float encoder of a run or model folder, in burn, once in each arithmetic.
+    Burn(Vec<Arithmetic>),
     /// Exported forms of a model folder, as on a board.
     Board(Vec<Wanted>),
 }
@@ -62,9 +62,10 @@ impl Encoders {
     /// If there is none at `model`, or it lacks a form.
     pub fn open(model: &Path, request: &Request) -> anyhow::Result<Self> {
         let (spec, list) = match &request.backend {
-            Choosing::Burn => {
+            Choosing::Burn(arithmetics) => {
                 let (spec, tensors) = load_encoder(model)?;
-                (spec, vec![Backend::burn(&spec, &tensors)?])
+                let list = arithmetics.iter().map(|arithmetic| Backend::burn(&spec, &tensors, *arithmetic));
+                (spec, list.collect::<Result<_, _>>()?)
             }
             Choosing::Board(forms) => board(model, forms)?,
         };

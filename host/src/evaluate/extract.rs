@@ -5,6 +5,7 @@ use super::{
     images::prepared,
 };
 use crate::{
+    device::precision::Precision as Arithmetic,
     files,
     link::{names::escaped, sink::names_path},
     model::BurnEncoder,
@@ -12,6 +13,7 @@ use crate::{
     run::load_encoder,
 };
 use anyhow::Context as _;
+use burn::tensor::Device;
 use common::model::Pooling;
 use edge::{options::RuntimeArgs, runtime::ImageEncoder};
 use ndarray::Array2;
@@ -29,8 +31,17 @@ pub struct Request<'a> {
     pub choice: Choice,
     /// Feature; the model's without it.
     pub pooling: Option<Pooling>,
-    /// A board's runtime; burn without it.
-    pub runtime: Option<RuntimeArgs>,
+    /// What computes.
+    pub runtime: Computes,
+}
+
+/// What computes the features.
+#[derive(Debug, Clone)]
+pub enum Computes {
+    /// Burn, in this arithmetic.
+    Burn(Arithmetic),
+    /// A board's runtime.
+    Board(RuntimeArgs),
 }
 
 /// Features by name.
@@ -49,16 +60,16 @@ pub struct Extracted {
 pub fn extract(request: &Request<'_>) -> anyhow::Result<Extracted> {
     let Request { model, images, choice, pooling, runtime } = request;
     let (spec, features, names) = match runtime {
-        None => {
+        Computes::Burn(arithmetic) => {
             let (spec, tensors) = load_encoder(model)?;
             let images = prepared(images, &spec, None)?;
             let bar = bar(images.images.len(), "encoding");
-            let encoder = BurnEncoder::new(&spec, &tensors)?;
+            let encoder = BurnEncoder::new(&spec, &tensors)?.with_ops(arithmetic.ops(&Device::flex()));
             let features = with_burn(&encoder, &spec, &images.images, *choice, |done| bar.set_position(done as u64))?;
             bar.finish_and_clear();
             (spec, features, images.names)
         }
-        Some(runtime) => {
+        Computes::Board(runtime) => {
             let folder = edge::options::open_model(model)?;
             let file = runtime.open(&folder)?;
             let mut encoder = ImageEncoder::new(&folder, runtime, file.as_ref())?;

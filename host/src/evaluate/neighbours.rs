@@ -6,7 +6,10 @@ use super::{
     knn::{Labelled, Vote, predict},
     sets::Sets,
 };
-use crate::model::{Mae, MaeConfig, classifier::accuracy, weights};
+use crate::{
+    device::precision::Precision as Arithmetic,
+    model::{Mae, MaeConfig, classifier::accuracy, weights},
+};
 use anyhow::Context as _;
 use burn::tensor::Device;
 use common::model::EncoderSpec;
@@ -76,7 +79,8 @@ pub fn classify(
 /// An encoder of random weights.
 fn random(spec: &EncoderSpec) -> anyhow::Result<Backend> {
     let config = MaeConfig::for_encoder(spec);
-    Backend::burn(spec, &weights::to_tensors(&Mae::new(&config, 0, &Device::flex())?, &config.grid()?)?)
+    let tensors = weights::to_tensors(&Mae::new(&config, 0, &Device::flex())?, &config.grid()?)?;
+    Backend::burn(spec, &tensors, Arithmetic::Fp32)
 }
 
 /// Normalised pixels, `[H * W * C]`.

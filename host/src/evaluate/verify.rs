@@ -7,6 +7,7 @@ use super::{
     sets::Sets,
 };
 use crate::{
+    device::precision::Precision as Arithmetic,
     model::{classifier::accuracy, encode::Features},
     progress::bar,
     run::load_encoder,
@@ -46,7 +47,7 @@ pub fn verify(
     tick: impl Fn() + Sync,
 ) -> anyhow::Result<Vec<Agreement>> {
     let (spec, tensors) = reference;
-    let expected = Backend::burn(spec, tensors)?.features(images, choice, |_| tick())?;
+    let expected = Backend::burn(spec, tensors, Arithmetic::Fp32)?.features(images, choice, |_| tick())?;
     let compare = |encoder: Backend| {
         let found = encoder.features(images, choice, |_| tick())?;
         Ok(compare(encoder.precision(), &found, &expected))
@@ -84,7 +85,7 @@ pub fn neighbours(
     sets: &Sets,
     choice: Choice,
 ) -> anyhow::Result<Vec<(String, f64)>> {
-    let encoders = std::iter::once(Backend::burn(spec, tensors)?).chain(Backend::all(folder));
+    let encoders = std::iter::once(Backend::burn(spec, tensors, Arithmetic::Fp32)?).chain(Backend::all(folder));
     let judge = |encoder: Backend| -> anyhow::Result<(String, f64)> {
         let bar = bar(sets.train.images.len() + sets.test.images.len(), "kNN");
         let labelled = |images: &[Vec<u8>], labels: &[usize]| -> anyhow::Result<Labelled> {

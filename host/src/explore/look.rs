@@ -1,13 +1,14 @@
 //! The trained model of a run, and what it makes of one image under one mask.
 
 use crate::{
+    device::precision::Precision,
     model::MaskBatch,
     objective::{Learner, target::FittedTarget},
     pictures::fill,
     run::{RunConfig, RunFolder},
 };
 use anyhow::Context as _;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use common::{
     mask::{Mask, MaskKind, len_keep},
     model::Pooling,
@@ -43,13 +44,20 @@ pub struct Look {
 }
 
 impl Explored {
-    /// Loads the newest checkpoint of a run on the CPU. `pooling`: which feature, the model's if `None`.
+    /// Loads the newest checkpoint of a run on the CPU, to compute in `precision`. `pooling`: which feature, the
+    /// model's if `None`.
     ///
     /// # Errors
     /// If there is none, or a damaged one.
-    pub fn load(run: &RunFolder, config: RunConfig, pooling: Option<Pooling>) -> anyhow::Result<Self> {
+    pub fn load(
+        run: &RunFolder,
+        config: RunConfig,
+        pooling: Option<Pooling>,
+        precision: Precision,
+    ) -> anyhow::Result<Self> {
         let checkpoint = run.load()?;
         let (model, target) = fill::with_tensors(run, &config, &checkpoint.model)?;
+        let model = model.with_ops(precision.ops(&Device::flex()));
         let spec = config.encoder_spec(Default::default());
         let (pooling, grid) = (spec.pooling_for(pooling), config.model.grid()?);
         Ok(Self { config, grid, pooling, epochs: checkpoint.state.epoch, model, target })
@@ -165,7 +173,7 @@ pub(super) mod tests {
     fn explored(norm_pix_loss: bool) -> Explored {
         let folder = tempfile::tempdir().expect("folder");
         let (run, config) = tiny_run(folder.path(), norm_pix_loss);
-        Explored::load(&run, config, None).expect("a model")
+        Explored::load(&run, config, None, Precision::Fp32).expect("a model")
     }
 
     fn view() -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! The trained encoder as a function from visible patches to features, in burn.
 
-use super::{Encoder, MaeConfig, init::Init, weights};
+use super::{Encoder, MaeConfig, init::Init, ops::Ops, weights};
 use crate::tensors::Tensors;
 use anyhow::{Context as _, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -48,6 +48,13 @@ impl BurnEncoder {
         let encoder = Encoder::new(&config, &mut Init::new(0), device)?;
         let encoder = weights::load_tensors(encoder, tensors, &grid)?;
         Ok(Self { encoder, grid, pooling: spec.pooling, device: device.clone() })
+    }
+
+    /// The same encoder with other operations.
+    #[must_use]
+    pub fn with_ops(mut self, ops: Ops) -> Self {
+        self.encoder.set_ops(ops);
+        self
     }
 
     /// The patch grid of an image.

@@ -1,7 +1,8 @@
 //! Which encoders are evaluated on which patches: the options that every way on frozen features shares.
 
 use crate::{
-    cli::runtime::Runtime,
+    cli::runtime::{Runtime, bf16},
+    device::precision::Precision as Arithmetic,
     evaluate::{
         encoders::{self, Choosing, Encoders, Request},
         features::Choice,
@@ -19,7 +20,8 @@ pub struct EncodeArgs {
     /// burn, or what --precision needs].
     #[arg(long, value_enum)]
     runtime: Option<Runtime>,
-    /// Forms of the model to evaluate side by side: in tract, and the native one [default of tract: its most exact].
+    /// Forms of the model to evaluate side by side: in tract, and the native one [default of tract: its most exact];
+    /// with bf16 or --runtime burn, arithmetic of burn: f32, bf16.
     #[arg(long, value_enum, value_name = "FORM,FORM...", value_delimiter = ',')]
     precision: Vec<PrecisionArg>,
     /// Share of patches to encode.
@@ -44,6 +46,8 @@ pub struct EncodeArgs {
 enum PrecisionArg {
     /// 32-bit floating point.
     F32,
+    /// Products in bf16, in burn.
+    Bf16,
     /// Weights in 8 bits.
     W8,
     /// Weights and activations in 8 bits.
@@ -69,30 +73,35 @@ impl EncodeArgs {
 
     fn backend(&self) -> anyhow::Result<Choosing> {
         let forms = self.precision.as_slice();
-        let runtime = self.runtime.unwrap_or(if forms.is_empty() { Runtime::Burn } else { Runtime::Tract });
-        let form = |form: &PrecisionArg| match form {
+        let burns = forms.is_empty() || forms.contains(&PrecisionArg::Bf16);
+        let runtime = self.runtime.unwrap_or(if burns { Runtime::Burn } else { Runtime::Tract });
+        let arithmetic = |form: &PrecisionArg| match form {
+            PrecisionArg::F32 => Ok(Arithmetic::Fp32),
+            PrecisionArg::Bf16 => bf16(),
+            _ => Err(misuse("8 bits are for --runtime tract; burn computes in f32 or bf16")),
+        };
+        let form = |form: &PrecisionArg| Ok(match form {
             PrecisionArg::F32 => encoders::Wanted::Onnx(Precision::F32),
+            PrecisionArg::Bf16 => return Err(misuse("--precision bf16 is for --runtime burn")),
             PrecisionArg::W8 => encoders::Wanted::Onnx(Precision::W8),
             PrecisionArg::Int8 => encoders::Wanted::Onnx(Precision::Int8),
             PrecisionArg::Native => encoders::Wanted::Native,
             // A wish for tract is one for all that it can run.
             PrecisionArg::All if self.runtime.is_some() => encoders::Wanted::AllOnnx,
             PrecisionArg::All => encoders::Wanted::All,
-        };
+        });
         match runtime {
-            Runtime::Burn if !forms.is_empty() => {
-                Err(misuse("--precision is for --runtime tract; burn computes in f32"))
-            }
             Runtime::Native if forms.iter().any(|form| *form != PrecisionArg::Native) => {
                 Err(misuse("--precision is for --runtime tract; the native encoder computes in 8 bits"))
             }
             Runtime::Tract if self.runtime.is_some() && forms.contains(&PrecisionArg::Native) => {
                 Err(misuse("tract does not run the native form: leave --runtime out"))
             }
-            Runtime::Burn => Ok(Choosing::Burn),
+            Runtime::Burn if forms.is_empty() => Ok(Choosing::Burn(vec![Arithmetic::Fp32])),
+            Runtime::Burn => Ok(Choosing::Burn(forms.iter().map(arithmetic).collect::<Result<_, _>>()?)),
             Runtime::Native => Ok(Choosing::Board(vec![encoders::Wanted::Native])),
             Runtime::Tract if forms.is_empty() => Ok(Choosing::Board(vec![encoders::Wanted::MostExact])),
-            Runtime::Tract => Ok(Choosing::Board(forms.iter().map(form).collect())),
+            Runtime::Tract => Ok(Choosing::Board(forms.iter().map(form).collect::<Result<_, _>>()?)),
         }
     }
 }

@@ -17,7 +17,7 @@ pub use gelu::gelu;
 pub use norm::layer_norm;
 pub use product::product;
 
-use super::Mae;
+use super::{Encoder, Mae};
 use burn::{
     backend::{Autodiff, Flex, autodiff::ops::NodeGuard, flex::FlexTensor},
     tensor::{DType, Tensor, TensorData},
@@ -117,15 +117,23 @@ fn fresh(values: Vec<f32>, shape: impl Into<burn::tensor::Shape>) -> FlexTensor 
     FlexTensor::from_data(TensorData::new(values, shape.into()))
 }
 
+impl Encoder {
+    /// Changes its operations.
+    pub fn set_ops(&mut self, ops: Ops) {
+        self.blocks.iter_mut().for_each(|block| block.set_ops(ops));
+        (self.norm.ops, self.patch_embed.proj.ops) = (ops, ops);
+    }
+}
+
 impl Mae {
     /// The same model with other operations.
     #[must_use]
     pub fn with_ops(mut self, ops: Ops) -> Self {
-        self.encoder.blocks.iter_mut().for_each(|block| block.set_ops(ops));
+        self.encoder.set_ops(ops);
         self.decoder_blocks.set_ops(ops);
-        (self.encoder.norm.ops, self.decoder_norm.ops) = (ops, ops);
+        self.decoder_norm.ops = ops;
         self.decoder_embed_norm.iter_mut().for_each(|norm| norm.ops = ops);
-        (self.encoder.patch_embed.proj.ops, self.decoder_embed.ops, self.decoder_pred.ops) = (ops, ops, ops);
+        (self.decoder_embed.ops, self.decoder_pred.ops) = (ops, ops);
         self
     }
 }
