@@ -32,6 +32,7 @@ pub mod attention;
 mod bf16;
 pub mod block;
 mod engine;
+mod fold;
 pub mod gelu;
 pub mod math;
 pub mod norm;

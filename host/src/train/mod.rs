@@ -5,6 +5,7 @@ pub mod engine;
 pub mod finetune;
 mod meter;
 mod muon;
+mod muon_steps;
 pub mod optimizer;
 pub mod pretraining;
 pub mod progress;

@@ -4,7 +4,10 @@
 //! The arithmetic is burn's [`AdamW`], or on the CPU the fused [`ops::adamw`]; burn's own module optimizer keys its
 //! state by identifiers that are new in every process, and restores it on a default device that may not exist.
 
-use super::muon::Muon;
+use super::{
+    muon::Muon,
+    muon_steps::{self, Stepped},
+};
 use crate::{
     model::{
         ops::{self, Ops},
@@ -130,7 +133,18 @@ impl Optimizer {
     /// As [`Self::step`], by gradients that have been taken from the graph, for example sums of several batches.
     /// Parameters that nothing else holds are updated in place.
     pub fn step_by<M: Module>(&mut self, module: M, gradients: GradientsParams, lr: f64) -> M {
-        module.map(&mut Update { optimizer: self, gradients, lr, path: Path::default() })
+        let mut gradients = gradients;
+        let muon = match &self.muon {
+            Some(muon) => {
+                let rates = |name: &str, rank: usize| {
+                    let Group { lr_scale, decayed } = (self.groups)(name, rank);
+                    (lr * lr_scale, if decayed { self.hyper.weight_decay } else { 0.0 })
+                };
+                muon_steps::steps(muon, &module, &rates, &mut gradients, &mut self.momenta)
+            }
+            None => Stepped::new(),
+        };
+        module.map(&mut Update { optimizer: self, gradients, muon, lr, path: Path::default() })
     }
 
     /// One parameter and its moments after a step.
@@ -238,6 +252,7 @@ impl Optimizer {
 struct Update<'a> {
     optimizer: &'a mut Optimizer,
     gradients: GradientsParams,
+    muon: Stepped,
     lr: f64,
     path: Path,
 }
@@ -258,19 +273,15 @@ impl ModuleMapper for Update<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(gradient) = self.gradient::<D>(param.id) else { return param };
         let name = self.path.official_name();
+        if let Some((matrix, momentum)) = self.muon.remove(&name) {
+            self.optimizer.momenta.insert(name, momentum);
+            return stepped(param, |tensor| (matrix.reshape(tensor.dims()), ())).0;
+        }
+        let Some(gradient) = self.gradient::<D>(param.id) else { return param };
         let count = gradient.shape().num_elements();
         let Group { lr_scale, decayed } = (self.optimizer.groups)(&name, D);
         let lr = self.lr * lr_scale;
-        if let Some(muon) = self.optimizer.muon.as_ref().filter(|_| Muon::takes(&name, D)) {
-            let momentum = self.optimizer.momenta.remove(&name).filter(|m| m.dims() == [count]);
-            let decay = if decayed { self.optimizer.hyper.weight_decay } else { 0.0 };
-            let step = |tensor| muon.step(&name, (lr, decay), tensor, gradient, momentum);
-            let (param, momentum) = stepped(param, step);
-            self.optimizer.momenta.extend(momentum.map(|momentum| (name, momentum)));
-            return param;
-        }
         let moments = self.optimizer.moments.remove(&name).filter(|m| m.exp_avg.dims() == [count]);
         let optimizer = &*self.optimizer;
         let (param, moments) = stepped(param, |tensor| optimizer.update(tensor, gradient, moments, decayed, lr));
