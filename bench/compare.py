@@ -51,6 +51,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tune", nargs="+", choices=list(TUNES), default=list(TUNES), help="PyTorch's environments")
     ways = ["faster", "sdpa", "sdpa-math", "products"]
     parser.add_argument("--attention", choices=ways, default="faster", help="PyTorch's [default: try two, keep one]")
+    parser.add_argument(
+        "--precision", choices=["fp32", "bf16"], default="fp32", help="bf16: host in bf16, PyTorch in f32 and in bf16 autocast"
+    )
     parser.add_argument("--plain-ops", action="store_true", help="also `host --plain-ops`")
     parser.add_argument("--python", metavar="PY", help="Python with PyTorch [default: MAE_TORCH_PYTHON, .venv, python3]")
     parser.add_argument("--host", metavar="BIN", type=Path, default=ROOT / "target" / "release" / "host")
@@ -153,18 +156,20 @@ class Case:
         self.timing = ["--seconds", str(args.seconds)]
 
     def run_host(self, plain: bool) -> dict:
-        command = [self.host, "bench", "pretrain", "--device", "cpu", *self.common, *self.timing]
+        precision = ["--precision", self.args.precision]
+        command = [self.host, "bench", "pretrain", "--device", "cpu", *self.common, *self.timing, *precision]
         return call([*command, "--rounds", str(self.args.steps), *(["--plain-ops"] if plain else [])])
 
-    def run_rival(self, mode: str, attention: str, extra: dict, quick: bool = False) -> dict:
+    def run_rival(self, mode: str, precision: str, attention: str, extra: dict, quick: bool = False) -> dict:
         timing = ["--steps", "5"] if quick else ["--steps", str(self.args.steps), *self.timing]
         compiled = ["--compile"] if mode == "compile" else []
-        options = [*self.common, *timing, *compiled, "--attention", attention]
+        options = [*self.common, *timing, *compiled, "--precision", precision, "--attention", attention]
         return call([self.python, str(RIVAL), *options], extra)
 
     def exchange(self, folder: Path, plain: bool) -> bool:
         """Whether ten steps from the same weights on the same images and masks give the same losses."""
         command = [self.host, "bench", "pretrain", "--device", "cpu", *self.common, "--exchange", str(folder)]
+        command += ["--precision", "fp32"]
         call([*command, "--steps", "10", *(["--plain-ops"] if plain else [])])
         rival = [self.python, str(RIVAL), "--exchange", str(folder), "--threads", str(self.threads), "--json"]
         found = call(rival, code=1)
@@ -179,30 +184,36 @@ class Case:
         )
         return found["agrees"]
 
+    def precisions(self) -> list[str]:
+        """PyTorch's: autocast is not always faster."""
+        return ["fp32", "bf16"] if self.args.precision == "bf16" else ["fp32"]
+
     def rounds(self, tunes: dict) -> dict:
         """All reports of all rounds by row: host first, then (mode, tune)."""
         args = self.args
         best = tunes.get("best", tunes.get("malloc", {}))
         attention = {}
-        for mode in args.modes:
+        rivals = [(mode, precision) for precision in self.precisions() for mode in args.modes]
+        for mode, precision in rivals:
             if args.attention != "faster":
-                attention[mode] = args.attention
+                attention[mode, precision] = args.attention
                 continue
             speed = {}
             for way in ("sdpa", "products"):
-                note(f"{self.name}, {self.threads} threads: trying {mode} with {way}")
-                speed[way] = self.run_rival(mode, way, best, quick=True)["images_per_second"]["median"]
-            attention[mode] = max(speed, key=speed.get)
+                note(f"{self.name}, {self.threads} threads: trying {mode} {precision} with {way}")
+                speed[way] = self.run_rival(mode, precision, way, best, quick=True)["images_per_second"]["median"]
+            attention[mode, precision] = max(speed, key=speed.get)
         rows = {}
         for number in range(1, args.rounds + 1):
             for plain in [False, True] if args.plain_ops else [False]:
                 note(f"{self.name}, {self.threads} threads, round {number}: host{' --plain-ops' if plain else ''}")
                 rows.setdefault("host plain ops" if plain else "host", []).append(self.run_host(plain))
-            for mode in args.modes:
+            for mode, precision in rivals:
+                label = mode if precision == "fp32" else f"{mode} {precision}"
                 for tune, extra in tunes.items():
-                    note(f"{self.name}, {self.threads} threads, round {number}: PyTorch {mode}, {tune}")
-                    rows.setdefault(f"PyTorch {mode}, {tune}", []).append(
-                        self.run_rival(mode, attention[mode], extra)
+                    note(f"{self.name}, {self.threads} threads, round {number}: PyTorch {label}, {tune}")
+                    rows.setdefault(f"PyTorch {label}, {tune}", []).append(
+                        self.run_rival(mode, precision, attention[mode, precision], extra)
                     )
         return rows
 
@@ -220,7 +231,8 @@ def table(case: Case, rows: dict) -> str:
     peak = max(report["gflops"]["matrix_peak"] for reports in rows.values() for report in reports)
     mib = 2**20
     lines = [
-        f"{case.name}, {case.args.batch_size} images a step, f32, {case.threads} threads, {len(host)} rounds; "
+        f"{case.name}, {case.args.batch_size} images a step, host in {case.args.precision}, {case.threads} threads, "
+        f"{len(host)} rounds; "
         f"matrix peak {peak:.0f} GFLOP/s",
         f"{'':<26} images/s  (min   max)  ms/step  GFLOP/s  of peak    MiB  above base   speed ratio (rounds)  memory ratio",
     ]

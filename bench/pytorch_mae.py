@@ -51,7 +51,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", metavar="N", type=positive, default=20, help="at least this many timed steps")
     parser.add_argument("--seconds", metavar="S", type=float, default=0.0, help="... and for at least this long")
     parser.add_argument("--warm-up", metavar="N", type=positive, default=5, help="steps before the timed ones")
-    parser.add_argument("--precision", choices=["fp32"], default="fp32")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16: autocast, weights stay f32")
     parser.add_argument("--compile", action="store_true", help="torch.compile instead of eager")
     parser.add_argument("--compile-mode", default="default", help="mode of torch.compile")
     parser.add_argument(
@@ -213,7 +213,8 @@ class Mae(nn.Module):
     def forward(self, patches: Tensor, ids_keep: Tensor, ids_restore: Tensor) -> Tensor:
         """Normalised pixels [B, L, P], kept patches [B, V], shuffled place of each patch [B, L] -> the loss."""
         pred = self.decode(self.encode(patches, ids_keep), ids_restore)
-        target = patches
+        # Under autocast the prediction is bf16; the loss is not.
+        pred, target = pred.float(), patches
         if self.norm_pix_loss:
             var, mean = torch.var_mean(patches, -1, keepdim=True)
             target = (patches - mean) / (var + 1e-6).sqrt()
@@ -252,6 +253,13 @@ def build(config: dict, weight_decay: float, weights: dict | None = None):
         def forward(*inputs):
             with sdpa_kernel(SDPBackend.MATH):
                 return inner(*inputs)
+
+    if args.precision == "bf16":
+        exact = forward
+
+        def forward(*inputs):
+            with torch.autocast("cpu", torch.bfloat16):
+                return exact(*inputs)
 
     return model, forward, optimizer
 

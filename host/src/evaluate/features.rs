@@ -10,6 +10,7 @@ use edge::{
     runtime::ImageEncoder,
     select::{Select, choose},
 };
+use rayon::prelude::*;
 
 /// Images that burn encodes at once.
 const BATCH: usize = 256;
@@ -81,13 +82,11 @@ pub fn with_burn(
 ) -> anyhow::Result<Vec<Features>> {
     let mut features = Vec::with_capacity(images.len());
     for (chunk, first) in images.chunks(BATCH).zip((0..).step_by(BATCH)) {
-        let (mut ids, mut patches, mut count) = (Vec::new(), Vec::new(), 0);
-        for (pixels, frame) in chunk.iter().zip(first..) {
-            let visible = visible(spec, pixels, choice, frame)?;
-            count = visible.ids_keep.len();
-            ids.extend(visible.ids_keep);
-            patches.extend(visible.patches);
-        }
+        let seen = chunk.par_iter().enumerate().map(|(i, pixels)| visible(spec, pixels, choice, first + i as u64));
+        let seen: Vec<Visible> = seen.collect::<anyhow::Result<_>>()?;
+        let count = seen.first().map_or(0, |visible| visible.ids_keep.len());
+        let ids: Vec<u32> = seen.iter().flat_map(|visible| visible.ids_keep.iter().copied()).collect();
+        let patches: Vec<f32> = seen.into_iter().flat_map(|visible| visible.patches).collect();
         features.extend(encoder.encode(&patches, &ids, count)?);
         tick(features.len());
     }
