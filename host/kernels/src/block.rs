@@ -17,10 +17,12 @@ use crate::{
     attention::{self, InputGrads, Inputs, Shape},
     engine::Engine,
     fold::Fold,
-    gelu, norm,
+    gelu,
+    kept::{Working, cut},
+    norm,
     pool::Buffer,
     product::{Init, Left, Panels, Right, product},
-    saved::{SavedImages, SavedPart, Sizes, cut},
+    saved::{SavedImages, SavedPart, Sizes},
     vector,
 };
 use rayon::prelude::*;
@@ -183,15 +185,15 @@ impl Block {
         let (size, sizes) = (self.tokens * self.dim, self.sizes());
         let weights = Forward::pack(plan.engine, self, input.parameters);
         let mut out = vec![0.0; input.x.len()];
-        let mut saved = save.then(|| Saved::take(sizes, self.batch));
+        let mut saved = save.then(|| Saved::take(sizes, self.batch, plan.engine.products()));
         let mut whole = saved.as_mut().map(Saved::whole);
         // No sum goes over images here: whoever is free takes the next chunk.
         let chunks: Vec<_> = chunks(0..self.batch, self.chunk()).collect();
-        let parts = chunks.iter().map(|chunk| whole.as_mut().map(|whole| whole.take(sizes, chunk.len())));
+        let parts = chunks.iter().map(|chunk| whole.as_mut().map(|whole| whole.take(chunk.len())));
         let parts: Vec<_> = parts.collect();
         let jobs: Vec<_> = split(&mut out, &chunks, size).into_iter().zip(parts).zip(chunks).collect();
         let one = |((out, part), images): ((&mut [f32], Option<SavedPart<'_>>), Range<usize>)| {
-            let mut own = part.is_none().then(|| Saved::take(sizes, images.len()));
+            let mut own = part.is_none().then(|| Saved::take(sizes, images.len(), None));
             if let Some(state) = part.or_else(|| own.as_mut().map(Saved::whole)) {
                 self.forward_chunk(plan.engine, self.images(input, images), &weights, state, out);
             }
@@ -214,7 +216,9 @@ impl Block {
     ) {
         let Input { x, context, parameters: p, branches } = input;
         let (d, f, rows, arch) = (self.dim, self.hidden, x.len() / self.dim, engine.arch());
-        let SavedPart { own, context: others, attended, middle, hidden, norm1, norm2 } = saved;
+        let SavedPart { own, context: others, attended, middle, hidden, norm1, norm2, .. } = saved;
+        let (mut own, mut others, mut attended) = (own.working(), others.working(), attended.working());
+        let mut hidden = hidden.working();
         let mut normed = Buffer::take(rows * d);
         norm::forward(arch, x, p.norm1_weight, p.norm1_bias, self.eps, &mut normed, norm1);
         let times = |a: &[f32], depth, panels, columns, init: Init<'_>, c: &mut [f32]| {
@@ -234,20 +238,21 @@ impl Block {
         };
         let width = self.sizes().own();
         let (own_bias, others_bias) = p.qkv_bias.split_at(width);
-        times(&normed, d, &weights.own, width, Init::Bias(own_bias), own);
+        times(&normed, d, &weights.own, width, Init::Bias(own_bias), &mut own);
         if self.context > 0 {
-            times(context, d, &weights.context, 2 * d, Init::Bias(others_bias), others);
+            times(context, d, &weights.context, 2 * d, Init::Bias(others_bias), &mut others);
         }
         let mut scratch = Buffer::take(self.shape().forward_scratch());
         for (image, out) in attended.chunks_exact_mut(self.tokens * d).enumerate() {
-            attention::forward(engine, self.shape(), self.attended(own, others, image), out, &mut scratch);
+            attention::forward(engine, self.shape(), self.attended(&own, &others, image), out, &mut scratch);
         }
-        residual(attended, d, &weights.proj, p.proj_bias, x, branches.map(|b| b.attention), middle);
+        residual(&attended, d, &weights.proj, p.proj_bias, x, branches.map(|b| b.attention), middle);
         norm::forward(arch, middle, p.norm2_weight, p.norm2_bias, self.eps, &mut normed, norm2);
-        times(&normed, d, &weights.fc1, f, Init::Bias(p.fc1_bias), hidden);
+        times(&normed, d, &weights.fc1, f, Init::Bias(p.fc1_bias), &mut hidden);
         let mut active = Buffer::take(rows * f);
-        gelu::forward(arch, hidden, &mut active);
+        gelu::forward(arch, &hidden, &mut active);
         residual(&active, f, &weights.fc2, p.fc2_bias, middle, branches.map(|b| b.mlp), out);
+        [own, others, attended, hidden].into_iter().for_each(Working::keep);
     }
 
     /// What attention reads of one image of a chunk.
@@ -286,7 +291,7 @@ impl Block {
                     context: cut(&mut context_grad, images.len() * context_size),
                 };
                 let grad = &grad[images.start * size..images.end * size];
-                let saved = saved.images(self.sizes(), images.clone());
+                let saved = saved.images(images.clone());
                 self.backward_chunk(plan.engine, grad, self.images(input, images), &weights, saved, to);
             }
             fold.add(shard, sums);
@@ -335,7 +340,7 @@ impl Block {
         let scaled = branches.map(|branches| branch(grad, branches.mlp));
         let end = scaled.as_deref().unwrap_or(grad);
         back(end, d, &weights.fc2, f, &mut wide);
-        gelu::backward(arch, saved.hidden, &mut wide, &mut active);
+        gelu::backward(arch, &saved.hidden.read(arch), &mut wide, &mut active);
         weight(&active, f, end, d, &mut sums.fc2_weight, d);
         vector::add_rows(arch, &mut sums.fc2_bias, end);
         drop(active);
@@ -359,21 +364,22 @@ impl Block {
         // Attention.
         let scaled = branches.map(|branches| branch(middle_grad, branches.attention));
         let end = scaled.as_deref().unwrap_or(middle_grad);
-        weight(saved.attended, d, end, d, &mut sums.proj_weight, d);
+        weight(&saved.attended.read(arch), d, end, d, &mut sums.proj_weight, d);
         vector::add_rows(arch, &mut sums.proj_bias, end);
         back(end, d, &weights.proj, d, &mut narrow);
         let width = self.sizes().own();
+        let (own, others) = (saved.own.read(arch), saved.context.read(arch));
         let mut own_grad = Buffer::take(rows * width);
-        let mut others_grad = Buffer::take(saved.context.len());
+        let mut others_grad = Buffer::take(others.len());
         let mut scratch = Buffer::take(self.shape().backward_scratch());
         let (mut own_left, mut others_left) = (&mut own_grad[..], &mut others_grad[..]);
         for (image, grad) in narrow.chunks_exact(self.tokens * d).enumerate() {
-            let own = cut(&mut own_left, self.tokens * width);
+            let own_grad = cut(&mut own_left, self.tokens * width);
             let grads = match cut(&mut others_left, self.context * 2 * d) {
-                [] => InputGrads::Together(own),
-                others => InputGrads::Apart(own, others),
+                [] => InputGrads::Together(own_grad),
+                others_grad => InputGrads::Apart(own_grad, others_grad),
             };
-            let inputs = self.attended(saved.own, saved.context, image);
+            let inputs = self.attended(&own, &others, image);
             attention::backward(engine, self.shape(), inputs, grad, grads, &mut scratch);
         }
         norm::forward(arch, x, p.norm1_weight, p.norm1_bias, self.eps, &mut normed, &mut statistics);

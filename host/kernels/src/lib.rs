@@ -34,6 +34,7 @@ pub mod block;
 mod engine;
 mod fold;
 pub mod gelu;
+mod kept;
 pub mod math;
 pub mod norm;
 mod pairs;

@@ -1,6 +1,11 @@
 //! What a block keeps of its forward pass for the backward pass.
 
-use crate::{norm::Statistics, pool::Buffer};
+use crate::{
+    engine::Bf16,
+    kept::{Kept, KeptImages, KeptPart, cut},
+    norm::Statistics,
+    pool::Buffer,
+};
 use std::ops::Range;
 
 /// The sizes on which that of what is kept depends, of one image.
@@ -21,54 +26,52 @@ impl Sizes {
     pub(crate) fn own(self) -> usize {
         if self.context == 0 { 3 * self.dim } else { self.dim }
     }
-
-    /// Elements of the five buffers for some images, in the order of the fields, and rows.
-    fn lens(self, images: usize) -> ([usize; 5], usize) {
-        let (Self { context, dim, hidden, .. }, rows) = (self, images * self.tokens);
-        ([rows * self.own(), images * context * 2 * dim, rows * dim, rows * dim, rows * hidden], rows)
-    }
 }
 
-/// What the backward pass needs of the forward pass, beside its input.
+/// What the backward pass needs of the forward pass, beside its input. With products in bf16, what only they read is
+/// kept as they round it, and so is the hidden layer.
 #[derive(Debug)]
 pub struct Saved {
+    sizes: Sizes,
     /// Queries, keys, values, `[B N, 3D]`; with a context queries alone, `[B N, D]`.
-    pub(crate) own: Buffer,
+    own: Kept,
     /// Keys and values of the context, `[B C, 2D]`.
-    pub(crate) context: Buffer,
+    context: Kept,
     /// Output of attention before its projection, `[B N, D]`.
-    pub(crate) attended: Buffer,
+    attended: Kept,
     /// After the first residual, `[B N, D]`.
-    pub(crate) middle: Buffer,
+    middle: Buffer,
     /// Before the GELU, `[B N, F]`.
-    pub(crate) hidden: Buffer,
+    hidden: Kept,
     /// Of the norm before attention, `[B N]`.
     pub(crate) norm1: Vec<Statistics>,
     /// Of the norm before the MLP, `[B N]`.
-    pub(crate) norm2: Vec<Statistics>,
+    norm2: Vec<Statistics>,
 }
 
 /// The part of [`Saved`] that belongs to some images, being written.
 pub(crate) struct SavedPart<'a> {
-    pub(crate) own: &'a mut [f32],
-    pub(crate) context: &'a mut [f32],
-    pub(crate) attended: &'a mut [f32],
+    sizes: Sizes,
+    pub(crate) own: KeptPart<'a>,
+    pub(crate) context: KeptPart<'a>,
+    pub(crate) attended: KeptPart<'a>,
     pub(crate) middle: &'a mut [f32],
-    pub(crate) hidden: &'a mut [f32],
+    pub(crate) hidden: KeptPart<'a>,
     pub(crate) norm1: &'a mut [Statistics],
     pub(crate) norm2: &'a mut [Statistics],
 }
 
 impl<'a> SavedPart<'a> {
     /// Cuts the first images off.
-    pub(crate) fn take(&mut self, sizes: Sizes, images: usize) -> SavedPart<'a> {
-        let ([own, context, attended, middle, hidden], rows) = sizes.lens(images);
+    pub(crate) fn take(&mut self, images: usize) -> SavedPart<'a> {
+        let (sizes, rows) = (self.sizes, images * self.sizes.tokens);
         SavedPart {
-            own: cut(&mut self.own, own),
-            context: cut(&mut self.context, context),
-            attended: cut(&mut self.attended, attended),
-            middle: cut(&mut self.middle, middle),
-            hidden: cut(&mut self.hidden, hidden),
+            sizes,
+            own: self.own.take(images),
+            context: self.context.take(images),
+            attended: self.attended.take(images),
+            middle: cut(&mut self.middle, rows * sizes.dim),
+            hidden: self.hidden.take(images),
             norm1: cut(&mut self.norm1, rows),
             norm2: cut(&mut self.norm2, rows),
         }
@@ -77,52 +80,57 @@ impl<'a> SavedPart<'a> {
 
 /// As [`SavedPart`], being read.
 pub(crate) struct SavedImages<'a> {
-    pub(crate) own: &'a [f32],
-    pub(crate) context: &'a [f32],
-    pub(crate) attended: &'a [f32],
+    pub(crate) own: KeptImages<'a>,
+    pub(crate) context: KeptImages<'a>,
+    pub(crate) attended: KeptImages<'a>,
     pub(crate) middle: &'a [f32],
-    pub(crate) hidden: &'a [f32],
+    pub(crate) hidden: KeptImages<'a>,
     pub(crate) norm1: &'a [Statistics],
     pub(crate) norm2: &'a [Statistics],
 }
 
 impl Saved {
-    pub(crate) fn take(sizes: Sizes, images: usize) -> Self {
-        let ([own, context, attended, middle, hidden], rows) = sizes.lens(images);
+    /// For `images`, rounded by `bf16` where that is said above.
+    pub(crate) fn take(sizes: Sizes, images: usize, bf16: Option<Bf16>) -> Self {
+        let Sizes { tokens, context, dim, hidden } = sizes;
+        let kept = |size| Kept::take(images, size, bf16);
         Self {
-            own: Buffer::take(own),
-            context: Buffer::take(context),
-            attended: Buffer::take(attended),
-            middle: Buffer::take(middle),
-            hidden: Buffer::take(hidden),
-            norm1: vec![[0.0; 2]; rows],
-            norm2: vec![[0.0; 2]; rows],
+            sizes,
+            own: kept(tokens * sizes.own()),
+            context: kept(context * 2 * dim),
+            attended: kept(tokens * dim),
+            middle: Buffer::take(images * tokens * dim),
+            hidden: kept(tokens * hidden),
+            norm1: vec![[0.0; 2]; images * tokens],
+            norm2: vec![[0.0; 2]; images * tokens],
         }
     }
 
     pub(crate) fn whole(&mut self) -> SavedPart<'_> {
-        let Self { own, context, attended, middle, hidden, norm1, norm2 } = self;
-        SavedPart { own, context, attended, middle, hidden, norm1, norm2 }
-    }
-
-    pub(crate) fn images(&self, sizes: Sizes, images: Range<usize>) -> SavedImages<'_> {
-        let ((starts, first), (ends, end)) = (sizes.lens(images.start), sizes.lens(images.end));
-        let [own, context, attended, middle, hidden] = std::array::from_fn(|i| starts[i]..ends[i]);
-        SavedImages {
-            own: &self.own[own],
-            context: &self.context[context],
-            attended: &self.attended[attended],
-            middle: &self.middle[middle],
-            hidden: &self.hidden[hidden],
-            norm1: &self.norm1[first..end],
-            norm2: &self.norm2[first..end],
+        let Self { sizes, own, context, attended, middle, hidden, norm1, norm2 } = self;
+        SavedPart {
+            sizes: *sizes,
+            own: own.whole(),
+            context: context.whole(),
+            attended: attended.whole(),
+            middle,
+            hidden: hidden.whole(),
+            norm1,
+            norm2,
         }
     }
-}
 
-/// Cuts the first `count` elements off.
-pub(crate) fn cut<'a, T>(data: &mut &'a mut [T], count: usize) -> &'a mut [T] {
-    let (part, rest) = std::mem::take(data).split_at_mut(count);
-    *data = rest;
-    part
+    pub(crate) fn images(&self, images: Range<usize>) -> SavedImages<'_> {
+        let rows = images.start * self.sizes.tokens..images.end * self.sizes.tokens;
+        let dim = self.sizes.dim;
+        SavedImages {
+            own: self.own.images(images.clone()),
+            context: self.context.images(images.clone()),
+            attended: self.attended.images(images.clone()),
+            middle: &self.middle[rows.start * dim..rows.end * dim],
+            hidden: self.hidden.images(images),
+            norm1: &self.norm1[rows.clone()],
+            norm2: &self.norm2[rows],
+        }
+    }
 }
