@@ -163,7 +163,7 @@ pub(super) mod tests {
         let config: RunConfig = toml::from_str(&text).expect("a configuration");
         let run = RunFolder::create(folder, &config).expect("a run folder");
         let grid = config.model.grid().expect("grid");
-        let model = Mae::new(&config.model, 5, &burn::tensor::Device::flex()).expect("a model");
+        let model = Mae::new(&config.model, 5, &Device::flex()).expect("a model");
         let tensors = weights::to_tensors(&model, &grid).expect("tensors");
         let state = TrainState { epoch: 4, ..TrainState::default() };
         run.training().save(&tensors, &Default::default(), state, 1).expect("a checkpoint");
@@ -198,7 +198,7 @@ pub(super) mod tests {
                 assert_eq!(a, b, "patch {index}");
             }
             let patches = fill::patchify(&[view()], &explored.grid, &explored.config).unwrap();
-            let input = Tensor::from_data(TensorData::new(patches, [1, 24, 48]), &burn::tensor::Device::flex());
+            let input = Tensor::from_data(TensorData::new(patches, [1, 24, 48]), &Device::flex());
             let loss = explored.model.mae.forward(input, &masks).loss.into_scalar::<f32>();
             let errors = look.errors.iter().zip(&removed).filter(|(_, removed)| **removed == 1).map(|(e, _)| e);
             assert!((errors.sum::<f32>() / 12.0 - loss).abs() < 1e-5 * loss);
