@@ -28,8 +28,8 @@ pub enum ShardError {
     NoFile(PathBuf),
     /// Compressed archives cannot be entered in the middle.
     #[error(
-        "{shown} is compressed with {}: unpack it first, `{} < {shown} > NAME.tar`",
-        kind.name, kind.program, shown = path.display()
+        "{} is compressed with {}: unpack it first, as with `{} < OLD > NEW.tar`",
+        path.display(), kind.name, kind.program
     )]
     Compressed {
         /// The file.
@@ -46,7 +46,7 @@ pub enum ShardError {
         /// The shards, as they were named.
         shards: String,
         /// What they hold instead.
-        rest: Rest,
+        rest: Box<Rest>,
     },
     /// There is nothing in the file.
     #[error("{} is empty: 0 bytes", .0.display())]

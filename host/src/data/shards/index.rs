@@ -297,7 +297,8 @@ mod tests {
         assert_eq!(
             index.rest.to_string(),
             "1 image of kinds that are not read (.gif 1; convert to JPEG or PNG), 1 file of other kinds (.cls 1), \
-             2 hidden, 1 image beside that of a sample, 4 members that are no plain files (device 1, link 2, sparse 1)"
+             2 hidden, 1 image beside that of a sample, \
+             4 members that are no plain files (device 1, link 2, sparse 1)"
         );
     }
 
@@ -348,7 +349,7 @@ mod tests {
         damaged[1536 + 20] ^= 1;
         assert!(text(&damaged).contains("is damaged at member 2 ("), "{}", text(&damaged));
         assert!(text(b"words, and many of them".repeat(100).as_slice()).ends_with("is no tar archive"));
-        assert!(text(&[0x1f, 0x8b, 8, 0]).contains("compressed with gzip: unpack it first, `gunzip < "));
+        assert!(text(&[0x1f, 0x8b, 8, 0]).contains("compressed with gzip: unpack it first, as with `gunzip < "));
         let zeros = of(&[0; 10240]).expect("an archive of nothing");
         assert_eq!((zeros.members.len(), zeros.rest.without_images, zeros.ended), (0, 1, true));
     }

@@ -44,8 +44,8 @@ impl Compression {
     }
 }
 
-/// Whether a path names a shard or a pattern of shards: it ends in `.tar`, or in what a compressed one ends in, and is
-/// no folder.
+/// Whether a path names a shard or a pattern of shards: it ends in `.tar`, or as compressed ones do, and is no
+/// folder.
 #[must_use]
 pub fn names_shards(path: &Path) -> bool {
     let tar = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"));

@@ -1,8 +1,8 @@
 //! The order in which an epoch shows the images of shards.
 //!
 //! The shards come in a random order, each read from its start to its end, and go through a buffer from which images
-//! are taken at random. What the buffer holds follows from the sizes of the images, so the whole order is known without
-//! reading any: it depends on the seed, the epoch, the share and these sizes alone.
+//! are taken at random. What the buffer holds follows from the sizes of the images, so the whole order is known
+//! without reading any: it depends on the seed, the epoch, the share and these sizes alone.
 
 use super::set::Shards;
 use crate::{
@@ -94,8 +94,8 @@ impl Iterator for Moves {
     }
 }
 
-/// Makes the moves until `count` images are given away, without reading any. Returns what the buffer then holds, in its
-/// order: images, each with its place in the order of reading.
+/// Makes the moves until `count` images are given away, without reading any. Returns what the buffer then holds, in
+/// its order: images, each behind its place in the order of reading.
 pub fn skip(moves: &mut Moves, count: usize) -> Vec<(usize, u32)> {
     let (mut held, mut given, mut read) = (Vec::new(), 0, 0);
     while given < count {

@@ -56,11 +56,11 @@ enum Part<'a> {
 /// If braces do not pair up or hold something else than `FIRST..LAST`, or these are too many.
 pub fn expand(pattern: &str) -> Result<Vec<String>, PatternError> {
     let parts = parse(pattern)?;
-    let lengths = parts.iter().map(|part| match part {
+    let mut lengths = parts.iter().map(|part| match part {
         Part::Text(_) => Some(1),
         Part::Range(first, last, _) => (last - first).checked_add(1).and_then(|count| usize::try_from(count).ok()),
     });
-    let count = lengths.fold(Some(1_usize), |product, length| product?.checked_mul(length?));
+    let count = lengths.try_fold(1_usize, |product, length| product.checked_mul(length?));
     if count.is_none_or(|count| count > MOST) {
         return Err(PatternError::TooMany(pattern.into()));
     }
@@ -94,7 +94,8 @@ fn parse(pattern: &str) -> Result<Vec<Part<'_>>, PatternError> {
 fn range<'a>(pattern: &str, inner: &str) -> Result<Part<'a>, PatternError> {
     let no_range = || PatternError::NoRange { pattern: pattern.into(), range: inner.into() };
     let number = |text: &str| -> Option<u64> {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // As many as the largest number has; zeros before it would be without end.
+        let digits = (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| text.parse().ok())?
     };
     let (first, last) = inner.split_once("..").ok_or_else(no_range)?;
@@ -146,6 +147,7 @@ mod tests {
             assert!(text(pattern).contains("more than 1000000"), "{pattern}");
         }
         assert!(text("{0..99999999999999999999}").contains("is no range"), "no number of a shard");
+        assert!(text(&format!("{{{}1..2}}", "0".repeat(70_000))).contains("is no range"));
     }
 
     #[test]

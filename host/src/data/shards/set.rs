@@ -59,7 +59,7 @@ impl Shards {
         let indices = paths.into_iter().zip(found).map(|(path, index)| Ok((path, index?)));
         let shards = Self::of(named, indices.collect::<Result<Vec<_>, ShardError>>()?)?;
         if shards.len == 0 {
-            return Err(ShardError::NoImages { shards: shards.named, rest: shards.rest });
+            return Err(ShardError::NoImages { shards: shards.named, rest: Box::new(shards.rest) });
         }
         Ok(shards)
     }
