@@ -7,6 +7,8 @@
 pub enum Stream {
     /// The order of the images in an epoch of pre-training.
     Order = 0x0bde_5bde,
+    /// Which images the buffer between shards and an epoch of pre-training gives away.
+    Buffer = 0xb0ff_e45b,
     /// Crops, flips and colours of training views.
     View = 0xa06e_0e47,
     /// The order of the images in an epoch of fine-tuning.

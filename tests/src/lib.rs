@@ -12,6 +12,7 @@ use std::{
 pub mod pty;
 pub mod qemu;
 pub mod runs;
+pub mod shards;
 pub mod tinted;
 
 /// Says on standard error that a test did not run, and why. With `MAE_TESTS_REQUIRE_ALL` set it fails instead.

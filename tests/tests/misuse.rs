@@ -1,7 +1,7 @@
 //! Bad input: one line with the cause and what to do, the right exit code, nothing half-written.
 
 use std::{fs, path::Path};
-use tests::{parity_model, run, write_images};
+use tests::{parity_model, run, shards, write_images};
 
 /// Runs a program that must fail with `code`, one line that contains all of `wanted`, and no panic.
 fn refuse(name: &str, args: &[&str], code: i32, wanted: &[&str]) {
@@ -116,6 +116,74 @@ fn pretrain_refuses_what_cannot_be_trained() {
     fs::write(path("own.toml"), "what?").expect("file");
     pretrain(&["--config", &path("own.toml")], 2, &["own.toml is not a usable preset", "line 1"]);
     pretrain(&["--config", &path("missing.toml")], 2, &["cannot read", "missing.toml"]);
+}
+
+#[test]
+fn shards_that_cannot_be_read_are_told_in_one_line() {
+    let root = tempfile::tempdir().expect("folder");
+    let path = |name: &str| root.path().join(name).display().to_string();
+    fs::create_dir(path("all")).expect("folder");
+    shards::write_all(&root.path().join("all"), 3, 4).expect("shards");
+    let whole = fs::read(path("all/train-001.tar")).expect("shard");
+    let write = |name: &str, bytes: &[u8]| fs::write(path(name), bytes).expect("file");
+    write("cut.tar", &whole[..whole.len() / 2]);
+    write("words.tar", &b"no archive, but words ".repeat(60));
+    write("empty.tar", b"");
+    write("zeros.tar", &[0; 10240]);
+    write("packed.tar", &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
+    let mut damaged = whole.clone();
+    // The name in the second header.
+    let second = (1..whole.len() / 512).find(|block| &whole[block * 512 + 257..][..5] == b"ustar").expect("header");
+    damaged[second * 512] ^= 1;
+    write("damaged.tar", &damaged);
+    shards::write(&root.path().join("text.tar"), [("0.txt".to_owned(), &b"words"[..])]).expect("shard");
+    shards::write(&root.path().join("broken.tar"), [("0.png".to_owned(), &b"no image"[..])]).expect("shard");
+    fs::create_dir(path("odd")).expect("folder");
+    for name in ["a.tar", "b.tar"] {
+        fs::copy(path("all/train-000.tar"), root.path().join("odd").join(name)).expect("file");
+    }
+    let out = path("run");
+    let pretrain = |data: &[&str], code, wanted: &[&str]| {
+        let data: Vec<String> = data.iter().map(|name| path(name)).collect();
+        let data: Vec<&str> = data.iter().map(String::as_str).collect();
+        refuse(
+            "host",
+            &[&["pretrain", "--device", "cpu", "--out", &out, "--data"], &data[..]].concat(),
+            code,
+            wanted,
+        );
+        assert!(!Path::new(&out).exists(), "{data:?} left a run folder");
+    };
+    pretrain(&["all/train-{000..004}.tar"], 2, &["--data: there is no shard", "train-003.tar", "2 of the 5 named"]);
+    pretrain(&["none.tar"], 2, &["--data: there is no shard", "none.tar"]);
+    pretrain(&["all/*.tar"], 2, &["there is no shard", "leave out the quotes"]);
+    pretrain(&["all/train-{002..000}.tar"], 2, &["{002..000}", "names nothing", "smaller number first"]);
+    pretrain(&["all/train-{000,002}.tar"], 2, &["{000,002}", "no range", "{000..127}"]);
+    pretrain(&["all/train-{000..002.tar"], 2, &["brace without its partner"]);
+    pretrain(&["all/train-{0..99999999}.tar"], 2, &["more than 1000000 shards"]);
+    pretrain(&["all/train-000.tar", "all/train-{000..001}.tar"], 2, &["train-000.tar is named twice"]);
+    pretrain(&["all/train-000.tar", "odd"], 2, &["odd is no shard"]);
+    pretrain(&["all"], 2, &["no image but tar archives", "--data '", "all/train-{000..002}.tar'"]);
+    pretrain(&["odd"], 2, &["no image but tar archives", "odd/*.tar"]);
+    pretrain(&["cut.tar"], 1, &["cut.tar is cut off at member", "again"]);
+    pretrain(&["damaged.tar"], 1, &["damaged.tar is damaged at member 2"]);
+    pretrain(&["empty.tar"], 1, &["empty.tar is empty"]);
+    pretrain(&["words.tar"], 2, &["words.tar is no tar archive"]);
+    pretrain(&["packed.tar"], 2, &["packed.tar is compressed with gzip", "gunzip <"]);
+    pretrain(&["all/train-{000..002}.tar.gz"], 2, &["compressed with gzip", "gunzip <"]);
+    pretrain(&["zeros.tar"], 2, &["no image (jpg, ", "zeros.tar", "1 shard without images"]);
+    pretrain(&["text.tar"], 2, &["no image (jpg, ", "1 file of other kinds (.txt 1)"]);
+    pretrain(&["broken.tar"], 1, &["none of the 1 images", "broken.tar", "damaged"]);
+    pretrain(&["all/train-{000..002}.tar"], 2, &["12 images", "--batch-size 12"]);
+    // What reads folders says so.
+    let (shard, model) = (path("all/train-{000..002}.tar"), path("model"));
+    parity_model(Path::new(&model)).expect("model");
+    let npy = path("features.npy");
+    let wanted = ["names a tar archive", "unpack it into a folder"];
+    refuse("host", &["features", "--model", &model, "--images", &shard, "--out", &npy], 2, &wanted);
+    let knn = ["evaluate", "knn", "--model", &model, "--train", &shard, "--test", &path("all/train-000.tar")];
+    refuse("host", &knn, 2, &wanted);
+    refuse("edge", &["run", "--model", &model, "--source", &path("all/train-000.tar")], 2, &wanted);
 }
 
 #[test]

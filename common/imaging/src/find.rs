@@ -40,6 +40,24 @@ impl LeftOut {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Counts a file of another kind.
+    pub fn add_other(&mut self, path: &Path) {
+        let extension = extension(path);
+        let name = if extension.is_empty() { extension } else { format!(".{extension}") };
+        *self.others.entry(name).or_default() += 1;
+    }
+
+    /// Takes in what another place holds.
+    pub fn merge(&mut self, other: Self) {
+        self.hidden += other.hidden;
+        for (name, count) in other.others {
+            *self.others.entry(name).or_default() += count;
+        }
+        self.broken_links += other.broken_links;
+        self.repeated_links += other.repeated_links;
+        self.unreadable.extend(other.unreadable);
+    }
 }
 
 impl fmt::Display for LeftOut {
@@ -82,8 +100,9 @@ pub fn is_image(path: &Path) -> bool {
     EXTENSIONS.contains(&extension(path).as_str())
 }
 
-/// What editors, archives and file managers leave behind.
-fn is_hidden(path: &Path) -> bool {
+/// Whether the last part of a path is what editors, archives and file managers leave behind.
+#[must_use]
+pub fn is_hidden(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default();
     name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX"
 }
@@ -92,10 +111,15 @@ fn is_hidden(path: &Path) -> bool {
 /// read once, by the path without links if there is one. Hidden names are left out, except of `path` itself.
 ///
 /// # Errors
-/// If `path` cannot be read or holds no image.
+/// If `path` cannot be read, holds no image or names a tar archive.
 pub fn find(path: &Path) -> Result<Listing, ImageError> {
     let failed = |source| ImageError::Io { path: path.into(), source };
-    if !fs::metadata(path).map_err(failed)?.is_dir() {
+    let found = fs::metadata(path);
+    // Also a pattern of several, which no file bears as its name.
+    if extension(path) == "tar" && !found.as_ref().is_ok_and(fs::Metadata::is_dir) {
+        return Err(ImageError::Archive(path.into()));
+    }
+    if !found.map_err(failed)?.is_dir() {
         return Ok(Listing { files: vec![path.into()], left_out: LeftOut::default() });
     }
     let root = fs::canonicalize(path).map_err(failed)?;
@@ -180,9 +204,7 @@ impl Search {
             } else if kind.is_file() && is_image(&path) {
                 self.listing.files.push(path);
             } else {
-                let extension = extension(&path);
-                let name = if extension.is_empty() { extension } else { format!(".{extension}") };
-                *left_out.others.entry(name).or_default() += 1;
+                left_out.add_other(&path);
             }
         }
         Ok(())
@@ -214,6 +236,7 @@ mod tests {
         assert_eq!(names(root.path(), &found), ["b/c.jpeg", "b/d.tif", "b/e.JFIF", "z.PNG"]);
         assert_eq!(found.left_out.to_string(), "1 file of other kinds (.txt 1)");
         assert!(matches!(find(&root.path().join("none")), Err(ImageError::Io { .. })));
+        assert!(matches!(find(&root.path().join("shard-{0..3}.tar")), Err(ImageError::Archive(_))));
         let file = find(&root.path().join("a.txt")).expect("a file is taken as it is");
         assert_eq!(names(root.path(), &file), ["a.txt"]);
     }

@@ -52,6 +52,7 @@ pub(crate) fn kind(bytes: &[u8]) -> Kind {
         [0, 0, 1 | 2, 0, ..] => Kind::Other("ICO"),
         [0, 5, 0x16, 7, ..] => Kind::NoImage("it holds what macOS keeps beside a file"),
         [b'%', b'P', b'D', b'F', ..] => Kind::NoImage("it is a PDF"),
+        _ if bytes.get(257..262) == Some(b"ustar") => Kind::NoImage("it is a tar archive: unpack it into a folder"),
         _ if bytes.starts_with(b"version https://git-lfs") => {
             Kind::NoImage("it is a pointer of Git LFS: fetch the file itself with `git lfs pull`")
         }

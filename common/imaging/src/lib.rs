@@ -12,7 +12,7 @@ mod resize;
 mod tiff;
 
 pub use decode::{decode, open};
-pub use find::{LeftOut, Listing, find, is_image};
+pub use find::{LeftOut, Listing, find, is_hidden, is_image};
 pub use kinds::EXTENSIONS;
 pub use limits::MAX_PIXELS;
 pub use resize::{Crop, prepare, resize};
@@ -38,6 +38,9 @@ pub enum ImageError {
         /// What it holds instead.
         left_out: LeftOut,
     },
+    /// A tar archive, or a pattern of several, where images are wanted.
+    #[error("{} names a tar archive, which pre-training alone reads as it is: unpack it into a folder", .0.display())]
+    Archive(PathBuf),
     /// The file is no image, of a kind that is not read, or damaged.
     #[error("cannot decode {path}: {reason}")]
     Decode {

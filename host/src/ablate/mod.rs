@@ -16,7 +16,7 @@ pub mod timing;
 pub mod tune;
 
 use crate::{
-    data::{dataset::DatasetError, folder, texture},
+    data::{dataset::DatasetError, folder, shards::set::Shards, texture},
     device::{Chosen, precision::Precision},
     evaluate::linear::Method,
     preset::Preset,
@@ -118,6 +118,7 @@ impl Request {
         let images = match &common.data {
             DataSource::Synthetic => common.base.train.synthetic_images,
             DataSource::Folder(folder) => folder::find(folder).map_err(DatasetError::Folder)?.len(),
+            DataSource::Shards(paths) => Shards::open(paths).map_err(DatasetError::Shards)?.len(),
         };
         let mut sweep =
             Sweep { experiment: self.experiment, settings, jobs, judging, counts, images, joined: Vec::new() };

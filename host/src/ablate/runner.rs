@@ -40,7 +40,7 @@ impl Images {
     pub fn of(&mut self, run: &Run) -> anyhow::Result<Arc<Dataset>> {
         let config = &run.config;
         let key = match &config.data {
-            DataSource::Folder(folder) => folder.display().to_string(),
+            data @ (DataSource::Folder(_) | DataSource::Shards(_)) => format!("{data:?}"),
             DataSource::Synthetic => format!("seed {}", config.train.seed),
         };
         match &self.open {

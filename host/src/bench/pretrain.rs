@@ -157,7 +157,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let mut noise = || (0..views * first).map(|_| 4.0 * uniform(rng) - 2.0).collect::<Vec<f32>>();
     let batches: Vec<Vec<f32>> = (0..BATCHES).map(|_| noise()).collect();
     let sample = match &setup.data {
-        Some(folder) => Dataset::folder(folder, model.channels)?,
+        Some(path) => Dataset::open(path, model.channels)?,
         None => Dataset::synthetic(train.seed, TARGET_IMAGES, model.image_height, model.image_width),
     };
     let target = Arc::new(FittedTarget::fit(train.target, &sample, &grid, setup.pixels, train.seed)?);
@@ -200,7 +200,7 @@ pub fn run(setup: &Setup, stage: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let wanted = (warm_up + timed.max(setup.rounds)) * train.accumulate + config.prefetch + 1;
     let open = || -> anyhow::Result<Dataset> {
         match &setup.data {
-            Some(folder) => Ok(Dataset::folder(folder, model.channels)?),
+            Some(path) => Ok(Dataset::open(path, model.channels)?),
             None => {
                 let count = parts::pool_size(wanted, batch_size, &grid);
                 Ok(Dataset::synthetic(train.seed, count, model.image_height, model.image_width))

@@ -44,7 +44,7 @@ pub fn write(setup: &Setup, steps: usize, folder: &Path, stage: &dyn Fn(&str)) -
     let grid = model.grid()?;
     let batch_size = train.batch_size;
     let dataset = match &setup.data {
-        Some(folder) => Dataset::folder(folder, model.channels)?,
+        Some(path) => Dataset::open(path, model.channels)?,
         None => Dataset::synthetic(train.seed, batch_size * steps, model.image_height, model.image_width),
     };
     if dataset.len() < batch_size {

@@ -42,8 +42,9 @@ pub struct Args {
     /// A preset file of your own, as in models/*.toml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Images of pre-training [default: those of --train; without it the embedded generator].
-    #[arg(long, value_name = "DIR")]
+    /// Images of pre-training: a folder, or shards as of `host pretrain` [default: those of --train; without it the
+    /// embedded generator].
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Training images of the evaluations, one folder a class [default: images of the embedded generator].
     #[arg(long, value_name = "DIR", requires = "test")]
@@ -188,7 +189,7 @@ fn sweep(args: &Args, chosen: &Chosen) -> anyhow::Result<Sweep> {
         values: args.values.clone(),
         base,
         warmup,
-        data: folder.map_or(DataSource::Synthetic, DataSource::Folder),
+        data: DataSource::named(folder.as_slice())?,
         folders: args.train.clone().zip(args.test.clone()),
         out: args.out.clone(),
         runs: args.runs.clone().unwrap_or_else(|| args.out.join("runs")),

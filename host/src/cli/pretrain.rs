@@ -38,9 +38,10 @@ pub struct Args {
     /// The preset's own recipe, or the paper's, which adds nothing to the masked autoencoder.
     #[arg(long, value_enum, default_value = "preset", conflicts_with = "resume")]
     recipe: Recipe,
-    /// Folder of images, searched with its sub-folders [default: the embedded generator].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    /// Folder of images, searched with its sub-folders; or tar archives of images, each by its path or many as
+    /// "data-{000..127}.tar" [default: the embedded generator].
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    data: Vec<PathBuf>,
     /// The run folder to make [default: runs/PRESET-DATE-TIME].
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
@@ -172,8 +173,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                      `{host} pretrain --init {shown}`"
                 )));
             }
-            if let Some(data) = &args.data {
-                config.data = DataSource::Folder(data.clone());
+            if !args.data.is_empty() {
+                config.data = DataSource::named(&args.data)?;
             }
             if let Some(epochs) = args.epochs {
                 config.train.epochs = epochs;
@@ -185,7 +186,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let (name, mut preset) = changed(&args, chosen.cuda)?;
             let init = init_config(&args, &mut preset)?;
             let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(clock::named(&name)));
-            let data = args.data.clone().map_or(DataSource::Synthetic, DataSource::Folder);
+            let data = DataSource::named(&args.data)?;
             let config = RunConfig::new(preset, data, chosen.description.clone());
             let pixels = init.map_or(config.pixels, |init| init.pixels);
             let precision = args.precision.on(&chosen, Some(&config.model))?;

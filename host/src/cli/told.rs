@@ -213,9 +213,23 @@ fn sweep(error: &SweepError) -> String {
 /// Images that cannot be decoded are no misuse.
 fn dataset(error: &DatasetError) -> anyhow::Error {
     match error {
-        DatasetError::Folder(_) => misuse(format!("{error}; --data takes a folder of images")),
+        DatasetError::Folder(_) => {
+            misuse(format!("{error}; --data takes a folder of images, or tar archives of them"))
+        }
+        DatasetError::FolderOfShards { pattern, .. } => misuse(ending(
+            error,
+            &format!("name these, as {pattern}"),
+            // A shell would fill in braces in another way than --data.
+            &if pattern.contains('*') {
+                format!("name these, as --data {pattern}")
+            } else {
+                format!("name these, as --data '{pattern}'")
+            },
+        )),
+        DatasetError::Shards(error) if error.is_misuse() => misuse(format!("--data: {error}")),
+        DatasetError::Several(_) => misuse(format!("--data {error}")),
         DatasetError::OnlyRgb => misuse(format!("{error}: use --data for other channels")),
-        DatasetError::Damaged { .. } => anyhow::anyhow!("{error}"),
+        DatasetError::Shards(_) | DatasetError::Damaged { .. } => anyhow::anyhow!("{error}"),
     }
 }
 

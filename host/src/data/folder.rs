@@ -3,6 +3,7 @@
 use imaging::{ImageError, Listing};
 use std::{
     collections::BTreeSet,
+    fmt::Display,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -11,12 +12,19 @@ use std::{
 /// standard error, once a folder and process.
 ///
 /// # Errors
-/// If it cannot be read or holds no image.
+/// If it cannot be read, holds no image or names a tar archive.
 pub fn find(path: &Path) -> Result<Vec<PathBuf>, ImageError> {
-    static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let Listing { files, left_out } = imaging::find(path)?;
-    if !left_out.is_empty() && TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into()) {
-        console::note!("skipped  {left_out} in {}", path.display());
+    if !left_out.is_empty() {
+        tell_skipped(&left_out, path.display());
     }
     Ok(files)
+}
+
+/// Tells on standard error, once a place and process, what there is not read.
+pub fn tell_skipped(left_out: impl Display, place: impl Display) {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(place.to_string()) {
+        console::note!("skipped  {left_out} in {place}");
+    }
 }

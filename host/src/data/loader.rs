@@ -3,7 +3,10 @@
 use super::{
     augment::{Augment, Canvas, Colour},
     dataset::Dataset,
-    prefetch::{Broken, prepare, shuffled},
+    pass::{Part, Pass},
+    prefetch::{Broken, prepare},
+    shards::feed::Decoded,
+    share::Share,
 };
 use crate::stream::Stream;
 use anyhow::{Context as _, bail};
@@ -26,6 +29,8 @@ pub struct LoaderConfig {
     pub views: usize,
     /// Batches prepared ahead.
     pub prefetch: usize,
+    /// Which of the images, where several processes train together.
+    pub share: Share,
 }
 
 impl Default for LoaderConfig {
@@ -37,6 +42,7 @@ impl Default for LoaderConfig {
             colour: Colour::default(),
             views: 1,
             prefetch: 3,
+            share: Share::WHOLE,
         }
     }
 }
@@ -89,8 +95,9 @@ impl Loader {
         at: (usize, usize),
     ) -> anyhow::Result<Self> {
         let (epoch, iteration) = at;
-        if dataset.len() < config.batch_size || config.batch_size == 0 {
-            bail!("{} images are fewer than one batch of {}", dataset.len(), config.batch_size);
+        let own = config.share.len(dataset.len());
+        if own < config.batch_size || config.batch_size == 0 {
+            bail!("{own} images are fewer than one batch of {}", config.batch_size);
         }
         if config.views == 0 {
             bail!("a batch needs at least one view of each image");
@@ -98,10 +105,10 @@ impl Loader {
         let broken = Broken::default();
         let maker = Maker { dataset, grid, pixels, config, epoch, broken: broken.clone() };
         let batches = prepare(config.prefetch, move || {
-            let order: Vec<_> =
-                maker.order().chunks_exact(config.batch_size).skip(iteration).map(<[u32]>::to_vec).collect();
-            order.into_iter().map(move |ids| {
-                let batch = maker.batch(&ids)?;
+            let mut pass = maker.pass(iteration);
+            (iteration..own / config.batch_size).map(move |_| {
+                let pass = pass.as_mut().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+                let batch = maker.batch(pass)?;
                 let first = config.batch_size * maker.grid.image_len();
                 Ok(Batch { target: target(&batch.patches[..first]), ..batch })
             })
@@ -134,21 +141,22 @@ struct Maker {
 }
 
 impl Maker {
-    /// The order of the images in this epoch.
-    fn order(&self) -> Vec<u32> {
-        shuffled(self.dataset.len(), Stream::Order.seed(self.config.seed), self.epoch)
+    /// The images of this epoch from one iteration on.
+    fn pass(&self, from: usize) -> anyhow::Result<Pass> {
+        let LoaderConfig { seed, batch_size, share, .. } = self.config;
+        Pass::start(&self.dataset, Part { seed, epoch: self.epoch, share, batch_size, from })
     }
 
-    fn batch(&self, ids: &[u32]) -> anyhow::Result<Batch> {
+    fn batch(&self, pass: &mut Pass) -> anyhow::Result<Batch> {
         let (length, channels) = (self.grid.image_len(), self.grid.channels());
         let shape = (self.grid.height(), self.grid.width());
-        let LoaderConfig { seed, augment, colour, views, .. } = self.config;
-        let mut batch = Batch { patches: vec![0.0; views * ids.len() * length], target: None, indices: Vec::new() };
+        let LoaderConfig { seed, augment, colour, views, batch_size, .. } = self.config;
+        let mut batch = Batch { patches: vec![0.0; views * batch_size * length], target: None, indices: Vec::new() };
         let (mut normalized, mut canvas) = (vec![0.0; length], Canvas::default());
-        for (place, id) in ids.iter().enumerate() {
-            let (index, image) = self.image(*id as usize)?;
+        for place in 0..batch_size {
+            let (index, image) = self.readable(pass.next().context("the images have ended early")??)?;
             let sample = (self.epoch * self.dataset.len() + index) as u64;
-            for (number, patches) in batch.patches.chunks_exact_mut(ids.len() * length).enumerate() {
+            for (number, patches) in batch.patches.chunks_exact_mut(batch_size * length).enumerate() {
                 let rng = &mut generator(Stream::View.seed(seed), view_stream(sample, number));
                 let mut view = augment.view(&image, colour.crop_area, shape, rng)?;
                 colour.apply(&mut view, shape, channels, rng, &mut canvas);
@@ -160,10 +168,14 @@ impl Maker {
         Ok(batch)
     }
 
-    /// Image `index`, or the next one that can be read, with its number.
-    fn image(&self, index: usize) -> anyhow::Result<(usize, Arc<Pixels>)> {
+    /// The image, or the next one by number that can be read, with its number.
+    fn readable(&self, (index, image): Decoded) -> anyhow::Result<(usize, Arc<Pixels>)> {
+        match image {
+            Ok(image) => return Ok((index, image)),
+            Err(error) => self.broken.add(&error),
+        }
         let count = self.dataset.len();
-        for index in (index..count).chain(0..index) {
+        for index in (index + 1..count).chain(0..index) {
             match self.dataset.image(index) {
                 Ok(image) => return Ok((index, image)),
                 Err(error) => self.broken.add(&error),

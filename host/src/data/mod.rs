@@ -1,4 +1,4 @@
-//! Images for training and evaluation: folders, the embedded generator, augmentation, batches.
+//! Images for training and evaluation: folders, shards, the embedded generator, augmentation, batches.
 
 pub mod augment;
 pub mod classes;
@@ -9,8 +9,11 @@ pub mod geometry;
 pub mod labelled;
 pub mod loader;
 pub mod mixup;
+pub mod pass;
 pub mod prefetch;
 pub mod rand_augment;
 pub mod random;
+pub mod shards;
+pub mod share;
 pub mod synthetic;
 pub mod texture;

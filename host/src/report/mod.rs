@@ -244,7 +244,7 @@ fn summary(config: &RunConfig) -> anyhow::Result<Vec<(String, String)>> {
     let (model, train, grid) = (&config.model, &config.train, config.model.grid()?);
     let data = match &config.data {
         DataSource::Synthetic => format!("{} images of the embedded generator", grouped(train.synthetic_images)),
-        DataSource::Folder(folder) => folder.display().to_string(),
+        data @ (DataSource::Folder(_) | DataSource::Shards(_)) => data.to_string(),
     };
     let (patches, kept) = (grid.patches(), train.visible_in_words(grid.patches()));
     let predicted = match train.predict_ratio {

@@ -12,7 +12,10 @@ use self::{
     policy::CheckpointPolicy,
 };
 use crate::{
-    data::dataset::{Dataset, DatasetError},
+    data::{
+        dataset::{Dataset, DatasetError},
+        shards::{kinds::names_shards, pattern::shown},
+    },
     device::precision::Precision,
     files,
     model::{MaeConfig, weights::WeightsError},
@@ -27,7 +30,10 @@ use common::{
 };
 use edge::head_file::{FILE_NAME, HeadFile};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// Version of the folder's format.
 pub const FORMAT: u32 = 1;
@@ -49,6 +55,33 @@ pub enum DataSource {
     Synthetic,
     /// A folder of images.
     Folder(PathBuf),
+    /// Paths and patterns of shards.
+    Shards(Vec<PathBuf>),
+}
+
+impl DataSource {
+    /// What paths name: shards if all end as shards do, else a folder, which is one path.
+    ///
+    /// # Errors
+    /// If several are named that are not all shards.
+    pub fn named(paths: &[PathBuf]) -> Result<Self, DatasetError> {
+        match (paths, paths.iter().find(|path| !names_shards(path))) {
+            ([], _) => Ok(Self::Synthetic),
+            (_, None) => Ok(Self::Shards(paths.to_vec())),
+            ([folder], Some(_)) => Ok(Self::Folder(folder.clone())),
+            (_, Some(other)) => Err(DatasetError::Several(other.clone())),
+        }
+    }
+}
+
+impl fmt::Display for DataSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Synthetic => f.write_str("the embedded generator"),
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            Self::Shards(paths) => f.write_str(&shown(paths)),
+        }
+    }
 }
 
 /// The whole configuration of a run, as `run.toml` holds it.
@@ -133,6 +166,7 @@ impl RunConfig {
         let model = &self.model;
         match &self.data {
             DataSource::Folder(folder) => Dataset::folder(folder, model.channels),
+            DataSource::Shards(paths) => Dataset::shards(paths, model.channels),
             DataSource::Synthetic if model.channels == 3 => {
                 let train = &self.train;
                 Ok(Dataset::synthetic(train.seed, train.synthetic_images, model.image_height, model.image_width))

@@ -41,8 +41,9 @@ pub struct Args {
     /// ... for at least this long.
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     seconds: f64,
-    /// Folder of images for the steps with loading, decoded as they come [default: generated images in memory].
-    #[arg(long, value_name = "DIR")]
+    /// Folder of images, or shards, for the steps with loading, decoded as they come [default: generated images in
+    /// memory].
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// burn's own operations instead of the fused ones.
     #[arg(long)]
