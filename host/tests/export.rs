@@ -100,7 +100,8 @@ fn products_in_bf16_hardly_turn_a_feature() {
     for count in [16, 64] {
         let ids: Vec<u32> = (0..count as u32).collect();
         let visible = &forward["patches"].data[..count * 48];
-        let [exact, found] = [&exact, &rounded].map(|encoder| encoder.encode(visible, &ids, count).expect("features"));
+        let [exact, found] =
+            [&exact, &rounded].map(|encoder| encoder.encode(visible, &ids, count).expect("features"));
         for (exact, found) in [(&exact[0].cls, &found[0].cls), (&exact[0].mean, &found[0].mean)] {
             let near = cosine(exact, found);
             assert!(near > 0.9999 && exact != found, "{count} patches: {near}");

@@ -71,12 +71,7 @@ impl Experiment {
             Self::DecoderWidth => Some("width of the decoder"),
             Self::Schedule => Some("epochs of pre-training"),
             Self::Partial => Some("last blocks that are fine-tuned"),
-            Self::MaskKind
-            | Self::Decoder
-            | Self::MaskToken
-            | Self::Target
-            | Self::Augmentation
-            | Self::Seam => None,
+            Self::MaskKind | Self::Decoder | Self::MaskToken | Self::Target | Self::Augmentation | Self::Seam => None,
         }
     }
 

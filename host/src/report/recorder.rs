@@ -157,7 +157,8 @@ impl Recorder {
             joint: part(1),
         };
         self.steps.push(&point)?;
-        let mut scalars = vec![("loss", point.loss), ("lr", point.lr), ("images_per_second", point.images_per_second)];
+        let mut scalars =
+            vec![("loss", point.loss), ("lr", point.lr), ("images_per_second", point.images_per_second)];
         let parts = [("reconstruction", point.reconstruction), ("joint", point.joint)];
         scalars.extend(parts.into_iter().filter_map(|(name, value)| Some((name, value?))));
         self.events.scalars(point.step, &scalars)?;

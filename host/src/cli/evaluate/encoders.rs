@@ -80,16 +80,18 @@ impl EncodeArgs {
             PrecisionArg::Bf16 => bf16(),
             _ => Err(misuse("8 bits are for --runtime tract; burn computes in f32 or bf16")),
         };
-        let form = |form: &PrecisionArg| Ok(match form {
-            PrecisionArg::F32 => encoders::Wanted::Onnx(Precision::F32),
-            PrecisionArg::Bf16 => return Err(misuse("--precision bf16 is for --runtime burn")),
-            PrecisionArg::W8 => encoders::Wanted::Onnx(Precision::W8),
-            PrecisionArg::Int8 => encoders::Wanted::Onnx(Precision::Int8),
-            PrecisionArg::Native => encoders::Wanted::Native,
-            // A wish for tract is one for all that it can run.
-            PrecisionArg::All if self.runtime.is_some() => encoders::Wanted::AllOnnx,
-            PrecisionArg::All => encoders::Wanted::All,
-        });
+        let form = |form: &PrecisionArg| {
+            Ok(match form {
+                PrecisionArg::F32 => encoders::Wanted::Onnx(Precision::F32),
+                PrecisionArg::Bf16 => return Err(misuse("--precision bf16 is for --runtime burn")),
+                PrecisionArg::W8 => encoders::Wanted::Onnx(Precision::W8),
+                PrecisionArg::Int8 => encoders::Wanted::Onnx(Precision::Int8),
+                PrecisionArg::Native => encoders::Wanted::Native,
+                // A wish for tract is one for all that it can run.
+                PrecisionArg::All if self.runtime.is_some() => encoders::Wanted::AllOnnx,
+                PrecisionArg::All => encoders::Wanted::All,
+            })
+        };
         match runtime {
             Runtime::Native if forms.iter().any(|form| *form != PrecisionArg::Native) => {
                 Err(misuse("--precision is for --runtime tract; the native encoder computes in 8 bits"))
