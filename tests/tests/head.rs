@@ -150,5 +150,7 @@ fn impossible_evaluations_are_refused() {
     refuse("linear", &model, &["--limit", "0"], &["--limit"]);
     refuse("knn", &model, &["--k", "5,0"], &["--k"]);
     refuse("knn", &model, &["--runtime", "burn", "--precision", "w8"], &["--precision"]);
+    refuse("knn", &model, &["--precision", "bf16,int8"], &["--precision in 8 bits", "--runtime tract"]);
+    refuse("knn", &model, &["--runtime", "tract", "--precision", "bf16"], &["--precision bf16", "--runtime burn"]);
     refuse("knn", &images, &["--precision", "w8"], &["no model folder"]);
 }

@@ -4,8 +4,8 @@
 //! are projected from `norm(x)`, keys and values from the context as it is.
 //!
 //! A batch is worked through in chunks of whole images, which the threads take as they come; in the backward pass
-//! they take *shards* of several chunks. Gradients of parameters are summed chunk by chunk in a shard, and the shards'
-//! sums in their order, so that a result depends on the number of shards, but never on timing.
+//! they take *shards* of several chunks. Gradients of parameters are summed chunk by chunk in a shard, and the sums
+//! of the shards in their order, so that a result depends on the number of shards, but never on timing.
 
 pub use crate::{
     parameters::{PARAMETERS, Parameters},

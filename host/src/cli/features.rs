@@ -90,7 +90,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         (Runtime::Burn, None | Some(PrecisionArg::F32)) => Computes::Burn(Arithmetic::Fp32),
         (Runtime::Burn, Some(PrecisionArg::Bf16)) => Computes::Burn(bf16()?),
         (Runtime::Burn, Some(PrecisionArg::W8 | PrecisionArg::Int8)) => {
-            return Err(misuse("8 bits are for --runtime tract; burn computes in f32 or bf16"));
+            return Err(misuse("--precision in 8 bits is for --runtime tract; burn computes in f32 or bf16"));
         }
         (_, Some(PrecisionArg::Bf16)) => return Err(misuse("--precision bf16 is for --runtime burn")),
         (Runtime::Tract, precision) => board(options::Runtime::Tract, precision.and_then(PrecisionArg::form)),

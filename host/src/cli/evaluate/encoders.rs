@@ -78,7 +78,7 @@ impl EncodeArgs {
         let arithmetic = |form: &PrecisionArg| match form {
             PrecisionArg::F32 => Ok(Arithmetic::Fp32),
             PrecisionArg::Bf16 => bf16(),
-            _ => Err(misuse("8 bits are for --runtime tract; burn computes in f32 or bf16")),
+            _ => Err(misuse("--precision in 8 bits is for --runtime tract; burn computes in f32 or bf16")),
         };
         let form = |form: &PrecisionArg| {
             Ok(match form {
