@@ -2,12 +2,6 @@
 
 use crate::engine::Engine;
 
-/// Shards for a thread: on a machine that does other work too, a thread that waits for its turn keeps one of them
-/// back, and the others take the rest.
-const A_THREAD: usize = 4;
-/// So many threads share a shard's delay among them anyway, and gradients are summed once a shard.
-const MANY: usize = 32;
-
 /// With which instructions, and in how many shards.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -25,13 +19,9 @@ impl Plan {
         Self::with(Engine::f32())
     }
 
-    /// Shards for rayon's pool: some a thread; one thread alone has nothing to share.
+    /// One shard a thread of rayon's pool. More of them were no faster beside other work.
     #[must_use]
     pub fn with(engine: Engine) -> Self {
-        let shards = match rayon::current_num_threads() {
-            0 | 1 => 1,
-            threads => (threads * A_THREAD).min(MANY).max(threads),
-        };
-        Self { engine, shards }
+        Self { engine, shards: rayon::current_num_threads().max(1) }
     }
 }
