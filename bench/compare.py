@@ -232,8 +232,7 @@ def table(case: Case, rows: dict) -> str:
     mib = 2**20
     lines = [
         f"{case.name}, {case.args.batch_size} images a step, host in {case.args.precision}, {case.threads} threads, "
-        f"{len(host)} rounds; "
-        f"matrix peak {peak:.0f} GFLOP/s",
+        f"{len(host)} rounds; matrix peak {peak:.0f} GFLOP/s",
         f"{'':<26} images/s  (min   max)  ms/step  GFLOP/s  of peak    MiB  above base   speed ratio (rounds)  memory ratio",
     ]
     for name, reports in rows.items():

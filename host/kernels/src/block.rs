@@ -3,9 +3,9 @@
 //! The tokens of an image attend to one another, or to those of a *context* alone (cross-attention): then queries
 //! are projected from `norm(x)`, keys and values from the context as it is.
 //!
-//! A batch is worked through in chunks of whole images, which the threads take as they come; in the backward pass
-//! they take *shards* of several chunks. Gradients of parameters are summed chunk by chunk in a shard, and the sums
-//! of the shards in their order, so that a result depends on the number of shards, but never on timing.
+//! A batch is split into *shards* of whole images, one a thread; a shard works through its images in chunks.
+//! Gradients of parameters are summed chunk by chunk in a shard and shard by shard at the end, so that a result
+//! depends on the number of shards, but never on timing.
 
 pub use crate::{
     parameters::{PARAMETERS, Parameters},
@@ -16,7 +16,6 @@ pub use crate::{
 use crate::{
     attention::{self, InputGrads, Inputs, Shape},
     engine::Engine,
-    fold::Fold,
     gelu,
     kept::{Working, cut},
     norm,
@@ -182,26 +181,27 @@ impl Block {
     #[must_use]
     pub fn forward(&self, plan: Plan, input: Input<'_>, save: bool) -> (Vec<f32>, Option<Saved>) {
         self.check(input);
-        let (size, sizes) = (self.tokens * self.dim, self.sizes());
+        let (size, sizes, shards) = (self.tokens * self.dim, self.sizes(), self.shards(plan));
         let weights = Forward::pack(plan.engine, self, input.parameters);
         let mut out = vec![0.0; input.x.len()];
         let mut saved = save.then(|| Saved::take(sizes, self.batch, plan.engine.products()));
         let mut whole = saved.as_mut().map(Saved::whole);
-        // No sum goes over images here: whoever is free takes the next chunk.
-        let chunks: Vec<_> = chunks(0..self.batch, self.chunk()).collect();
-        let parts = chunks.iter().map(|chunk| whole.as_mut().map(|whole| whole.take(chunk.len())));
-        let parts: Vec<_> = parts.collect();
-        let jobs: Vec<_> = split(&mut out, &chunks, size).into_iter().zip(parts).zip(chunks).collect();
-        let one = |((out, part), images): ((&mut [f32], Option<SavedPart<'_>>), Range<usize>)| {
-            let mut own = part.is_none().then(|| Saved::take(sizes, images.len(), None));
-            if let Some(state) = part.or_else(|| own.as_mut().map(Saved::whole)) {
+        let part = |shard: &Range<usize>| whole.as_mut().map(|whole| whole.take(shard.len()));
+        let parts: Vec<_> = shards.iter().map(part).collect();
+        let jobs: Vec<_> = split(&mut out, &shards, size).into_iter().zip(parts).zip(shards).collect();
+        jobs.into_par_iter().for_each(|((mut out, mut part), images)| {
+            // Without `save`, every chunk writes over the state of the one before, which nobody reads.
+            let mut own = part.is_none().then(|| Saved::take(sizes, self.chunk(), None));
+            for images in chunks(images, self.chunk()) {
+                let count = images.len();
+                let state = match (&mut part, &mut own) {
+                    (Some(part), _) => part.take(count),
+                    (None, own) => own.get_or_insert_with(|| Saved::take(sizes, count, None)).whole().take(count),
+                };
+                let out = cut(&mut out, count * size);
                 self.forward_chunk(plan.engine, self.images(input, images), &weights, state, out);
             }
-        };
-        match plan.shards {
-            1 => jobs.into_iter().for_each(one),
-            _ => jobs.into_par_iter().for_each(one),
-        }
+        });
         (out, saved)
     }
 
@@ -280,23 +280,32 @@ impl Block {
         let shards = self.shards(plan);
         let parts =
             split(&mut x_grad, &shards, size).into_iter().zip(split(&mut context_grad, &shards, context_size));
-        let jobs: Vec<_> = shards.iter().cloned().zip(parts).enumerate().collect();
-        let fold = Fold::new(plan.engine.arch(), self.parameter_lens());
-        jobs.into_par_iter().for_each(|(shard, (images, (mut x_grad, mut context_grad)))| {
-            let mut sums = fold.zeros();
-            for images in chunks(images, self.chunk()) {
-                let to = ChunkGradients {
-                    sums: &mut sums,
-                    x: cut(&mut x_grad, images.len() * size),
-                    context: cut(&mut context_grad, images.len() * context_size),
-                };
-                let grad = &grad[images.start * size..images.end * size];
-                let saved = saved.images(images.clone());
-                self.backward_chunk(plan.engine, grad, self.images(input, images), &weights, saved, to);
+        let jobs: Vec<_> = shards.iter().cloned().zip(parts).collect();
+        let sums: Vec<Parameters<Vec<f32>>> = jobs
+            .into_par_iter()
+            .map(|(images, (mut x_grad, mut context_grad))| {
+                let mut sums = Parameters::from_array(self.parameter_lens().into_array().map(|len| vec![0.0; len]));
+                for images in chunks(images, self.chunk()) {
+                    let to = ChunkGradients {
+                        sums: &mut sums,
+                        x: cut(&mut x_grad, images.len() * size),
+                        context: cut(&mut context_grad, images.len() * context_size),
+                    };
+                    let grad = &grad[images.start * size..images.end * size];
+                    let saved = saved.images(images.clone());
+                    self.backward_chunk(plan.engine, grad, self.images(input, images), &weights, saved, to);
+                }
+                sums
+            })
+            .collect();
+        let mut sums = sums.into_iter();
+        let mut total = sums.next().unwrap_or_default().into_array();
+        for other in sums {
+            for (total, other) in total.iter_mut().zip(other.into_array()) {
+                vector::add(plan.engine.arch(), total, &other);
             }
-            fold.add(shard, sums);
-        });
-        Gradients { parameters: fold.total(), x: x_grad, context: context_grad }
+        }
+        Gradients { parameters: Parameters::from_array(total), x: x_grad, context: context_grad }
     }
 
     /// One chunk. `grad`: `[R, D]`.

@@ -32,7 +32,6 @@ pub mod attention;
 mod bf16;
 pub mod block;
 mod engine;
-mod fold;
 pub mod gelu;
 mod kept;
 pub mod math;

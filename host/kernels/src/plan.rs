@@ -7,19 +7,18 @@ use crate::engine::Engine;
 pub struct Plan {
     /// Vector instructions, and the arithmetic of products.
     pub engine: Engine,
-    /// Shards of the batch, which the threads take as they come. Sums over the batch are summed by shard, and these in
-    /// their order: they depend on the number of shards, and on nothing that happens while it runs.
+    /// Shards of the batch that are worked on side by side, one a thread.
     pub shards: usize,
 }
 
 impl Plan {
-    /// The best instructions of this machine, shards for rayon's pool.
+    /// The best instructions of this machine, one shard a thread of rayon's pool.
     #[must_use]
     pub fn detect() -> Self {
         Self::with(Engine::f32())
     }
 
-    /// One shard a thread of rayon's pool. More of them were no faster beside other work.
+    /// One shard a thread of rayon's pool.
     #[must_use]
     pub fn with(engine: Engine) -> Self {
         Self { engine, shards: rayon::current_num_threads().max(1) }

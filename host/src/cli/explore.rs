@@ -1,7 +1,7 @@
 //! `host explore`.
 
 use crate::{
-    cli::{described::described, runtime::bf16, told::told},
+    cli::{described::described, runtime, told::told},
     data::dataset::{Dataset, DatasetError},
     device::precision::Precision,
     explore::{
@@ -69,7 +69,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let precision = match args.precision {
         PrecisionArg::F32 => Precision::Fp32,
-        PrecisionArg::Bf16 => bf16()?,
+        PrecisionArg::Bf16 => runtime::PrecisionArg::Bf16.arithmetic()?,
     };
     let server = Server::bind(args.port).map_err(|error| port_refused(args.port, &error))?;
     let gallery = gallery(&args, &config)?;

@@ -1,17 +1,13 @@
 //! `host features`.
 
-use super::runtime::{Runtime, bf16};
-use crate::{
-    device::precision::Precision as Arithmetic,
-    evaluate::{
-        extract::{Computes, Request, extract},
-        features::Choice,
-    },
+use super::runtime::{PrecisionArg, Runtime};
+use crate::evaluate::{
+    extract::{Computes, Request, extract},
+    features::Choice,
 };
 use common::model::Pooling;
 use console::misuse;
 use edge::{
-    model_folder::Precision,
     options::{self, RuntimeArgs},
     select::Select,
 };
@@ -49,31 +45,6 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// `--precision`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum PrecisionArg {
-    /// 32-bit floating point.
-    F32,
-    /// Products in bf16, sums in f32.
-    Bf16,
-    /// Weights in 8 bits.
-    W8,
-    /// Weights and activations in 8 bits.
-    Int8,
-}
-
-impl PrecisionArg {
-    /// The form of a model folder.
-    fn form(self) -> Option<Precision> {
-        match self {
-            Self::F32 => Some(Precision::F32),
-            Self::W8 => Some(Precision::W8),
-            Self::Int8 => Some(Precision::Int8),
-            Self::Bf16 => None,
-        }
-    }
-}
-
 /// Writes the features of a folder of images.
 ///
 /// # Errors
@@ -83,18 +54,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.out.extension().is_none_or(|extension| extension != "npy") {
         return Err(misuse(format!("--out {}: the name must end in .npy", args.out.display())));
     }
-    let board = |runtime, precision| {
-        Computes::Board(RuntimeArgs { runtime: Some(runtime), precision, ..RuntimeArgs::default() })
+    let board = |runtime| -> anyhow::Result<Computes> {
+        let precision = args.precision.map(PrecisionArg::form).transpose()?;
+        Ok(Computes::Board(RuntimeArgs { runtime: Some(runtime), precision, ..RuntimeArgs::default() }))
     };
-    let runtime = match (args.runtime, args.precision) {
-        (Runtime::Burn, None | Some(PrecisionArg::F32)) => Computes::Burn(Arithmetic::Fp32),
-        (Runtime::Burn, Some(PrecisionArg::Bf16)) => Computes::Burn(bf16()?),
-        (Runtime::Burn, Some(PrecisionArg::W8 | PrecisionArg::Int8)) => {
-            return Err(misuse("--precision in 8 bits is for --runtime tract; burn computes in f32 or bf16"));
-        }
-        (_, Some(PrecisionArg::Bf16)) => return Err(misuse("--precision bf16 is for --runtime burn")),
-        (Runtime::Tract, precision) => board(options::Runtime::Tract, precision.and_then(PrecisionArg::form)),
-        (Runtime::Native, precision) => board(options::Runtime::Native, precision.and_then(PrecisionArg::form)),
+    let runtime = match args.runtime {
+        Runtime::Burn => Computes::Burn(args.precision.unwrap_or(PrecisionArg::F32).arithmetic()?),
+        Runtime::Tract => board(options::Runtime::Tract)?,
+        Runtime::Native => board(options::Runtime::Native)?,
     };
     let found = extract(&Request { model: &args.model, images: &args.images, choice, pooling: args.pool, runtime })?;
     found.write(&args.out)?;

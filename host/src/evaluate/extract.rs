@@ -1,21 +1,16 @@
 //! The features of a folder of images as a file.
 
-use super::{
-    features::{Choice, pooled, with_board, with_burn},
-    images::prepared,
-};
+use super::{backend::Backend, features::Choice, images::prepared};
 use crate::{
     device::precision::Precision as Arithmetic,
     files,
     link::{names::escaped, sink::names_path},
-    model::BurnEncoder,
     progress::bar,
     run::load_encoder,
 };
 use anyhow::Context as _;
-use burn::tensor::Device;
 use common::model::Pooling;
-use edge::{options::RuntimeArgs, runtime::ImageEncoder};
+use edge::options::RuntimeArgs;
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt as _;
 use std::path::Path;
@@ -53,38 +48,32 @@ pub struct Extracted {
     pub features: Array2<f32>,
 }
 
-/// Encodes every readable image of the folder, one by one or in burn's batches.
+/// Encodes every readable image of the folder.
 ///
 /// # Errors
 /// If model or images cannot be read, or do not fit each other.
 pub fn extract(request: &Request<'_>) -> anyhow::Result<Extracted> {
     let Request { model, images, choice, pooling, runtime } = request;
-    let (spec, features, names) = match runtime {
+    let (spec, backend) = match runtime {
         Computes::Burn(arithmetic) => {
             let (spec, tensors) = load_encoder(model)?;
-            let images = prepared(images, &spec, None)?;
-            let bar = bar(images.images.len(), "encoding");
-            let encoder = BurnEncoder::new(&spec, &tensors)?.with_ops(arithmetic.ops(&Device::flex()));
-            let features = with_burn(&encoder, &spec, &images.images, *choice, |done| bar.set_position(done as u64))?;
-            bar.finish_and_clear();
-            (spec, features, images.names)
+            (spec, Backend::burn(&spec, &tensors, *arithmetic)?)
         }
         Computes::Board(runtime) => {
             let folder = edge::options::open_model(model)?;
-            let file = runtime.open(&folder)?;
-            let mut encoder = ImageEncoder::new(&folder, runtime, file.as_ref())?;
-            let images = prepared(images, folder.spec(), None)?;
-            let bar = bar(images.images.len(), "encoding");
-            let tick = |done| bar.set_position(done as u64);
-            let features = with_board(&mut encoder, &images.images, (*choice, 0), tick)?;
-            bar.finish_and_clear();
-            (*folder.spec(), features, images.names)
+            // What the folder cannot do is told before images are read.
+            runtime.choose(&folder)?;
+            (*folder.spec(), Backend::Board { folder: Box::new(folder), runtime: runtime.clone() })
         }
     };
-    let pooling = spec.pooling_for(*pooling);
-    let (rows, dim) = (features.len(), spec.feature_dim as usize);
-    let values: Vec<f32> = features.into_iter().flat_map(|features| pooled(features, pooling)).collect();
-    Ok(Extracted { names, features: Array2::from_shape_vec((rows, dim), values)? })
+    let images = prepared(images, &spec, None)?;
+    let bar = bar(images.images.len(), "encoding");
+    let tick = |done| bar.set_position(done as u64);
+    let features = backend.encode(&images.images, *choice, spec.pooling_for(*pooling), tick)?;
+    bar.finish_and_clear();
+    let shape = (features.len(), spec.feature_dim as usize);
+    let values = features.into_iter().flatten().collect();
+    Ok(Extracted { names: images.names, features: Array2::from_shape_vec(shape, values)? })
 }
 
 impl Extracted {

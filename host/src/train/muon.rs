@@ -38,24 +38,22 @@ impl Muon {
     /// A matrix and its momentum (flat) after a step. `name`: in the reference; `tensor` and `gradient`:
     /// `[in, out]`; `decay`: decoupled weight decay.
     #[must_use]
-    pub fn step<const D: usize>(
+    pub fn step(
         &self,
         name: &str,
         (lr, decay): (f64, f32),
-        tensor: Tensor<D>,
-        gradient: Tensor<D>,
+        tensor: Tensor<2>,
+        gradient: Tensor<2>,
         momentum: Option<Tensor<1>>,
-    ) -> (Tensor<D>, Tensor<1>) {
-        let shape = tensor.dims();
-        let (count, columns) = (shape.iter().product::<usize>(), shape[D - 1]);
-        let matrix = [count / columns, columns];
-        let gradient = gradient.reshape(matrix);
+    ) -> (Tensor<2>, Tensor<1>) {
+        let matrix = tensor.dims();
+        let [rows, columns] = matrix;
         let momentum = match momentum {
             Some(momentum) => momentum.reshape(matrix).mul_scalar(MOMENTUM) + gradient.clone(),
             None => gradient.clone(),
         };
         let ahead = momentum.clone().mul_scalar(MOMENTUM) + gradient;
-        let tensor = tensor.reshape(matrix).mul_scalar(1.0 - lr * f64::from(decay));
+        let tensor = tensor.mul_scalar(1.0 - lr * f64::from(decay));
         let parts = parts(name);
         let width = columns / parts;
         let part = |tensor: &Tensor<2>, part: usize| tensor.clone().narrow(1, part * width, width);
@@ -64,7 +62,7 @@ impl Muon {
             1 => self.orthogonal.step(lr, tensor, ahead, None).0,
             _ => Tensor::cat((0..parts).map(stepped).collect(), 1),
         };
-        (tensor.reshape(shape), momentum.reshape([count]))
+        (tensor, momentum.reshape([rows * columns]))
     }
 }
 

@@ -132,8 +132,7 @@ impl Optimizer {
 
     /// As [`Self::step`], by gradients that have been taken from the graph, for example sums of several batches.
     /// Parameters that nothing else holds are updated in place.
-    pub fn step_by<M: Module>(&mut self, module: M, gradients: GradientsParams, lr: f64) -> M {
-        let mut gradients = gradients;
+    pub fn step_by<M: Module>(&mut self, module: M, mut gradients: GradientsParams, lr: f64) -> M {
         let muon = match &self.muon {
             Some(muon) => {
                 let rates = |name: &str, rank: usize| {

@@ -1,16 +1,17 @@
 //! Which encoders are evaluated on which patches: the options that every way on frozen features shares.
 
 use crate::{
-    cli::runtime::{Runtime, bf16},
+    cli::runtime::{PrecisionArg, Runtime, not_burns},
     device::precision::Precision as Arithmetic,
     evaluate::{
-        encoders::{self, Choosing, Encoders, Request},
+        encoders::{Choosing, Encoders, Request, Wanted},
         features::Choice,
     },
 };
+use clap::{ValueEnum, builder::PossibleValue};
 use common::model::Pooling;
 use console::misuse;
-use edge::{model_folder::Precision, select::Select};
+use edge::select::Select;
 use std::path::Path;
 
 /// Options of every evaluation on frozen features.
@@ -23,7 +24,7 @@ pub struct EncodeArgs {
     /// Forms of the model to evaluate side by side: in tract, and the native one [default of tract: its most exact];
     /// with bf16 or --runtime burn, arithmetic of burn: f32, bf16.
     #[arg(long, value_enum, value_name = "FORM,FORM...", value_delimiter = ',')]
-    precision: Vec<PrecisionArg>,
+    precision: Vec<FormArg>,
     /// Share of patches to encode.
     #[arg(long, value_name = "R", default_value_t = 1.0)]
     pub keep: f64,
@@ -41,21 +42,27 @@ pub struct EncodeArgs {
     pub limit: Option<usize>,
 }
 
-/// `--precision`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum PrecisionArg {
-    /// 32-bit floating point.
-    F32,
-    /// Products in bf16, in burn.
-    Bf16,
-    /// Weights in 8 bits.
-    W8,
-    /// Weights and activations in 8 bits.
-    Int8,
-    /// The native encoder.
+/// `--precision` of several encoders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FormArg {
+    One(PrecisionArg),
     Native,
-    /// Every form that the model folder has.
     All,
+}
+
+impl ValueEnum for FormArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        use PrecisionArg::{Bf16, F32, Int8, W8};
+        &[Self::One(F32), Self::One(Bf16), Self::One(W8), Self::One(Int8), Self::Native, Self::All]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::One(precision) => precision.to_possible_value(),
+            Self::Native => Some(PossibleValue::new("native").help("The native encoder")),
+            Self::All => Some(PossibleValue::new("all").help("Every form that the model folder has")),
+        }
+    }
 }
 
 impl EncodeArgs {
@@ -73,36 +80,30 @@ impl EncodeArgs {
 
     fn backend(&self) -> anyhow::Result<Choosing> {
         let forms = self.precision.as_slice();
-        let burns = forms.is_empty() || forms.contains(&PrecisionArg::Bf16);
+        let burns = forms.is_empty() || forms.contains(&FormArg::One(PrecisionArg::Bf16));
         let runtime = self.runtime.unwrap_or(if burns { Runtime::Burn } else { Runtime::Tract });
-        let arithmetic = |form: &PrecisionArg| match form {
-            PrecisionArg::F32 => Ok(Arithmetic::Fp32),
-            PrecisionArg::Bf16 => bf16(),
-            _ => Err(misuse("--precision in 8 bits is for --runtime tract; burn computes in f32 or bf16")),
+        let arithmetic = |form: &FormArg| match form {
+            FormArg::One(precision) => precision.arithmetic(),
+            FormArg::Native | FormArg::All => Err(not_burns()),
         };
-        let form = |form: &PrecisionArg| {
-            Ok(match form {
-                PrecisionArg::F32 => encoders::Wanted::Onnx(Precision::F32),
-                PrecisionArg::Bf16 => return Err(misuse("--precision bf16 is for --runtime burn")),
-                PrecisionArg::W8 => encoders::Wanted::Onnx(Precision::W8),
-                PrecisionArg::Int8 => encoders::Wanted::Onnx(Precision::Int8),
-                PrecisionArg::Native => encoders::Wanted::Native,
-                // A wish for tract is one for all that it can run.
-                PrecisionArg::All if self.runtime.is_some() => encoders::Wanted::AllOnnx,
-                PrecisionArg::All => encoders::Wanted::All,
-            })
+        let form = |form: &FormArg| match form {
+            FormArg::One(precision) => precision.form().map(Wanted::Onnx),
+            FormArg::Native => Ok(Wanted::Native),
+            // A wish for tract is one for all that it can run.
+            FormArg::All if self.runtime.is_some() => Ok(Wanted::AllOnnx),
+            FormArg::All => Ok(Wanted::All),
         };
         match runtime {
-            Runtime::Native if forms.iter().any(|form| *form != PrecisionArg::Native) => {
+            Runtime::Native if forms.iter().any(|form| *form != FormArg::Native) => {
                 Err(misuse("--precision is for --runtime tract; the native encoder computes in 8 bits"))
             }
-            Runtime::Tract if self.runtime.is_some() && forms.contains(&PrecisionArg::Native) => {
+            Runtime::Tract if self.runtime.is_some() && forms.contains(&FormArg::Native) => {
                 Err(misuse("tract does not run the native form: leave --runtime out"))
             }
             Runtime::Burn if forms.is_empty() => Ok(Choosing::Burn(vec![Arithmetic::Fp32])),
             Runtime::Burn => Ok(Choosing::Burn(forms.iter().map(arithmetic).collect::<Result<_, _>>()?)),
-            Runtime::Native => Ok(Choosing::Board(vec![encoders::Wanted::Native])),
-            Runtime::Tract if forms.is_empty() => Ok(Choosing::Board(vec![encoders::Wanted::MostExact])),
+            Runtime::Native => Ok(Choosing::Board(vec![Wanted::Native])),
+            Runtime::Tract if forms.is_empty() => Ok(Choosing::Board(vec![Wanted::MostExact])),
             Runtime::Tract => Ok(Choosing::Board(forms.iter().map(form).collect::<Result<_, _>>()?)),
         }
     }
